@@ -1,0 +1,156 @@
+"""The events on Kafka, as `contracts.md` of the project pins them: JSON values, camelCase names, UTC times that end in `Z`.
+
+One pydantic model per event. Python names are snake_case; the wire has camelCase. `decode_*` functions validate bytes in
+one pass and raise `MalformedError`, which names the field, the value and what was expected.
+"""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints, ValidationError
+from pydantic.alias_generators import to_camel
+
+from ems_streams.errors import MalformedError
+
+MAX_METRICS = 64
+
+
+def format_time(moment: datetime) -> str:
+    """`2025-10-04T10:15:00Z`; fractions only when there are any, with three digits, or six when needed."""
+    moment = moment.astimezone(UTC)
+    if not moment.microsecond:
+        return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    precision = "milliseconds" if moment.microsecond % 1000 == 0 else "microseconds"
+    return moment.replace(tzinfo=None).isoformat(timespec=precision) + "Z"
+
+
+Time = Annotated[AwareDatetime, PlainSerializer(format_time, return_type=str, when_used="json")]
+SerialNumber = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$")]
+MetricName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")]
+# Strict: a JSON number and nothing else, so neither true nor "1"; an int is taken as a float.
+MetricValue = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Metrics = Annotated[dict[MetricName, MetricValue], Field(min_length=1, max_length=MAX_METRICS)]
+PositiveId = Annotated[int, Field(strict=True, ge=0, le=2**63 - 1)]
+
+
+class DeviceStatus(StrEnum):
+    """State of a device; `UNKNOWN` only before it was ever heard of."""
+
+    ONLINE = "ONLINE"
+    OFFLINE = "OFFLINE"
+    MAINTENANCE = "MAINTENANCE"
+    ERROR = "ERROR"
+    UNKNOWN = "UNKNOWN"
+
+
+ReportableStatus = Literal[DeviceStatus.ONLINE, DeviceStatus.OFFLINE, DeviceStatus.MAINTENANCE, DeviceStatus.ERROR]
+
+
+class Severity(StrEnum):
+    """How much a notification matters to an operator."""
+
+    INFO = "INFO"
+    WARNING = "WARNING"
+    CRITICAL = "CRITICAL"
+
+
+class NotificationKind(StrEnum):
+    """What a notification is about."""
+
+    STATUS_CHANGE = "STATUS_CHANGE"
+    ALARM_RAISED = "ALARM_RAISED"
+    ALARM_CLEARED = "ALARM_CLEARED"
+    ALARM_ACKNOWLEDGED = "ALARM_ACKNOWLEDGED"
+    COMMAND_UPDATE = "COMMAND_UPDATE"
+
+
+class Event(BaseModel):
+    """Base of the wire models: camelCase on the wire, unknown fields kept out, immutable."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
+
+    def encode(self) -> bytes:
+        """The JSON value for Kafka, without absent optional fields."""
+        return self.__pydantic_serializer__.to_json(self, by_alias=True, exclude_none=True)
+
+
+class TelemetryEvent(Event):
+    """A record of `device-telemetry`."""
+
+    device_id: PositiveId
+    serial_number: SerialNumber
+    site_id: PositiveId
+    device_type: str
+    telemetry_data: Metrics
+    timestamp: Time
+    event_type: Literal["DEVICE_TELEMETRY"] = "DEVICE_TELEMETRY"
+    message_id: str | None = None
+
+
+class StatusReport(Event):
+    """A record of `device-status-reports`: what a device says of itself, not yet a transition."""
+
+    device_id: PositiveId
+    serial_number: SerialNumber
+    site_id: PositiveId
+    device_type: str
+    status: ReportableStatus
+    reason: str | None = None
+    timestamp: Time
+    event_type: Literal["DEVICE_STATUS_REPORT"] = "DEVICE_STATUS_REPORT"
+    message_id: str | None = None
+
+
+class StatusEvent(Event):
+    """A record of `device-status`: a real transition, with its true previous status."""
+
+    event_id: str
+    sequence: int
+    device_id: int
+    serial_number: str
+    site_id: int
+    previous_status: DeviceStatus
+    new_status: ReportableStatus
+    timestamp: Time
+    event_type: Literal["DEVICE_STATUS_CHANGE"] = "DEVICE_STATUS_CHANGE"
+    reason: str
+
+
+class Notification(Event):
+    """A record of `device-notifications`."""
+
+    notification_id: str
+    kind: NotificationKind
+    severity: Severity
+    serial_number: str
+    site_id: int
+    device_id: int
+    title: str
+    message: str
+    timestamp: Time
+    data: dict[str, Any] = Field(default_factory=dict)
+
+
+E = TypeVar("E", bound=BaseModel)
+
+
+def decode(model: type[E], value: bytes | None) -> E:
+    """Validate a record's bytes; raises `MalformedError` (`empty`, `invalid_json` or `invalid_field`)."""
+    if not value:
+        raise MalformedError("empty", "the value is empty; expected a JSON object")
+    try:
+        return model.model_validate_json(value)
+    except ValidationError as error:
+        raise malformed(error) from None
+
+
+def malformed(error: ValidationError) -> MalformedError:
+    """The first problem of a validation, in one line that names the field, the value and the expectation."""
+    problem = error.errors(include_url=False, include_context=False)[0]
+    if problem["type"] == "json_invalid":
+        return MalformedError("invalid_json", problem["msg"])
+    field = ".".join(str(part) for part in problem["loc"]) or "(root)"
+    value = repr(problem["input"])
+    shown = value if len(value) <= 100 else value[:97] + "..."
+    return MalformedError("invalid_field", f"{field}={shown}: {problem['msg']}")

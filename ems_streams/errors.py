@@ -1,0 +1,62 @@
+"""Errors that people see: each says what is wrong, where, and what was expected.
+
+`exit_code` is what the command line ends with (contracts: 1 failed, 2 wrong usage, 3 a dependency is unreachable).
+"""
+
+from typing import ClassVar
+
+
+class EmsError(Exception):
+    """Base of every error raised on purpose; its text is one line fit for an operator."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UsageError(EmsError):
+    """The caller asked for something that cannot be meant."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class SettingError(UsageError):
+    """A setting has a value that it cannot have.
+
+    Args:
+        setting: Name as the user writes it, such as `EMS_PARTITIONS`.
+        value: The offending value, already masked when it is a secret.
+        expected: What it must be, in words.
+    """
+
+    def __init__(self, setting: str, value: object, expected: str) -> None:
+        super().__init__(f"{setting}={value!r}: {expected}")
+        self.setting = setting
+        self.value = value
+        self.expected = expected
+
+
+class DependencyError(EmsError):
+    """Kafka, the MQTT broker, PostgreSQL or a worker cannot be reached."""
+
+    exit_code: ClassVar[int] = 3
+
+
+class TopicsMissingError(EmsError):
+    """Topics of the catalogue do not exist on the cluster; processes create none by themselves."""
+
+    def __init__(self, missing: list[str]) -> None:
+        super().__init__(f"topics missing: {', '.join(sorted(missing))}; create them with `ems-streams topics apply`")
+        self.missing = missing
+
+
+class MalformedError(EmsError):
+    """A message that cannot be processed, and will not be by trying again: it goes to the dead letters.
+
+    Args:
+        reason: Machine-readable class of the defect, such as `invalid_json`; the `dlt-error-class` header.
+        detail: Names the field, the value and what was expected; the `dlt-error-message` header.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail

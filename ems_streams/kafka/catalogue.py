@@ -1,0 +1,134 @@
+"""Every topic of the system as data: the one place for names, partitions, retention and compression."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+DAY_MS = 86_400_000
+DLT_SUFFIX = "-dlt"
+DLT_MAX_MESSAGE_BYTES = 5 * 1024 * 1024
+"""Payloads of up to 4 MiB are kept whole in the dead letters; the rest is room for headers."""
+
+DEVICE_TELEMETRY = "device-telemetry"
+DEVICE_STATUS = "device-status"
+DEVICE_STATUS_REPORTS = "device-status-reports"
+DEVICE_AGGREGATES = "device-aggregates"
+SITE_AGGREGATES = "site-aggregates"
+DEVICE_NOTIFICATIONS = "device-notifications"
+DEVICE_COMMANDS = "device-commands"
+DEVICE_COMMAND_ACKS = "device-command-acks"
+DEVICE_COMMAND_EVENTS = "device-command-events"
+DEVICE_REGISTRY = "device-registry"
+
+DEVICE_AGGREGATES_TABLE = "device-aggregates"
+DEVICE_STATUS_TABLE = "device-status"
+TABLES = (DEVICE_AGGREGATES_TABLE, DEVICE_STATUS_TABLE)
+
+
+class Key(StrEnum):
+    """What a topic is keyed by; records of one key keep their order."""
+
+    SERIAL_NUMBER = "serial number"
+    SITE_ID = "site id"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic as it must exist on the cluster.
+
+    Attributes:
+        name: Kafka topic name.
+        key: What its records are keyed by.
+        partitions: Number of partitions; fixed for keyed topics, since changing it moves keys.
+        retention_ms: How long records are kept; `None` for compacted topics.
+        compacted: Keep the last record of every key for ever.
+        purpose: One line for people.
+    """
+
+    name: str
+    key: Key
+    partitions: int
+    purpose: str
+    retention_ms: int | None = None
+    compacted: bool = False
+    extra_config: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def config(self) -> dict[str, str]:
+        """Kafka's topic configuration, as strings."""
+        if self.compacted:
+            return {"cleanup.policy": "compact", **self.extra_config}
+        return {"cleanup.policy": "delete", "retention.ms": str(self.retention_ms), **self.extra_config}
+
+
+_DEVICE_TOPICS: tuple[tuple[str, Key, int, str], ...] = (
+    (DEVICE_TELEMETRY, Key.SERIAL_NUMBER, 7, "telemetry of the devices, validated"),
+    (DEVICE_STATUS, Key.SERIAL_NUMBER, 30, "status transitions with their true previous status"),
+    (DEVICE_STATUS_REPORTS, Key.SERIAL_NUMBER, 7, "what devices say of themselves, before it is a transition"),
+    (DEVICE_AGGREGATES, Key.SERIAL_NUMBER, 30, "closed windows per device"),
+    (SITE_AGGREGATES, Key.SITE_ID, 30, "closed windows per site"),
+    (DEVICE_NOTIFICATIONS, Key.SERIAL_NUMBER, 30, "what people are told"),
+    (DEVICE_COMMANDS, Key.SERIAL_NUMBER, 7, "requested commands"),
+    (DEVICE_COMMAND_ACKS, Key.SERIAL_NUMBER, 7, "answers of the devices to commands"),
+    (DEVICE_COMMAND_EVENTS, Key.SERIAL_NUMBER, 30, "each step of a command's life"),
+)
+
+
+def dlt_of(topic: str) -> str:
+    """Name of the dead letter topic of a topic."""
+    return topic + DLT_SUFFIX
+
+
+def changelog_of(application_id: str, table: str) -> str:
+    """Name of a table's changelog topic (Faust's convention)."""
+    return f"{application_id}-{table}-changelog"
+
+
+def leader_topic(application_id: str) -> str:
+    """Name of the topic by which Faust elects its leader."""
+    return f"{application_id}-__assignor-__leader"
+
+
+class Catalogue:
+    """The topics for one application id and one partition count, in a stable order."""
+
+    def __init__(self, application_id: str, partitions: int) -> None:
+        self.application_id = application_id
+        self.partitions = partitions
+        self._by_name = {topic.name: topic for topic in self._build()}
+
+    def __iter__(self) -> Iterator[Topic]:
+        return iter(self._by_name.values())
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._by_name
+
+    def __getitem__(self, name: str) -> Topic:
+        return self._by_name[name]
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    def _build(self) -> Iterator[Topic]:
+        for name, key, days, purpose in _DEVICE_TOPICS:
+            yield Topic(name, key, self.partitions, purpose, retention_ms=days * DAY_MS)
+        yield Topic(DEVICE_REGISTRY, Key.SERIAL_NUMBER, self.partitions, "the devices that exist", compacted=True)
+        for name in (*(entry[0] for entry in _DEVICE_TOPICS), DEVICE_REGISTRY):
+            yield Topic(
+                dlt_of(name),
+                Key.SERIAL_NUMBER,
+                self.partitions,
+                f"records of {name} that could not be processed, untouched",
+                retention_ms=30 * DAY_MS,
+                extra_config={"max.message.bytes": str(DLT_MAX_MESSAGE_BYTES)},
+            )
+        for table in TABLES:
+            yield Topic(
+                changelog_of(self.application_id, table),
+                Key.SERIAL_NUMBER,
+                self.partitions,
+                f"changelog of the table {table}",
+                compacted=True,
+            )
+        yield Topic(leader_topic(self.application_id), Key.NONE, 1, "leader election of the workers", retention_ms=DAY_MS)

@@ -1,0 +1,182 @@
+"""Settings of every process: environment variables with the prefix `EMS_`, and `.env`.
+
+`*_FILE` variants read a secret from a file (`EMS_MQTT_PASSWORD_FILE=/run/secrets/mqtt`). The plain names
+`KAFKA_BOOTSTRAP_SERVERS`, `MQTT_URL` and `DATABASE_URL` are read too; the `EMS_` name wins.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from dotenv import dotenv_values
+from pydantic import AliasChoices, AnyUrl, Field, SecretStr, UrlConstraints, ValidationError, field_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from ems_streams.errors import SettingError
+
+PREFIX = "EMS_"
+
+MqttUrl = Annotated[AnyUrl, UrlConstraints(allowed_schemes=["mqtt", "mqtts", "tcp", "ssl"], host_required=True)]
+HttpUrl = Annotated[AnyUrl, UrlConstraints(allowed_schemes=["http", "https"], host_required=True)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class Settings(BaseSettings):
+    """Every setting, with its default, unit and meaning; `ems-streams config show` prints them with their source."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True, populate_by_name=True)
+
+    kafka_bootstrap_servers: str = Field(
+        default="localhost:9092",
+        validation_alias=AliasChoices("EMS_KAFKA_BOOTSTRAP_SERVERS", "KAFKA_BOOTSTRAP_SERVERS"),
+        description="Kafka brokers, host:port, separated by commas",
+    )
+    kafka_session_timeout_s: Seconds = Field(default=6.0, description="A worker silent for this long has lost its partitions")
+    kafka_heartbeat_interval_s: Seconds = Field(default=2.0, description="At most a third of the session timeout")
+    kafka_rebalance_timeout_s: Seconds = Field(default=8.0, description="Longest wait for a worker to join a rebalance")
+    kafka_fetch_max_wait_ms: int = Field(default=20, ge=1, le=10_000, description="Longest wait of the broker for a fetch to fill")
+    kafka_request_timeout_s: Seconds = Field(default=30.0, description="Deadline of one Kafka request")
+
+    mqtt_url: MqttUrl = Field(
+        default=AnyUrl("mqtt://localhost:1883"),
+        validation_alias=AliasChoices("EMS_MQTT_URL", "MQTT_URL"),
+        description="MQTT 5 broker: mqtt://host:port, or mqtts:// for TLS",
+    )
+    mqtt_username: str | None = Field(default=None, description="MQTT user")
+    mqtt_password: SecretStr | None = Field(default=None, description="MQTT password")
+    mqtt_share_group: str = Field(default="ems-ingress", pattern=r"^[A-Za-z0-9_.-]+$", description="Shared subscription of all ingress replicas")
+    mqtt_receive_max: int = Field(default=4000, ge=1, le=65535, description="QoS 1 messages in flight before the broker waits for acknowledgements")
+    mqtt_session_expiry_s: int = Field(default=86_400, ge=60, description="How long the broker keeps messages for an ingress that is away")
+    mqtt_keep_alive_s: int = Field(default=15, ge=1, le=65535, description="MQTT keep alive")
+
+    database_url: SecretStr = Field(
+        default=SecretStr("postgresql://ems:ems@localhost:5432/ems"),
+        validation_alias=AliasChoices("EMS_DATABASE_URL", "DATABASE_URL"),
+        description="PostgreSQL: postgresql://user:password@host:port/database",
+    )
+
+    application_id: str = Field(default="ems-streams", pattern=r"^[A-Za-z0-9_.-]{1,120}$", description="Consumer group of the workers and prefix of their changelog topics")
+    partitions: int = Field(default=12, ge=1, le=1000, description="Partitions of every device-keyed topic and changelog")
+    replication_factor: int = Field(default=1, ge=1, le=15, description="Replicas of every topic")
+    unknown_devices: Literal["provision", "reject"] = Field(default="provision", description="What to do with a serial that is not in the registry")
+
+    data_dir: Path = Field(default=Path(".ems"), description="Where processes keep local state")
+    bind_host: str = Field(default="127.0.0.1", description="Address that workers, ingress and sink listen on; keep it internal")
+    worker_id: str = Field(default="worker-0", pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="Stable name of this worker: its state directory and group membership")
+    worker_port: Port = Field(default=6066, description="Port of the worker's web")
+    worker_advertised_url: HttpUrl | None = Field(default=None, description="How other workers and the gateway reach this worker; default http://BIND_HOST:WORKER_PORT")
+    standby_replicas: int = Field(default=0, ge=0, le=5, description="Warm copies of each partition's state on other workers")
+    aggregates_commit_interval_s: Seconds = Field(default=1.0, description="How often aggregates are made durable; live reads do not wait for it")
+    status_commit_interval_s: Seconds = Field(default=0.1, description="Longest wait of a transition before it is published")
+    ingress_id: str = Field(default="ingress-0", pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="Stable name of this ingress: its MQTT client id")
+    ingress_port: Port = Field(default=6060, description="Port of the ingress' health endpoints")
+    sink_port: Port = Field(default=6061, description="Port of the sink's health endpoints")
+    gateway_host: str = Field(default="127.0.0.1", description="Address that the gateway listens on")
+    gateway_port: Port = Field(default=8080, description="Port of the gateway")
+    worker_urls: str = Field(default="http://127.0.0.1:6066", description="Workers to ask first, separated by commas; the rest is learnt from them")
+    query_timeout_s: Seconds = Field(default=2.0, description="Deadline of a live table query")
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="Least severe level that is logged")
+    log_format: Literal["console", "json"] = Field(default="console", description="For people or for machines")
+
+    @field_validator("kafka_bootstrap_servers")
+    @classmethod
+    def _check_servers(cls, value: str) -> str:
+        for server in value.split(","):
+            host, _, port = server.strip().rpartition(":")
+            if not host or not port.isdigit() or not 0 < int(port) < 65536:
+                raise ValueError("must be host:port, several separated by commas")
+        return value
+
+    @property
+    def worker_url(self) -> str:
+        """How others reach this worker's web."""
+        if self.worker_advertised_url is not None:
+            return str(self.worker_advertised_url).rstrip("/")
+        return f"http://{self.bind_host}:{self.worker_port}"
+
+    @property
+    def worker_data_dir(self) -> Path:
+        """State directory of this worker; two workers must not share one."""
+        return self.data_dir / self.worker_id
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings, EnvironmentSource(settings_cls))
+
+    @classmethod
+    def load(cls, **overrides: Any) -> Self:
+        """Read the settings; raises `SettingError` with one line that names setting, value and expectation."""
+        try:
+            return cls(**overrides)
+        except ValidationError as error:
+            raise _first_problem(error) from None
+
+
+def is_secret(field: FieldInfo) -> bool:
+    """Whether the value must never be shown."""
+    return "SecretStr" in str(field.annotation)
+
+
+def environment_names(name: str, field: FieldInfo) -> list[str]:
+    """Variables that set this field, the winning one first."""
+    alias = field.validation_alias
+    names = [str(choice) for choice in alias.choices] if isinstance(alias, AliasChoices) else [PREFIX + name.upper()]
+    return [variant for plain in names for variant in (plain, plain + "_FILE")]
+
+
+class EnvironmentSource(PydanticBaseSettingsSource):
+    """Environment over `.env`, each with plain and `_FILE` names; remembers where every value came from."""
+
+    def __init__(self, settings_cls: type[BaseSettings], environ: Mapping[str, str] | None = None) -> None:
+        super().__init__(settings_cls)
+        self._layers: list[tuple[str, Mapping[str, str | None]]] = [
+            ("environment", os.environ if environ is None else environ),
+            (".env", dotenv_values(".env")),
+        ]
+
+    def lookup(self, name: str, field: FieldInfo) -> tuple[str | None, str]:
+        """Value and source of one field; `(None, "default")` when nothing sets it."""
+        for layer, values in self._layers:
+            for variable in environment_names(name, field):
+                value = values.get(variable)
+                if value is None or value == "":
+                    continue
+                if not variable.endswith("_FILE"):
+                    return value, f"{layer} {variable}"
+                try:
+                    return Path(value).read_text().strip(), f"{layer} {variable}"
+                except OSError as error:
+                    raise SettingError(variable, value, f"must be a readable file ({error.strerror})") from None
+        return None, "default"
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        return self.lookup(field_name, field)[0], field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        found = {}
+        for name, field in self.settings_cls.model_fields.items():
+            value, _ = self.lookup(name, field)
+            if value is not None:
+                found[name] = value
+        return found
+
+
+def _first_problem(error: ValidationError) -> SettingError:
+    problem = error.errors(include_url=False)[0]
+    name = str(problem["loc"][0])
+    field = Settings.model_fields.get(name)
+    setting = environment_names(name, field)[0] if field else name
+    value = "***" if field is None or is_secret(field) else problem["input"]
+    expected = problem["msg"].removeprefix("Value error, ")
+    return SettingError(setting, value, expected[0].lower() + expected[1:])
