@@ -79,6 +79,14 @@ class Settings(BaseSettings):
     worker_urls: str = Field(default="http://127.0.0.1:6066", description="Workers to ask first, separated by commas; the rest is learnt from them")
     query_timeout_s: Seconds = Field(default=2.0, description="Deadline of a live table query")
 
+    cache_dir: Path | None = Field(default=None, description="Where `dev` keeps downloaded jars; default ems-streams in the user's cache directory")
+    java: Path | None = Field(default=None, description="A java binary, 17 or later, for `dev` to use instead of its own")
+    jar_repository: HttpUrl | None = Field(default=None, description="Maven repository that `dev` fetches jars from; default the public one")
+    dev_kafka_port: Port = Field(default=9092, description="Port of the Kafka that `dev` starts")
+    dev_kafka_controller_port: Port = Field(default=9093, description="Port of that Kafka's controller")
+    dev_mqtt_port: Port = Field(default=1883, description="Port of the MQTT broker that `dev` starts")
+    dev_postgres_port: Port = Field(default=5432, description="Port of the PostgreSQL that `dev` starts")
+
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="Least severe level that is logged")
     log_format: Literal["console", "json"] = Field(default="console", description="For people or for machines")
 

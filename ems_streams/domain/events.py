@@ -25,7 +25,14 @@ def format_time(moment: datetime) -> str:
     return moment.replace(tzinfo=None).isoformat(timespec=precision) + "Z"
 
 
-Time = Annotated[AwareDatetime, PlainSerializer(format_time, return_type=str, when_used="json")]
+# The bounds keep every time, and the end of its window, printable in UTC whatever offset it came with.
+EARLIEST_TIME = datetime(1970, 1, 1, tzinfo=UTC)
+TIME_LIMIT = datetime(9999, 1, 1, tzinfo=UTC)
+Time = Annotated[
+    AwareDatetime,
+    Field(ge=EARLIEST_TIME, lt=TIME_LIMIT),
+    PlainSerializer(format_time, return_type=str, when_used="json"),
+]
 SerialNumber = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$")]
 MetricName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")]
 # Strict: a JSON number and nothing else, so neither true nor "1"; an int is taken as a float.

@@ -22,7 +22,8 @@ DEVICE_REGISTRY = "device-registry"
 
 DEVICE_AGGREGATES_TABLE = "device-aggregates"
 DEVICE_STATUS_TABLE = "device-status"
-TABLES = (DEVICE_AGGREGATES_TABLE, DEVICE_STATUS_TABLE)
+NOTIFICATIONS_TABLE = "notifications"
+TABLES = (DEVICE_AGGREGATES_TABLE, DEVICE_STATUS_TABLE, NOTIFICATIONS_TABLE)
 
 
 class Key(StrEnum):
@@ -109,6 +110,10 @@ class Catalogue:
 
     def __len__(self) -> int:
         return len(self._by_name)
+
+    def get(self, name: str) -> Topic | None:
+        """The topic of that name, if the catalogue has it."""
+        return self._by_name.get(name)
 
     def _build(self) -> Iterator[Topic]:
         for name, key, days, purpose in _DEVICE_TOPICS:

@@ -1,0 +1,63 @@
+# `make demo` and `make test` need nothing before them but a Python from 3.11 on, make and a network.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format constraints clean
+
+VENV := .venv
+RUN := $(VENV)/bin
+# The stamp makes the second `setup` instant; it is remade when the pins or the packaging change.
+STAMP := $(VENV)/.setup-done
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+help: ## Show this
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
+
+setup: $(STAMP) ## Build .venv with everything, pinned and checked by hash
+
+$(STAMP): constraints.txt pyproject.toml
+	@python=""; \
+	for candidate in $(PYTHON) python3 python3.13 python3.12 python3.11; do \
+	  if "$$candidate" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then \
+	    python=$$(command -v "$$candidate"); break; \
+	  fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  echo "make setup: no usable Python 3.11, 3.12 or 3.13 found (looked for python3, python3.13, python3.12, python3.11;" \
+	    "on Debian and Ubuntu the package python3-venv is needed too). Name another one: make setup PYTHON=/path/to/python" >&2; \
+	  exit 1; \
+	fi; \
+	echo "setup: $$("$$python" --version) -> $(VENV)"; \
+	[ -x $(RUN)/python ] || "$$python" -m venv $(VENV)
+	@echo "setup: installing the pinned packages"
+	@$(RUN)/python -m pip install --quiet --no-deps --require-hashes -r constraints.txt
+	@$(RUN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: setup ## Start everything, with a simulated fleet
+	@exec $(RUN)/ems-streams dev
+
+test: setup ## Run every test but the long chaos runs
+	@$(RUN)/python -m pytest -m "not chaos"
+
+check: setup ## Lint, format, types, import directions
+	@$(RUN)/ruff check .
+	@$(RUN)/ruff format --check .
+	@$(RUN)/mypy
+	@$(RUN)/lint-imports --no-logo
+
+format: setup ## Format the code and mend what can be mended mechanically
+	@$(RUN)/ruff check --fix .
+	@$(RUN)/ruff format .
+
+constraints: ## Pin the newest allowed versions again, with hashes
+	@tools=$$(mktemp -d); trap 'rm -rf "$$tools"' EXIT; \
+	$(RUN)/python -m venv "$$tools/venv"; \
+	"$$tools/venv/bin/python" -m pip install --quiet 'pip-tools>=7.5,<8'; \
+	"$$tools/venv/bin/pip-compile" pyproject.toml --quiet --upgrade --generate-hashes --all-extras --build-deps-for editable \
+	  --strip-extras --allow-unsafe --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --output-file constraints.txt
+
+clean: ## Remove the environment, caches and the data of the dev stack
+	rm -rf $(VENV) .ems .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,48 @@
+"""Composition root of the worker: one Faust app, its tables, its agents, the engine between them."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import agents.aggregates
+import agents.notifications
+import agents.status
+import tables.device_aggregates
+import tables.device_status
+import tables.notifications
+from ems_streams.errors import EmsError
+from ems_streams.kafka.worker_app import WorkerApp
+from ems_streams.settings import Settings
+from ems_streams.web.live import LiveTables
+from ems_streams.web.routes import add_routes
+
+PACKAGES = ("ems_streams", "agents", "tables")
+
+
+def check_one_place() -> None:
+    """The three top-level packages must be of one distribution, or agents of another version would run silently."""
+    places = {}
+    for name in PACKAGES:
+        spec = find_spec(name)
+        if spec is None or spec.origin is None:
+            raise EmsError(f"package {name} is not installed beside ems_streams; reinstall ems-streams")
+        places[name] = Path(spec.origin).resolve().parent.parent
+    if len(set(places.values())) != 1:
+        shown = ", ".join(f"{name} from {place}" for name, place in places.items())
+        raise EmsError(f"packages come from different places: {shown}; uninstall the strangers")
+
+
+def worker_app(settings: Settings) -> WorkerApp:
+    """The worker's app with all tables, agents and web views registered; starts nothing.
+
+    Registration is explicit: Faust's autodiscovery only warns when a module fails to import, and runs without it.
+    """
+    check_one_place()
+    app = WorkerApp(settings)
+    aggregates = tables.device_aggregates.declare(app, settings.partitions)
+    status = tables.device_status.declare(app, settings.partitions)
+    notifications = tables.notifications.declare(app, settings.partitions)
+    app.add_batch_agent(agents.aggregates.agent(aggregates, settings))
+    app.add_batch_agent(agents.status.agent(status, settings))
+    app.add_batch_agent(agents.notifications.agent(notifications, settings))
+    add_routes(app, LiveTables(app, aggregates, status))
+    return app

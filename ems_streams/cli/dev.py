@@ -1,0 +1,56 @@
+"""`ems-streams dev`: everything on this machine, with one command."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Duration = Annotated[float | None, typer.Option(min=0.0, help="Stop after this many seconds of being up; default until stopped.")]
+Devices = Annotated[int, typer.Option(min=1, help="Simulated devices.")]
+Rate = Annotated[float, typer.Option(min=0.001, help="Telemetry messages per second of all simulated devices together.")]
+Workers = Annotated[int, typer.Option(min=1, max=16, help="Workers that share the partitions.")]
+NoSimulator = Annotated[bool, typer.Option("--no-simulator", help="Without simulated devices.")]
+Headless = Annotated[bool, typer.Option("--headless", help="Print lines instead of the status screen.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Remove the data of earlier runs first.")]
+PortOffset = Annotated[int, typer.Option(help="Move every port by this much.")]
+DataDir = Annotated[Path | None, typer.Option(help="Where servers and workers keep their data (EMS_DATA_DIR).", file_okay=False)]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object per line: step, progress, notice, up, status, failed.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(dev)
+
+
+def dev(
+    duration: Duration = None,
+    devices: Devices = 50,
+    rate: Rate = 100.0,
+    workers: Workers = 1,
+    no_simulator: NoSimulator = False,
+    headless: Headless = False,
+    fresh: Fresh = False,
+    port_offset: PortOffset = 0,
+    data_dir: DataDir = None,
+    json: Json = False,
+) -> None:
+    """Run Kafka, an MQTT broker, PostgreSQL, ingress, workers, gateway and a simulated fleet, until Ctrl-C.
+
+    A server whose address is set (EMS_KAFKA_BOOTSTRAP_SERVERS, EMS_MQTT_URL, EMS_DATABASE_URL) is used as it is, not started.
+    """
+    from ems_streams.dev.command import run
+    from ems_streams.dev.plan import Options
+
+    options = Options(
+        duration_s=duration,
+        devices=devices,
+        rate=rate,
+        workers=workers,
+        simulator=not no_simulator,
+        headless=headless,
+        fresh=fresh,
+        port_offset=port_offset,
+        data_dir=data_dir,
+        json=json,
+    )
+    raise typer.Exit(run(options))

@@ -1,0 +1,66 @@
+"""The command line: puts the command groups together and turns errors into one line and an exit code.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a dependency is unreachable, 130 interrupted. Modules of this package import
+nothing heavy at their top, so that `--help` answers at once.
+"""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from ems_streams import __version__
+from ems_streams.cli import config, processes, simulate, topics
+from ems_streams.errors import EmsError
+
+try:
+    from ems_streams.cli import dev
+except ImportError:
+    dev = None  # type: ignore[assignment]
+
+app = typer.Typer(
+    name="ems-streams",
+    help="Event backbone of an energy management system: devices on MQTT, events on Kafka, live state per device.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ems-streams {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+if dev is not None:
+    dev.register(app)
+processes.register(app)
+simulate.register(app)
+app.add_typer(topics.app, name="topics")
+app.add_typer(config.app, name="config")
+
+
+def run() -> None:
+    """Entry point of `ems-streams`; always ends the process with an exit code, never with a traceback for an `EmsError`."""
+    try:
+        app()
+    except EmsError as error:
+        sys.stderr.write(f"ems-streams: {error}\n")
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader of our output has gone (`| head`); nothing can be written any more, not even by the interpreter's exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

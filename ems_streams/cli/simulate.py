@@ -1,0 +1,207 @@
+"""`ems-streams simulate`: a fleet of devices on the MQTT broker, or a recording played again."""
+
+import asyncio
+import contextlib
+import json
+import secrets
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ems_streams.errors import DependencyError, EmsError, UsageError
+from ems_streams.settings import Settings
+
+if TYPE_CHECKING:
+    from ems_streams.dev.simulator import FaultShares, Reading, Runner, Summary
+    from ems_streams.mqtt.publisher import MqttPublisher
+
+_CONNECT_TIMEOUT_S = 10.0
+
+
+class IncompleteError(EmsError):
+    """The run is over and the broker does not have everything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command was asked for."""
+
+    seed: int
+    devices: int
+    sites: int
+    rate: float
+    duration_s: float
+    speed: float
+    start_ms: int | None
+    client_count: int
+    ledger: Path | None
+    ledger_status: bool
+    csv: Path | None
+    skip_bad_rows: bool
+    faults: str
+    goodbye: bool
+    json: bool
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+
+    @app.command()
+    def simulate(
+        seed: Annotated[int | None, typer.Option(help="Same seed and options, same messages; default a new one, which is shown.")] = None,
+        devices: Annotated[int, typer.Option(min=1, help="Number of devices.")] = 100,
+        sites: Annotated[int, typer.Option(min=1, help="Number of sites, numbered from 1.")] = 5,
+        rate: Annotated[float, typer.Option(min=0.001, help="Telemetry messages per second of all devices together.")] = 100.0,
+        duration: Annotated[float, typer.Option(min=0.0, help="Seconds; 0 until stopped. A recording is played to its end.")] = 60.0,
+        ledger: Annotated[Path | None, typer.Option(help="Write one JSON line per acknowledged telemetry message.")] = None,
+        ledger_status: Annotated[bool, typer.Option("--ledger-status", help="Status reports in the ledger too.")] = False,
+        csv: Annotated[Path | None, typer.Option(help="Replay: timestamp,serialNumber,siteId,deviceType, then metrics.")] = None,
+        skip_bad_rows: Annotated[bool, typer.Option("--skip-bad-rows", help="Replay the good rows and report the bad ones.")] = False,
+        faults: Annotated[
+            str, typer.Option(help="KIND[=SHARE],... of duplicates, out-of-order, late, clock-skew, silence, flapping, poison, or all.")
+        ] = "",
+        start: Annotated[str | None, typer.Option(help="Device time at the start, ISO-8601; default now.")] = None,
+        speed: Annotated[float, typer.Option(min=0.0, help="Seconds of device time in a second; 0 publishes without waiting.")] = 1.0,
+        client_count: Annotated[int, typer.Option(min=1, max=64, help="MQTT connections to spread the devices over.")] = 4,
+        goodbye: Annotated[bool, typer.Option("--goodbye", help="At the end, report every device OFFLINE.")] = False,
+        as_json: Annotated[bool, typer.Option("--json", help="Print one summary object at the end, and nothing else.")] = False,
+    ) -> None:
+        """Publish the telemetry of simulated devices over MQTT, with QoS 1."""
+        options = Options(
+            seed=secrets.randbelow(1_000_000) if seed is None else seed,
+            devices=devices,
+            sites=sites,
+            rate=rate,
+            duration_s=duration,
+            speed=speed,
+            start_ms=None if start is None else _parse_start(start),
+            client_count=client_count,
+            ledger=ledger,
+            ledger_status=ledger_status,
+            csv=csv,
+            skip_bad_rows=skip_bad_rows,
+            faults=faults,
+            goodbye=goodbye,
+            json=as_json,
+        )
+        run(options, Settings.load())
+
+
+def run(options: Options, settings: Settings) -> None:
+    """Run a simulation and print its summary; raises `EmsError` when it could not be done in full."""
+    import uvloop
+
+    from ems_streams.dev.simulator import check_recording, parse_faults
+    from ems_streams.ops.logs import configure_logging
+
+    configure_logging(settings, "simulate")
+    shares = parse_faults(options.faults)
+    rows: int | None = None
+    if options.csv is not None:
+        recording = check_recording(options.csv, options.skip_bad_rows)
+        rows = recording.rows
+        for problem in recording.problems:
+            typer.echo(f"skipped {problem}", err=True)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:
+        summary = loop.run(_simulate(options, settings, shares, rows))
+    _report(options, summary)
+
+
+def _parse_start(text: str) -> int:
+    from ems_streams.dev.simulator.recording import parse_time_ms
+
+    try:
+        return parse_time_ms(text)
+    except ValueError:
+        raise UsageError(f"--start {text!r}: expected an ISO-8601 time such as 2025-10-04T10:15:00Z") from None
+
+
+def _readings(options: Options) -> "Iterator[Reading]":
+    from ems_streams.dev.simulator import FleetOptions, fleet_readings, recorded_readings
+    from ems_streams.dev.simulator.fleet import DEFAULT_MODEL_START_S
+
+    if options.csv is not None:
+        return recorded_readings(options.csv, options.seed, options.speed, options.start_ms)
+    return fleet_readings(
+        FleetOptions(
+            seed=options.seed,
+            devices=options.devices,
+            sites=options.sites,
+            rate=options.rate,
+            duration_s=options.duration_s,
+            start_ms=int(time.time() * 1000) if options.start_ms is None else options.start_ms,
+            model_start_s=DEFAULT_MODEL_START_S if options.start_ms is None else options.start_ms / 1000.0,
+            speed=options.speed,
+        )
+    )
+
+
+async def _simulate(options: Options, settings: Settings, shares: "FaultShares", rows: int | None) -> "Summary":
+    from rich.console import Console
+
+    from ems_streams.dev.simulator import FaultPlan, LedgerWriter, Runner
+    from ems_streams.dev.simulator.display import show
+    from ems_streams.mqtt.publisher import MqttPublisher
+
+    url, password = str(settings.mqtt_url), settings.mqtt_password.get_secret_value() if settings.mqtt_password else None
+    with LedgerWriter(options.ledger, options.ledger_status) as ledger:
+        async with contextlib.AsyncExitStack() as connections:
+            publishers = [
+                await connections.enter_async_context(
+                    MqttPublisher(url, f"ems-simulator-{options.seed}-{number}", settings.mqtt_username, password)
+                )
+                for number in range(options.client_count)
+            ]
+            await _all_connected(publishers)
+            plan = FaultPlan(options.seed, shares)
+            runner = Runner(publishers, plan, ledger)
+            _stop_on_signals(runner)
+            total = rows if rows is not None else round(options.rate * options.duration_s) or None
+            display = None
+            if not options.json:
+                typer.echo(
+                    f"seed {options.seed}, {options.client_count} connections to {settings.mqtt_url.host}:{settings.mqtt_url.port}",
+                    err=True,
+                )
+                display = asyncio.create_task(show(runner.progress, total, Console(stderr=True)))
+            try:
+                return await runner.run(plan.publications(_readings(options)), options.goodbye)
+            finally:
+                if display is not None:
+                    display.cancel()
+                    await asyncio.gather(display, return_exceptions=True)
+
+
+async def _all_connected(publishers: "list[MqttPublisher]") -> None:
+    try:
+        async with asyncio.timeout(_CONNECT_TIMEOUT_S):
+            for publisher in publishers:
+                await publisher.wait_connected()
+    except TimeoutError:
+        raise DependencyError(f"no MQTT broker answered at EMS_MQTT_URL={publishers[0].endpoint} within {_CONNECT_TIMEOUT_S:g} s") from None
+
+
+def _stop_on_signals(runner: "Runner") -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, runner.stop)
+
+
+def _report(options: Options, summary: "Summary") -> None:
+    planned_s = options.duration_s if options.csv is None and options.duration_s and options.speed else None
+    shortfall = summary.shortfall(options.rate, planned_s) if options.speed and options.csv is None else None
+    if options.json:
+        target = {"targetRate": options.rate, "targetReached": shortfall is None} if options.csv is None and options.speed else {}
+        typer.echo(json.dumps({"seed": options.seed, **summary.as_json(), **target}))
+    else:
+        for name, value in summary.as_json().items():
+            typer.echo(f"{name:>15}  {value}")
+    if shortfall:
+        typer.echo(shortfall, err=True)
+    if not summary.complete:
+        raise IncompleteError(f"{summary.unacknowledged} messages were not acknowledged by the broker, {summary.refused} refused")

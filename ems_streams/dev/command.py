@@ -1,0 +1,220 @@
+"""`ems-streams dev`: brings the stack and the processes up, keeps them up, and takes all of it down again."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+import structlog
+
+from ems_streams.dev.board import Board, Display
+from ems_streams.dev.datadir import locked, rotate, wipe
+from ems_streams.dev.lines import JsonLines, PlainLines
+from ems_streams.dev.plan import Options, Plan, make_plan, programs
+from ems_streams.dev.rates import EventRates
+from ems_streams.dev.screen import Screen
+from ems_streams.dev.supervisor import Supervisor
+from ems_streams.dev.units import Notice, State, Unit, last_lines
+from ems_streams.errors import EmsError
+from ems_streams.kafka.admin import apply_topics
+from ems_streams.ops.logs import configure_logging
+
+if TYPE_CHECKING:
+    from ems_streams.dev.stack import EmbeddedStack
+
+log = structlog.get_logger(__name__)
+
+START_DEADLINE_S = 90.0
+STOP_DEADLINE_S = 28.0
+_SHOWN_LOG_LINES = 15
+_INTERRUPTED = 130
+
+
+class StartFailedError(EmsError):
+    """Something did not become ready in time."""
+
+
+def run(options: Options) -> int:
+    """Run until stopped, or for the duration; returns the exit code, or raises an `EmsError` that says what is in the way."""
+    plan = make_plan(options)
+    with locked(plan.data_dir):
+        plan.ports.check_free(options.workers, plan.ports_needed)
+        if options.fresh:
+            wipe(plan.data_dir)
+        plan.log_dir.mkdir(parents=True, exist_ok=True)
+        for name in ("dev", *(program.name for program in programs(plan))):
+            rotate(plan.log_dir / f"{name}.log")
+        with (plan.log_dir / "dev.log").open("a") as log_stream:
+            configure_logging(plan.settings, "dev", log_stream)
+            session = Session(plan)
+            code = asyncio.run(session.run())
+    if session.interrupted_download:
+        # Threads in the middle of a download cannot be told to end, and the interpreter would wait for them.
+        sys.stdout.flush()
+        os._exit(code)
+    return code
+
+
+class Session:
+    """One run, from the first step to the last process gone.
+
+    The first SIGINT, SIGTERM or SIGHUP stops everything in order, within 30 s, at whatever moment it comes; the second kills.
+    """
+
+    def __init__(self, plan: Plan, display: Display | None = None) -> None:
+        self.plan = plan
+        self.board = Board(plan)
+        self.display = display or _choose_display(self.board)
+        self.supervisor = Supervisor(self._on_notice)
+        self.interrupted_download = False
+        self._stack: EmbeddedStack | None = None
+        self._stopping = asyncio.Event()
+        self._killed = False
+        self._beside: list[asyncio.Task[None]] = []
+
+    async def run(self) -> int:
+        """Come up, stay up, go down; returns the exit code."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, self._on_signal)
+        self.display.open()
+        self._beside.append(asyncio.create_task(self._tick(), name="display"))
+        coming_up = asyncio.create_task(self._come_up(), name="come up")
+        stop = asyncio.create_task(self._stopping.wait(), name="stop signal")
+        try:
+            await asyncio.wait((coming_up, stop), return_when=asyncio.FIRST_COMPLETED)
+            if coming_up.done():
+                await coming_up
+                await asyncio.wait((stop,), timeout=self.plan.options.duration_s)
+        finally:
+            stop.cancel()
+            coming_up.cancel()
+            await self._go_down(coming_up)
+        return _INTERRUPTED if self._killed else 0
+
+    def _on_signal(self) -> None:
+        if self._stopping.is_set():
+            self._killed = True
+            self.supervisor.kill()
+            self._kill_servers()
+        self._stopping.set()
+
+    def _on_notice(self, notice: Notice) -> None:
+        self.board.notices.append(notice)
+        self.display.notice(notice)
+
+    async def _come_up(self) -> None:
+        stack = await self._prepare()
+        loop = asyncio.get_running_loop()
+        started_s = loop.time()
+        deadline_s = started_s + START_DEADLINE_S
+        self._step(f"starting {', '.join(server.name for server in stack.servers)}" if stack.servers else "using external servers")
+        async with _deadline(deadline_s, "the servers"):
+            await stack.start()
+        for server in stack.servers:
+            self.supervisor.watch(server)
+        self.board.units = self.supervisor.units
+        self._step("creating topics")
+        async with _deadline(deadline_s, "the topics"):
+            await self._apply_topics()
+        wanted = programs(self.plan, stack.database_url if "postgres" in self.plan.embedded else None)
+        self._step(f"starting {', '.join(program.name for program in wanted)}")
+        self.supervisor.start(wanted)
+        self.board.units = self.supervisor.units
+        self.board.rates = EventRates(self.plan.settings)
+        self._beside.append(asyncio.create_task(self.board.rates.run(), name="event rates"))
+        late = await self.supervisor.wait_ready(deadline_s - loop.time())
+        if late:
+            raise self._failed(late)
+        self.board.start_s = loop.time() - started_s
+        self.board.set_up()
+        self.display.up()
+
+    async def _prepare(self) -> "EmbeddedStack":
+        # Needs the extra `dev-stack`, which is worth a message of its own.
+        try:
+            from ems_streams.dev.stack import EmbeddedStack
+        except ModuleNotFoundError as error:
+            raise EmsError(f"{error.name} is not installed; install EMS Streams with its extra: ems-streams[dev-stack]") from None
+        loop = asyncio.get_running_loop()
+
+        def progress(done: int, total: int) -> None:
+            loop.call_soon_threadsafe(self.display.progress, done, total)
+
+        stack = EmbeddedStack(self.plan.data_dir, self.plan.ports, servers=self.plan.embedded, on_progress=progress)
+        self._step("fetching the servers (about 60 MB the first time)")
+        self.interrupted_download = True
+        self.board.download_s = await stack.prepare()
+        self.interrupted_download = False
+        self._stack = stack
+        return stack
+
+    async def _apply_topics(self) -> None:
+        for plan in await apply_topics(self.plan.settings):
+            for refusal in plan.refusals:
+                self._on_notice(Notice("topics", "refused", f"{plan.topic.name}: {refusal}"))
+
+    def _failed(self, late: list[Unit]) -> StartFailedError:
+        for unit in late:
+            reason = f"is not ready ({unit.detail or unit.state.value})"
+            self.display.failed(unit.name, reason, unit.log_file, last_lines(unit.log_file, _SHOWN_LOG_LINES))
+        names = ", ".join(unit.name for unit in late)
+        return StartFailedError(f"not ready: {names}; see {', '.join(str(unit.log_file) for unit in late)}")
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(1.0)
+            self.display.tick()
+
+    async def _go_down(self, coming_up: "asyncio.Task[None]") -> None:
+        """Stop programs, then servers; kill what is left when `STOP_DEADLINE_S` is over."""
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        self._step("stopping")
+        # A server may be in the middle of its start; it ends that by itself when it is cancelled.
+        await asyncio.wait((coming_up,), timeout=STOP_DEADLINE_S / 2)
+        await self.supervisor.stop()
+        if self._stack is not None:
+            try:
+                async with asyncio.timeout_at(max(began_s + STOP_DEADLINE_S, loop.time() + 1.0)):
+                    await self._stack.stop()
+            except TimeoutError:
+                log.error("servers_killed", after_s=STOP_DEADLINE_S)
+                await asyncio.gather(*self._kill_servers(), return_exceptions=True)
+        for task in self._beside:
+            task.cancel()
+        await asyncio.gather(*self._beside, return_exceptions=True)
+        for unit in self.board.units:
+            unit.pid = None
+            unit.enter(State.STOPPED)
+        self.display.step(f"stopped in {loop.time() - began_s:.1f} s")
+        self.display.close()
+
+    def _kill_servers(self) -> "list[asyncio.Task[None]]":
+        if self._stack is None:
+            return []
+        return [asyncio.create_task(server.kill(), name=f"kill {server.name}") for server in self._stack.servers]
+
+    def _step(self, text: str) -> None:
+        self.board.phase = text
+        self.display.step(text)
+
+
+@contextlib.asynccontextmanager
+async def _deadline(deadline_s: float, what: str) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout_at(deadline_s):
+            yield
+    except TimeoutError:
+        raise StartFailedError(f"{what} did not become ready within {START_DEADLINE_S:g} s") from None
+
+
+def _choose_display(board: Board) -> Display:
+    if board.plan.options.json:
+        return JsonLines(board)
+    if board.plan.options.headless or not sys.stdout.isatty():
+        return PlainLines(board)
+    return Screen(board)

@@ -1,0 +1,104 @@
+"""Apache Kafka as a single KRaft node: broker and controller in one process."""
+
+import uuid
+from base64 import urlsafe_b64encode
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+from ems_streams.dev.ports import LOOPBACK
+from ems_streams.dev.process import Command
+from ems_streams.dev.server import Server, run_tool
+
+_FORMAT_TIMEOUT_S = 60.0
+_HEAP = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:-UsePerfData")
+
+_LOG4J = """\
+status = error
+appender.out.type = Console
+appender.out.name = out
+appender.out.layout.type = PatternLayout
+appender.out.layout.pattern = %d{ISO8601} %-5p %c{1} %m%n
+rootLogger.level = info
+rootLogger.appenderRef.out.ref = out
+logger.clients.name = org.apache.kafka.clients
+logger.clients.level = warn
+"""
+
+
+class Kafka(Server):
+    """Kafka 4.3 with the guarantees of a real cluster but the replication: one broker, replication factor 1.
+
+    Topics are never created by use. Messages of up to 6 MiB; group sessions from 1 s on; transactions.
+
+    Args:
+        controller_port: Second port, for the controller role.
+        java: Java binary.
+        class_path: Kafka's jars, as `java -cp` wants them.
+    """
+
+    name = "kafka"
+
+    def __init__(self, port: int, controller_port: int, data_dir: Path, java: Path, class_path: str) -> None:
+        super().__init__(port, data_dir)
+        self._controller_port = controller_port
+        self._java = java
+        self._class_path = class_path
+
+    @property
+    def bootstrap(self) -> str:
+        return f"{LOOPBACK}:{self.port}"
+
+    async def _prepare(self) -> None:
+        # Clients' ports may be moved between two starts on the same data: the configuration is written anew each time.
+        self._properties_path.write_text(self._properties())
+        self._log4j_path.write_text(_LOG4J)
+        if not (self._log_dir / "meta.properties").exists():
+            cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+            # A cluster id may not start with a dash: the tool takes it for an option.
+            arguments = ("format", "--cluster-id", "e" + cluster_id[1:], "--config", str(self._properties_path), "--ignore-formatted")
+            await run_tool(self._java_command("kafka.tools.StorageTool", *arguments, log_name="kafka-format"), "kafka format", _FORMAT_TIMEOUT_S)
+
+    def _command(self) -> Command:
+        return self._java_command("kafka.Kafka", str(self._properties_path), log_name="kafka")
+
+    async def _answers(self) -> bool:
+        from aiokafka.client import AIOKafkaClient
+        from aiokafka.errors import KafkaError
+
+        client = AIOKafkaClient(bootstrap_servers=self.bootstrap, request_timeout_ms=2000, client_id="ems-dev")
+        try:
+            await client.bootstrap()
+            return len(client.cluster.brokers()) > 0
+        except (KafkaError, OSError):
+            return False
+        finally:
+            await client.close()
+
+    @property
+    def _log_dir(self) -> Path:
+        return self.directory / "data"
+
+    @property
+    def _properties_path(self) -> Path:
+        return self.directory / "server.properties"
+
+    @property
+    def _log4j_path(self) -> Path:
+        return self.directory / "log4j2.properties"
+
+    def _java_command(self, main: str, *arguments: str, log_name: str) -> Command:
+        tier = ("-XX:TieredStopAtLevel=1",) if log_name == "kafka-format" else ()
+        return Command(
+            argv=(
+                str(self._java), *_HEAP, *tier, f"-Dlog4j2.configurationFile={self._log4j_path}", "-Djava.awt.headless=true",
+                "-cp", self._class_path, main, *arguments,
+            ),
+            log_path=self.data_dir / "logs" / f"{log_name}.log",
+            pid_path=self.data_dir / "run" / f"{log_name}.pid",
+            cwd=self.directory,
+        )  # fmt: skip
+
+    def _properties(self) -> str:
+        template = Template(files("ems_streams.dev.resources").joinpath("kafka.properties").read_text(encoding="utf-8"))
+        return template.substitute(port=self.port, controller_port=self._controller_port, data=self._log_dir)

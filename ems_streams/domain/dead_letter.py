@@ -1,0 +1,98 @@
+"""What travels with a record that could not be processed: the headers of the `{topic}-dlt` topics."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+
+from ems_streams.domain.events import format_time
+from ems_streams.errors import MalformedError
+
+MAX_KEPT_BYTES = 4 * 1024 * 1024
+"""Values up to this size are kept whole; of larger ones the first `KEPT_PREFIX_BYTES`, their size and their SHA-256."""
+KEPT_PREFIX_BYTES = 64 * 1024
+MAX_MESSAGE_CHARS = 500
+
+ORIGINAL_TOPIC = "dlt-original-topic"
+ORIGINAL_PARTITION = "dlt-original-partition"
+ORIGINAL_OFFSET = "dlt-original-offset"
+ORIGINAL_TIMESTAMP = "dlt-original-timestamp"
+ERROR_CLASS = "dlt-error-class"
+ERROR_MESSAGE = "dlt-error-message"
+STAGE = "dlt-stage"
+ATTEMPTS = "dlt-attempts"
+FIRST_FAILED_AT = "dlt-first-failed-at"
+REPLAY_COUNT = "dlt-replay-count"
+PAYLOAD_SIZE = "dlt-payload-size"
+PAYLOAD_SHA256 = "dlt-payload-sha256"
+
+Headers = list[tuple[str, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a record came from; what came over MQTT has partition and offset -1.
+
+    Attributes:
+        topic: Kafka topic, or the MQTT topic.
+        partition: Kafka partition.
+        offset: Kafka offset.
+        timestamp_ms: Time of the record, or of the receipt of an MQTT message, in ms since 1970.
+    """
+
+    topic: str
+    timestamp_ms: int
+    partition: int = -1
+    offset: int = -1
+
+
+def dead_letter_headers(
+    origin: Origin,
+    error_class: str,
+    error_message: str,
+    *,
+    stage: str,
+    failed_at: datetime,
+    attempts: int = 1,
+    replay_count: int = 0,
+) -> Headers:
+    """The headers of a dead letter, in a fixed order, all as UTF-8 text.
+
+    Args:
+        origin: Where the record came from.
+        error_class: Machine-readable class: the reason of a `MalformedError`, or the name of an exception.
+        error_message: One line for people; shortened to `MAX_MESSAGE_CHARS`.
+        stage: Which part of the system gave up, such as `ingress`.
+        failed_at: When it failed first.
+        attempts: How often it was tried.
+        replay_count: How often it was redriven from the dead letters before.
+    """
+    headers = {
+        ORIGINAL_TOPIC: origin.topic,
+        ORIGINAL_PARTITION: str(origin.partition),
+        ORIGINAL_OFFSET: str(origin.offset),
+        ORIGINAL_TIMESTAMP: str(origin.timestamp_ms),
+        ERROR_CLASS: error_class,
+        ERROR_MESSAGE: error_message[:MAX_MESSAGE_CHARS],
+        STAGE: stage,
+        ATTEMPTS: str(attempts),
+        FIRST_FAILED_AT: format_time(failed_at),
+        REPLAY_COUNT: str(replay_count),
+    }
+    # A message may quote what cannot be encoded, such as half of a surrogate pair.
+    return [(name, text.encode(errors="backslashreplace")) for name, text in headers.items()]
+
+
+def malformed_headers(origin: Origin, error: MalformedError, *, stage: str, failed_at: datetime) -> Headers:
+    """The headers for a message that is malformed, at its first failure."""
+    return dead_letter_headers(origin, error.reason, error.detail, stage=stage, failed_at=failed_at)
+
+
+def kept_value(value: bytes) -> tuple[bytes, Headers]:
+    """What is kept of a value, and the headers that say so: the exact bytes and no header up to `MAX_KEPT_BYTES`."""
+    if len(value) <= MAX_KEPT_BYTES:
+        return value, []
+    digest = hashlib.sha256(value).hexdigest()
+    return value[:KEPT_PREFIX_BYTES], [
+        (PAYLOAD_SIZE, str(len(value)).encode()),
+        (PAYLOAD_SHA256, digest.encode()),
+    ]

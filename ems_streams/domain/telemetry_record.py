@@ -1,0 +1,107 @@
+"""The hot decoder of `device-telemetry`: exactly the checks of `events.TelemetryEvent` at a third of its cost.
+
+The usual record is decoded by msgspec, with the patterns of names and serials remembered. Whatever that refuses goes to
+the pydantic model, which has the last word: it accepts rarer spellings (times as numbers, other offsets' forms) and words
+the error. So both accept the same records, but for one: a key that occurs twice in `telemetryData` counts with its
+last value here, even when an earlier one is no number.
+"""
+
+import re
+from datetime import datetime
+from functools import lru_cache
+from typing import Annotated, Literal
+
+import msgspec
+
+from ems_streams.domain.events import MAX_METRICS, TIME_LIMIT, TelemetryEvent, decode
+from ems_streams.domain.timestamps import EPOCH, to_epoch_ms
+
+_SERIAL_NUMBER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
+_METRIC_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+_DAYS_LIMIT = (TIME_LIMIT - EPOCH).days
+_Id = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+
+
+class TelemetryRecord(msgspec.Struct, frozen=True, gc=False):
+    """A valid record of `device-telemetry`.
+
+    Attributes:
+        serial_number: Also the record's key.
+        device_id: As in the registry.
+        site_id: As in the registry.
+        device_type: As in the registry.
+        metrics: 1 to 64 finite values by metric name; nobody may change it.
+        timestamp_ms: Event time, epoch milliseconds.
+        message_id: The sender's own id of the message, if it gave one.
+    """
+
+    serial_number: str
+    device_id: int
+    site_id: int
+    device_type: str
+    metrics: dict[str, float]
+    timestamp_ms: int
+    message_id: str | None
+
+
+class _Wire(msgspec.Struct, rename="camel", gc=False):
+    device_id: _Id
+    serial_number: str
+    site_id: _Id
+    device_type: str
+    telemetry_data: dict[str, float]
+    timestamp: Annotated[datetime, msgspec.Meta(tz=True)]
+    event_type: Literal["DEVICE_TELEMETRY"] = "DEVICE_TELEMETRY"
+    message_id: str | None = None
+
+
+_decode_wire = msgspec.json.Decoder(_Wire).decode
+
+
+@lru_cache(maxsize=65_536)
+def _is_serial_number(text: str) -> bool:
+    return _SERIAL_NUMBER.fullmatch(text) is not None
+
+
+@lru_cache(maxsize=4_096)
+def _are_metric_names(names: tuple[str, ...]) -> bool:
+    return 0 < len(names) <= MAX_METRICS and all(map(_METRIC_NAME.fullmatch, names))
+
+
+def decode_telemetry_record(value: bytes | None) -> TelemetryRecord:
+    """Validate a record's bytes.
+
+    Raises:
+        MalformedError: `empty`, `invalid_json` or `invalid_field`, with field, value and expectation.
+    """
+    try:
+        wire = _decode_wire(value)  # type: ignore[arg-type]  # no value at all ends in the careful path like any defect
+    except (msgspec.MsgspecError, ValueError, TypeError, RecursionError):
+        return _decode_carefully(value)
+    metrics = wire.telemetry_data
+    age = wire.timestamp - EPOCH
+    days = age.days
+    if not (_are_metric_names(tuple(metrics)) and _is_serial_number(wire.serial_number) and 0 <= days < _DAYS_LIMIT):
+        return _decode_carefully(value)
+    return TelemetryRecord(
+        wire.serial_number,
+        wire.device_id,
+        wire.site_id,
+        wire.device_type,
+        metrics,
+        (days * 86_400 + age.seconds) * 1_000 + age.microseconds // 1_000,
+        wire.message_id,
+    )
+
+
+def _decode_carefully(value: bytes | None) -> TelemetryRecord:
+    event = decode(TelemetryEvent, value)
+    return TelemetryRecord(
+        event.serial_number,
+        event.device_id,
+        event.site_id,
+        event.device_type,
+        event.telemetry_data,
+        to_epoch_ms(event.timestamp),
+        event.message_id,
+    )

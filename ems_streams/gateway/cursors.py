@@ -1,0 +1,84 @@
+"""Opaque cursors: a point in the feed of notifications, and a place in the list of devices.
+
+Both are URL-safe text with a kind, a version and a checksum, so that what is not a cursor of ours is told apart from
+one that is. Clients must not look inside.
+"""
+
+import base64
+import binascii
+import zlib
+from collections.abc import Iterable
+
+from ems_streams.errors import EmsError
+
+Offsets = tuple[int, ...]
+"""Next offset to read, by partition number."""
+
+_FEED = b"N\x01"
+_DEVICE = b"D\x01"
+_MAX_TEXT = 16_384
+_MAX_OFFSET = 2**63 - 1
+
+
+class BadCursorError(EmsError):
+    """The text is not a cursor that this gateway gave out."""
+
+
+def encode_feed(offsets: Iterable[int]) -> str:
+    """Cursor of the point in the feed before which lies everything below `offsets`."""
+    body = bytearray()
+    for offset in offsets:
+        rest = offset
+        while rest > 0x7F:
+            body.append(rest & 0x7F | 0x80)
+            rest >>= 7
+        body.append(rest)
+    return _seal(_FEED, bytes(body))
+
+
+def decode_feed(text: str) -> Offsets:
+    """Inverse of `encode_feed`; raises `BadCursorError`."""
+    offsets: list[int] = []
+    value = shift = 0
+    for byte in _open(_FEED, text):
+        value |= (byte & 0x7F) << shift
+        if byte & 0x80:
+            shift += 7
+            continue
+        offsets.append(value)
+        value = shift = 0
+    if shift or not offsets or max(offsets) > _MAX_OFFSET:
+        raise BadCursorError("the cursor is not one of this feed")
+    return tuple(offsets)
+
+
+def encode_device(serial_number: str) -> str:
+    """Cursor of the place right after a device in the list sorted by serial number."""
+    return _seal(_DEVICE, serial_number.encode())
+
+
+def decode_device(text: str) -> str:
+    """Inverse of `encode_device`; raises `BadCursorError`."""
+    try:
+        return _open(_DEVICE, text).decode()
+    except UnicodeDecodeError:
+        raise BadCursorError("the cursor is not one of this list") from None
+
+
+def _seal(kind: bytes, body: bytes) -> str:
+    sealed = kind + body
+    checksum = (zlib.crc32(sealed) & 0xFFFF).to_bytes(2, "big")
+    return base64.urlsafe_b64encode(sealed + checksum).rstrip(b"=").decode()
+
+
+def _open(kind: bytes, text: str) -> bytes:
+    if not text or len(text) > _MAX_TEXT:
+        raise BadCursorError("the cursor is empty or too long")
+    try:
+        raw = base64.b64decode(text.encode("ascii") + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, UnicodeEncodeError, ValueError):
+        raise BadCursorError("the cursor is not one that this server gave out") from None
+    sealed, checksum = raw[:-2], raw[-2:]
+    if not sealed.startswith(kind) or (zlib.crc32(sealed) & 0xFFFF).to_bytes(2, "big") != checksum:
+        raise BadCursorError("the cursor is not one that this server gave out here")
+    return sealed[len(kind) :]

@@ -1,0 +1,46 @@
+"""The page and what guards it: static files, and the headers that keep a browser from doing more than it must."""
+
+from pathlib import Path
+
+from aiohttp import web
+
+STATIC = Path(__file__).parent / "static"
+
+SECURITY_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+
+
+async def add_security_headers(_: web.Request, response: web.StreamResponse) -> None:
+    """For `app.on_response_prepare`: every answer carries them, errors too."""
+    for name, value in SECURITY_HEADERS.items():
+        response.headers.setdefault(name, value)
+
+
+def page_routes() -> list[web.AbstractRouteDef]:
+    """`/` and `/static/`."""
+    return [web.get("/", _index), web.get("/static/{name}", _file)]
+
+
+async def _index(_: web.Request) -> web.StreamResponse:
+    return _send(STATIC / "index.html")
+
+
+async def _file(request: web.Request) -> web.StreamResponse:
+    files = {path.name: path for path in STATIC.iterdir() if path.is_file()}
+    path = files.get(request.match_info["name"])
+    if path is None:
+        raise web.HTTPNotFound
+    return _send(path)
+
+
+def _send(path: Path) -> web.FileResponse:
+    # The files have no version in their names: a browser asks each time, and is told "not modified".
+    return web.FileResponse(path, headers={"Cache-Control": "no-cache"})

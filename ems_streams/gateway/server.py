@@ -1,0 +1,118 @@
+"""The gateway process: the only one that people talk to."""
+
+import asyncio
+import importlib.util
+import signal
+
+import aiohttp
+import structlog
+from aiohttp import web
+
+from ems_streams.gateway.devices import DeviceLists
+from ems_streams.gateway.fleet import Fleet
+from ems_streams.gateway.notification_list import NotificationList
+from ems_streams.gateway.notifications import Feed
+from ems_streams.gateway.pages import add_security_headers, page_routes
+from ems_streams.gateway.pipeline import Pipeline
+from ems_streams.gateway.queries import DeviceQueries
+from ems_streams.gateway.topology import Topology
+from ems_streams.gateway.websocket import NotificationSocket
+from ems_streams.ops.health import CheckResult, Health
+from ems_streams.ops.http import error_middleware, health_routes, start_site
+from ems_streams.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+SHUTDOWN_TIMEOUT_S = 5.0
+
+
+class Gateway:
+    """The parts of the gateway, put together."""
+
+    def __init__(self, settings: Settings, session: aiohttp.ClientSession) -> None:
+        self.topology = Topology(session, settings.worker_urls.split(","))
+        self.feed = Feed(settings)
+        self.pipeline = Pipeline(settings, self.topology)
+        self.socket = NotificationSocket(self.feed)
+        self.queries = DeviceQueries(session, self.topology, settings.query_timeout_s)
+        self.lists = DeviceLists(Fleet(session, self.topology, settings.query_timeout_s))
+        self.health = Health()
+        self.health.add_readiness("kafka", self.pipeline.check)
+        self.health.add_readiness("notifications", self.feed.check)
+        self.health.add_readiness("workers", self._check_workers)
+
+    def app(self) -> web.Application:
+        """Everything that is answered over HTTP."""
+        app = web.Application(middlewares=[error_middleware])
+        app.on_response_prepare.append(add_security_headers)
+        app.on_shutdown.append(self.socket.shut_down)
+        # The list before the single device: the order is of no matter to the router, but it is to readers.
+        app.add_routes(self.lists.routes())
+        app.add_routes(self.queries.routes())
+        app.add_routes(NotificationList(self.feed).routes())
+        app.add_routes(self.socket.routes())
+        app.add_routes(self.pipeline.routes())
+        app.add_routes(health_routes(self.health))
+        app.add_routes(page_routes())
+        return app
+
+    def _check_workers(self) -> CheckResult:
+        view = self.topology.view
+        live = len(view.live)
+        return CheckResult(live > 0, f"{live} of {len(view.owners)} known workers answer")
+
+
+async def serve(settings: Settings, *, stop: asyncio.Event) -> None:
+    """Runs the gateway until `stop` is set.
+
+    Starts, and stays, without Kafka and without workers: what needs them answers 503 until they are there.
+
+    Raises:
+        SettingError: The port cannot be listened on.
+    """
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=200, limit_per_host=50)) as session:
+        gateway = Gateway(settings, session)
+        runner = await start_site(
+            gateway.app(),
+            settings.gateway_host,
+            settings.gateway_port,
+            "EMS_GATEWAY_PORT",
+            shutdown_timeout_s=SHUTDOWN_TIMEOUT_S,
+        )
+        log.info("gateway listens", url=f"http://{settings.gateway_host}:{settings.gateway_port}")
+        gateway.health.mark_started()
+        try:
+            await _run_until(stop, gateway)
+        finally:
+            await runner.cleanup()
+    log.info("gateway stopped")
+
+
+async def _run_until(stop: asyncio.Event, gateway: Gateway) -> None:
+    """Background parts run until `stop`; one that ends by itself ends the process, with its error."""
+    waiting = asyncio.ensure_future(stop.wait())
+    parts = [asyncio.ensure_future(part.run()) for part in (gateway.topology, gateway.feed, gateway.pipeline)]
+    try:
+        done, _ = await asyncio.wait([waiting, *parts], return_when=asyncio.FIRST_COMPLETED)
+        for finished in done - {waiting}:
+            finished.result()
+    finally:
+        for task in (waiting, *parts):
+            task.cancel()
+        await asyncio.gather(waiting, *parts, return_exceptions=True)
+
+
+def run(settings: Settings) -> int:
+    """Runs the gateway until SIGTERM or SIGINT; returns the exit code."""
+    # uvloop does not exist for every platform.
+    runner = importlib.import_module("uvloop").run if importlib.util.find_spec("uvloop") else asyncio.run
+    return int(runner(_main(settings)))
+
+
+async def _main(settings: Settings) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stop.set)
+    await serve(settings, stop=stop)
+    return 0

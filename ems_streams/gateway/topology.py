@@ -1,0 +1,127 @@
+"""Which workers there are, which partitions each of them has, and which of them answer."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import aiohttp
+import orjson
+import structlog
+
+from ems_streams.kafka.partitioner import partition_for
+
+log = structlog.get_logger(__name__)
+
+REFRESH_S = 2.0
+PROBE_TIMEOUT_S = 1.0
+MIN_PAUSE_S = 0.2
+"""A storm of failed calls must not become a storm of probes."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What the workers last said of themselves.
+
+    Attributes:
+        generation: Of the assignment; grows with every rebalance.
+        partitions: How many partitions there are; 0 while no worker has answered yet.
+        owners: Partitions by the address of their worker.
+        live: Workers that answered the last probe.
+    """
+
+    generation: int = -1
+    partitions: int = 0
+    owners: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    live: frozenset[str] = frozenset()
+
+    def owner_of(self, serial_number: str) -> str | None:
+        """The worker that has the partition of a device, as far as is known."""
+        if not self.partitions:
+            return None
+        partition = partition_for(serial_number.encode(), self.partitions)
+        return next((url for url, owned in self.owners.items() if partition in owned), None)
+
+
+class Topology:
+    """Keeps a `View` fresh: learns all workers from any one, every two seconds and after each failed call.
+
+    Never fails because workers are away: the view then has no live ones.
+
+    Args:
+        seeds: Addresses to ask first, such as `http://127.0.0.1:6066`.
+    """
+
+    def __init__(self, session: aiohttp.ClientSession, seeds: Iterable[str], refresh_s: float = REFRESH_S) -> None:
+        self._session = session
+        self._seeds = tuple(dict.fromkeys(seed.strip().rstrip("/") for seed in seeds if seed.strip()))
+        self._refresh_s = refresh_s
+        self._wanted = asyncio.Event()
+        self._turn = 0
+        self.view = View()
+
+    def live(self) -> list[str]:
+        """Workers that answer, each call beginning with another one."""
+        workers = sorted(self.view.live)
+        if not workers:
+            return []
+        self._turn = (self._turn + 1) % len(workers)
+        return workers[self._turn :] + workers[: self._turn]
+
+    def report_failure(self, url: str) -> None:
+        """A call to this worker failed: look again at once."""
+        self._wanted.set()
+
+    async def run(self) -> None:
+        """Refreshes until cancelled."""
+        while True:
+            await self.refresh()
+            await asyncio.sleep(MIN_PAUSE_S)
+            try:
+                async with asyncio.timeout(self._refresh_s):
+                    await self._wanted.wait()
+            except TimeoutError:
+                pass
+            self._wanted.clear()
+
+    async def refresh(self) -> None:
+        """Asks the seeds and all known workers, then the ones learnt from them."""
+        answers: dict[str, View] = {}
+        targets = {*self._seeds, *self.view.owners}
+        while targets - answers.keys():
+            asked = sorted(targets - answers.keys())
+            results = await asyncio.gather(*(self._probe(url) for url in asked))
+            answers.update(zip(asked, results, strict=True))
+            targets |= {url for view in results for url in view.owners}
+        self._adopt(answers)
+
+    def _adopt(self, answers: Mapping[str, View]) -> None:
+        newest = max(answers.values(), key=lambda view: (view.generation, len(view.owners)), default=View())
+        before = self.view
+        if newest.generation < 0:
+            # Nobody answers: keep what was known as a list of addresses to try.
+            self.view = View(before.generation, before.partitions, before.owners)
+        else:
+            live = frozenset(url for url in newest.owners if url in answers and answers[url].generation >= 0)
+            self.view = View(newest.generation, newest.partitions, newest.owners, live)
+        if self.view.live != before.live:
+            log.info("workers changed", live=sorted(self.view.live), partitions=self.view.partitions)
+
+    async def _probe(self, url: str) -> View:
+        try:
+            timeout = aiohttp.ClientTimeout(total=PROBE_TIMEOUT_S)
+            async with self._session.get(f"{url}/internal/v1/topology", timeout=timeout) as response:
+                if response.status != 200:
+                    return View()
+                return parse_topology(await response.read())
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+            return View()
+
+
+def parse_topology(body: bytes) -> View:
+    """A worker's answer as a view without liveness; raises `ValueError` when it is not one."""
+    document = orjson.loads(body)
+    try:
+        owners = {str(url).rstrip("/"): frozenset(map(int, owned)) for url, owned in document["workers"].items()}
+        return View(max(0, int(document["generation"])), int(document["partitions"]), owners)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"not a topology: {error!r}") from None

@@ -1,0 +1,281 @@
+"""The topics of a Kafka cluster: compare with the catalogue, create and alter, describe.
+
+Every function opens its own client and has a deadline; the client is synchronous, so its calls run in threads. A cluster that
+does not answer is a `DependencyError` after about `CONNECT_TIMEOUT_S`; one that answers with a refusal is an `EmsError`.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ConfigSource,
+    NewPartitions,
+    NewTopic,
+    OffsetSpec,
+    ResourceType,
+    TopicMetadata,
+)
+
+from ems_streams.errors import DependencyError, EmsError
+from ems_streams.kafka.catalogue import Catalogue, Topic
+from ems_streams.kafka.topic_plan import Action, TopicPlan, TopicState, plan
+from ems_streams.settings import Settings
+
+CONNECT_TIMEOUT_S = 8.0
+REQUEST_TIMEOUT_S = 20.0
+_UNREACHABLE = frozenset(
+    {KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE, KafkaError.REQUEST_TIMED_OUT}
+)
+_MOVING = frozenset({KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART})
+_SETTLE_S = 0.1
+
+T = TypeVar("T")
+
+# The client prints its connection troubles to stderr unless it is given a logger; what matters of them comes back as an error.
+_SILENT = logging.getLogger("ems_streams.librdkafka")
+_SILENT.addHandler(logging.NullHandler())
+_SILENT.propagate = False
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionDescription:
+    """One partition: brokers by their ids, first and next offset (`None` when it has no leader to ask)."""
+
+    partition: int
+    leader: int
+    replicas: tuple[int, ...]
+    in_sync: tuple[int, ...]
+    begin_offset: int | None
+    end_offset: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class TopicDescription:
+    """A topic as it is; `overrides` are the configuration values set on the topic itself, `topic` its entry in the catalogue."""
+
+    name: str
+    partitions: tuple[PartitionDescription, ...]
+    overrides: Mapping[str, str]
+    topic: Topic | None
+
+    @property
+    def records(self) -> int:
+        """Distance of first and next offset over all partitions: an upper bound of what a reader gets."""
+        return sum((each.end_offset or 0) - (each.begin_offset or 0) for each in self.partitions)
+
+
+def catalogue_of(settings: Settings) -> Catalogue:
+    """The catalogue with the application id and partition count of the settings."""
+    return Catalogue(settings.application_id, settings.partitions)
+
+
+def client_config(settings: Settings) -> dict[str, Any]:
+    """Configuration that every confluent-kafka client of ours starts from; quiet on stderr."""
+    return {"bootstrap.servers": settings.kafka_bootstrap_servers, "client.id": "ems-streams", "logger": _SILENT}
+
+
+async def plan_topics(settings: Settings) -> list[TopicPlan]:
+    """What `apply_topics` would do; changes nothing."""
+    return await asyncio.to_thread(_plan, AdminClient(client_config(settings)), settings)
+
+
+async def apply_topics(settings: Settings) -> list[TopicPlan]:
+    """Create what is missing and alter what differs; safe to run again, and by several at once.
+
+    Deletes nothing and leaves the partition count of keyed topics alone. When it returns, every created topic has leaders
+    for all its partitions. Returns the plan that was carried out; its refusals are still to be dealt with by the caller.
+    """
+    return await asyncio.to_thread(_apply, settings)
+
+
+async def missing_topics(settings: Settings, names: Iterable[str]) -> list[str]:
+    """Those of `names` that the cluster does not have, sorted."""
+    present = await asyncio.to_thread(lambda: _metadata(AdminClient(client_config(settings)), settings).keys())
+    return sorted(set(names) - present)
+
+
+async def list_topics(settings: Settings) -> list[TopicDescription]:
+    """Every topic of the cluster except Kafka's own, sorted by name."""
+    return await asyncio.to_thread(_describe, settings, None)
+
+
+async def describe(settings: Settings, name: str) -> TopicDescription:
+    """One topic; `EmsError` when the cluster does not have it."""
+    return (await asyncio.to_thread(_describe, settings, name))[0]
+
+
+def _plan(client: AdminClient, settings: Settings) -> list[TopicPlan]:
+    catalogue = catalogue_of(settings)
+    metadata = _metadata(client, settings)
+    present = {topic.name: metadata[topic.name] for topic in catalogue if topic.name in metadata}
+    configs = _configs(client, present, settings)
+    states = {
+        name: TopicState(
+            name,
+            partitions=len(topic.partitions),
+            replication=min(len(partition.replicas) for partition in topic.partitions.values()),
+            config={entry.name: str(entry.value) for entry in configs[name]},
+        )
+        for name, topic in present.items()
+    }
+    return plan(catalogue, states, settings.replication_factor)
+
+
+def _apply(settings: Settings) -> list[TopicPlan]:
+    client = AdminClient(client_config(settings))
+    plans = _plan(client, settings)
+    _create([each.topic for each in plans if each.action is Action.CREATE], client, settings)
+    for each in plans:
+        if each.action is Action.ALTER:
+            _alter(each, client, settings)
+    return plans
+
+
+def _create(topics: list[Topic], client: AdminClient, settings: Settings) -> None:
+    if not topics:
+        return
+    new = [NewTopic(topic.name, topic.partitions, settings.replication_factor, config=topic.config) for topic in topics]
+    for name, future in client.create_topics(new, operation_timeout=REQUEST_TIMEOUT_S, request_timeout=REQUEST_TIMEOUT_S).items():
+        try:
+            _result(future, f"create topic {name}", settings)
+        except _RefusedError as error:
+            if error.code == KafkaError.TOPIC_ALREADY_EXISTS:
+                continue
+            if error.code == KafkaError.INVALID_REPLICATION_FACTOR:
+                raise EmsError(f"{error} (EMS_REPLICATION_FACTOR={settings.replication_factor})") from None
+            raise
+    _wait_for_leaders({topic.name for topic in topics}, client, settings)
+
+
+def _wait_for_leaders(names: set[str], client: AdminClient, settings: Settings) -> None:
+    deadline = time.monotonic() + REQUEST_TIMEOUT_S
+    while True:
+        metadata = _metadata(client, settings)
+        waiting = sorted(name for name in names if name not in metadata or not _has_leaders(metadata[name]))
+        if not waiting:
+            return
+        if time.monotonic() > deadline:
+            raise EmsError(f"topics created, but without a leader after {REQUEST_TIMEOUT_S:.0f} s: {', '.join(waiting)}")
+        time.sleep(_SETTLE_S)
+
+
+def _has_leaders(topic: TopicMetadata) -> bool:
+    return bool(topic.partitions) and all(partition.leader >= 0 for partition in topic.partitions.values())
+
+
+def _alter(each: TopicPlan, client: AdminClient, settings: Settings) -> None:
+    entries = []
+    for change in each.changes:
+        if change.setting == "partitions":
+            grown = client.create_partitions([NewPartitions(each.name, int(change.wanted))], request_timeout=REQUEST_TIMEOUT_S)
+            _result(grown[each.name], f"add partitions to topic {each.name}", settings)
+        else:
+            entries.append(ConfigEntry(change.setting, change.wanted, incremental_operation=AlterConfigOpType.SET))
+    if entries:
+        resource = ConfigResource(ResourceType.TOPIC, each.name, incremental_configs=entries)
+        altered = client.incremental_alter_configs([resource], request_timeout=REQUEST_TIMEOUT_S)
+        _result(altered[resource], f"alter topic {each.name}", settings)
+
+
+def _describe(settings: Settings, name: str | None) -> list[TopicDescription]:
+    client = AdminClient(client_config(settings))
+    metadata = {topic: entry for topic, entry in _metadata(client, settings).items() if name in (None, topic)}
+    if name is not None and not metadata:
+        raise EmsError(f"topic {name} does not exist; `ems-streams topics list` shows those that do")
+    catalogue = catalogue_of(settings)
+    offsets = _offsets(client, metadata.values(), settings)
+    configs = _configs(client, metadata, settings)
+    return [
+        TopicDescription(
+            topic,
+            tuple(
+                PartitionDescription(
+                    number, entry.leader, tuple(entry.replicas), tuple(entry.isrs), *offsets.get((topic, number), (None, None))
+                )
+                for number, entry in sorted(metadata[topic].partitions.items())
+            ),
+            {entry.name: str(entry.value) for entry in configs[topic] if _set_on_topic(entry)},
+            catalogue.get(topic),
+        )
+        for topic in sorted(metadata)
+    ]
+
+
+def _set_on_topic(entry: ConfigEntry) -> bool:
+    return entry.source in {ConfigSource.DYNAMIC_TOPIC_CONFIG, ConfigSource.DYNAMIC_TOPIC_CONFIG.value}
+
+
+def _offsets(client: AdminClient, topics: Iterable[TopicMetadata], settings: Settings) -> dict[tuple[str, int], tuple[int, int]]:
+    partitions = [
+        TopicPartition(str(topic.topic), number) for topic in topics for number, entry in topic.partitions.items() if entry.leader >= 0
+    ]
+    if not partitions:
+        return {}
+
+    def ask(spec: OffsetSpec) -> dict[tuple[str, int], int]:
+        futures = client.list_offsets(dict.fromkeys(partitions, spec), request_timeout=REQUEST_TIMEOUT_S)
+        return {(each.topic, each.partition): _result(future, "read offsets", settings).offset for each, future in futures.items()}
+
+    deadline = time.monotonic() + REQUEST_TIMEOUT_S
+    while True:
+        try:
+            begin, end = ask(OffsetSpec.earliest()), ask(OffsetSpec.latest())  # type: ignore[no-untyped-call]
+        except _RefusedError as error:
+            # Between the metadata and the question, or while a new topic settles, the leader may be another.
+            if error.code not in _MOVING or time.monotonic() > deadline:
+                raise
+            time.sleep(_SETTLE_S)
+        else:
+            return {key: (begin[key], end[key]) for key in begin}
+
+
+def _metadata(client: AdminClient, settings: Settings) -> dict[str, TopicMetadata]:
+    topics = _call(lambda: client.list_topics(timeout=CONNECT_TIMEOUT_S), "list topics", settings).topics
+    return {name: topic for name, topic in topics.items() if not name.startswith("__")}
+
+
+def _configs(client: AdminClient, names: Iterable[str], settings: Settings) -> dict[str, list[ConfigEntry]]:
+    resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
+    if not resources:
+        return {}
+    futures = client.describe_configs(resources, request_timeout=REQUEST_TIMEOUT_S)
+    return {
+        resource.name: list(_result(future, f"describe topic {resource.name}", settings).values()) for resource, future in futures.items()
+    }
+
+
+class _RefusedError(EmsError):
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def _result(future: "Future[T]", what: str, settings: Settings) -> T:
+    return _call(lambda: future.result(timeout=REQUEST_TIMEOUT_S + 1), what, settings)
+
+
+def _call(call: Callable[[], T], what: str, settings: Settings) -> T:
+    try:
+        return call()
+    except KafkaException as error:
+        problem = error.args[0]
+        if problem.code() in _UNREACHABLE:
+            raise unreachable(settings) from None
+        raise _RefusedError(f"cannot {what}: {problem.str()}", problem.code()) from None
+    except TimeoutError:
+        raise unreachable(settings) from None
+
+
+def unreachable(settings: Settings) -> DependencyError:
+    """The error of every client of ours that gets no answer from Kafka."""
+    return DependencyError(f"Kafka does not answer at {settings.kafka_bootstrap_servers} (EMS_KAFKA_BOOTSTRAP_SERVERS)")

@@ -1,0 +1,107 @@
+"""Recovery of table partitions from their changelog topics, batch by batch, with a consumer of its own.
+
+Faust's recovery goes event by event through the worker's consumer, swallows errors, and never ends on a transactional
+changelog, whose last offset is a commit marker that is never delivered. This one reads committed records in bulk, writes
+them in bulk, and ends by position; any error is raised.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from ems_streams.kafka.client import client_options
+from ems_streams.kafka.store import Store
+from ems_streams.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+POLL_TIMEOUT_MS = 200
+POLL_RECORDS_MAX = 20_000
+PROGRESS_INTERVAL_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class ChangelogPartition:
+    """A changelog partition and the store that it restores."""
+
+    topic: str
+    partition: int
+    store: Store
+
+    @property
+    def tp(self) -> TopicPartition:
+        """As aiokafka names it."""
+        return TopicPartition(self.topic, self.partition)
+
+    @property
+    def persisted_offset(self) -> int | None:
+        """Changelog offset up to which the store is complete."""
+        return self.store.persisted_offset(self.tp)
+
+
+async def restore(settings: Settings, partitions: Iterable[ChangelogPartition], on_progress: Callable[[int], None] = lambda _: None) -> int:
+    """Bring every store up to the end of its changelog, as it is now; returns how many records were applied.
+
+    Nobody may write to these changelogs meanwhile: fence their former owners first. `on_progress` gets the records applied so far.
+    """
+    by_tp = {item.tp: item for item in partitions}
+    if not by_tp:
+        return 0
+    consumer = AIOKafkaConsumer(
+        **client_options(settings),
+        group_id=None,
+        isolation_level="read_committed",
+        auto_offset_reset="none",
+        fetch_max_wait_ms=POLL_TIMEOUT_MS,
+        max_partition_fetch_bytes=4 * 1024 * 1024,
+    )
+    await consumer.start()
+    try:
+        consumer.assign(list(by_tp))
+        ends = await _seek(consumer, by_tp)
+        return await _read(consumer, by_tp, ends, on_progress)
+    finally:
+        await consumer.stop()
+
+
+async def _seek(consumer: AIOKafkaConsumer, by_tp: dict[TopicPartition, ChangelogPartition]) -> dict[TopicPartition, int]:
+    """Seek each partition behind what its store has; returns where each must get to."""
+    starts, ends = await asyncio.gather(consumer.beginning_offsets(list(by_tp)), consumer.end_offsets(list(by_tp)))
+    for tp, item in by_tp.items():
+        persisted = item.persisted_offset
+        if persisted is not None and persisted >= ends[tp]:
+            log.error("store_ahead_of_changelog", topic=tp.topic, partition=tp.partition, persisted=persisted, end=ends[tp])
+            item.store.wipe(tp.partition)
+            persisted = None
+        consumer.seek(tp, starts[tp] if persisted is None else max(persisted + 1, starts[tp]))
+    return dict(ends)
+
+
+async def _read(
+    consumer: AIOKafkaConsumer,
+    by_tp: dict[TopicPartition, ChangelogPartition],
+    ends: dict[TopicPartition, int],
+    on_progress: Callable[[int], None],
+) -> int:
+    pending = {tp for tp in by_tp if await consumer.position(tp) < ends[tp]}
+    consumer.pause(*(by_tp.keys() - pending))
+    applied = 0
+    reported_s = time.monotonic()
+    while pending:
+        for tp, records in (await consumer.getmany(timeout_ms=POLL_TIMEOUT_MS, max_records=POLL_RECORDS_MAX)).items():
+            item = by_tp[tp]
+            item.store.write_raw(tp.partition, ((record.key, record.value) for record in records), records[-1].offset)
+            applied += len(records)
+            on_progress(applied)
+        # By position and not by the last record's offset: the last offset may be a commit marker.
+        done = {tp for tp in pending if await consumer.position(tp) >= ends[tp]}
+        pending -= done
+        consumer.pause(*done)
+        if time.monotonic() - reported_s > PROGRESS_INTERVAL_S:
+            reported_s = time.monotonic()
+            log.info("recovering", partitions=len(pending), records=applied)
+    return applied

@@ -1,0 +1,20 @@
+"""A record that cannot be processed goes to `{topic}-dlt`, in the same transaction that moves the position past it."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from ems_streams.domain.dead_letter import Origin, kept_value, malformed_headers
+from ems_streams.errors import MalformedError
+from ems_streams.kafka.catalogue import dlt_of
+from ems_streams.kafka.partition_state import PartitionState
+from ems_streams.kafka.record_batch import Record, RecordBatch
+
+
+def publish_dead_letter(partition: PartitionState[Any], batch: RecordBatch, record: Record, error: MalformedError, stage: str) -> None:
+    """Publish the record's own key and bytes with the headers that say where it came from and why it failed."""
+    origin = Origin(batch.topic, record.timestamp, batch.partition, record.offset)
+    # The record's own time, and not the clock's: a replay must give the same bytes.
+    failed_at = datetime.fromtimestamp(record.timestamp / 1000, UTC)
+    value, extra = kept_value(record.value or b"")
+    headers = malformed_headers(origin, error, stage=stage, failed_at=failed_at)
+    partition.publish(dlt_of(batch.topic), record.key, value if record.value is not None else None, [*headers, *extra])

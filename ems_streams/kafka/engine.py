@@ -1,0 +1,210 @@
+"""The batch engine: hands record batches to folds, commits by interval, and owns every table partition of this worker.
+
+The rules that must always hold are in ARCHITECTURE.md. In short: a record is folded once (its offset is behind the stored
+position, or it is skipped); nothing is committable in the consumer group before it is durable in a changelog; any failure to
+commit ends the process, and what was in memory only is replayed.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import structlog
+from faust.types import TP, EventT
+
+from ems_streams.kafka.changelog import ChangelogPartition, restore
+from ems_streams.kafka.partition_state import PartitionState
+from ems_streams.kafka.record_batch import RecordBatch
+from ems_streams.kafka.state_table import StateTable
+from ems_streams.kafka.transactions import PartitionWriter
+from ems_streams.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+S = TypeVar("S")
+
+COMMIT_GAP_S = 0.02
+"""Shortest time between two commits of a partition, so that transactions carry more than one record each under load."""
+
+FLUSH_TIMEOUT_S = 5.0
+
+Fold = Callable[[RecordBatch, int, PartitionState[S]], None]
+"""`fold(batch, start, partition)`: fold the records from index `start` into the states of the partition. Synchronous, pure but for `partition`."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchAgent(Generic[S]):
+    """What the engine knows of an agent.
+
+    Attributes:
+        name: Name of the agent; together with the partition it makes the transactional id.
+        sources: Topics that it reads, all with the table's partition count.
+        table: The table that it alone writes.
+        commit_interval_s: Longest time that changes stay in memory only when nothing is published.
+    """
+
+    name: str
+    sources: tuple[str, ...]
+    table: StateTable[S]
+    fold: Fold[S]
+    commit_interval_s: float
+
+
+class Engine:
+    """All batch agents of one worker process.
+
+    Args:
+        fail: Called with the error when a commit or a fold failed for good; must end the process.
+    """
+
+    def __init__(self, settings: Settings, fail: Callable[[BaseException], Awaitable[None]]) -> None:
+        self._settings = settings
+        self._fail = fail
+        self.agents: dict[str, BatchAgent[Any]] = {}
+        self._committers: set[asyncio.Task[None]] = set()
+
+    def add(self, agent: BatchAgent[Any]) -> None:
+        """Register an agent; before the worker starts."""
+        self.agents[agent.name] = agent
+
+    @property
+    def source_topics(self) -> frozenset[str]:
+        """Topics whose records come as batches and whose offsets the engine decides on."""
+        return frozenset(topic for agent in self.agents.values() for topic in agent.sources)
+
+    async def process(self, agent: BatchAgent[S], event: EventT[RecordBatch]) -> None:
+        """Fold one batch; returns when it is in memory, not when it is durable.
+
+        A batch of an earlier assignment, or of a partition that is gone, is dropped: its next owner gets the records again.
+        """
+        batch = event.value
+        partition = agent.table.partitions.get(batch.partition)
+        if partition is None or partition.generation != event.message.generation_id:
+            return
+        start = batch.after(partition.positions.get(batch.topic, -1))
+        try:
+            if start < len(batch):
+                agent.fold(batch, start, partition)
+                partition.advance(batch.topic, batch.last_offset)
+            if partition.overloaded:
+                await partition.commit()
+        except Exception as error:
+            log.error("fold_failed", agent=agent.name, topic=batch.topic, partition=batch.partition, last_offset=batch.last_offset, error=repr(error))
+            await self._fail(error)
+            raise
+
+    def start_offset(self, tp: TP) -> int | None:
+        """Where a source partition has to be read from: behind what all its agents have durable; None when they have nothing."""
+        positions = [
+            partition.durable_positions.get(tp.topic, -1) if (partition := agent.table.partitions.get(tp.partition)) else -1
+            for agent in self.agents.values()
+            if tp.topic in agent.sources
+        ]
+        return min(positions) + 1 if positions and min(positions) >= 0 else None
+
+    def committable(self) -> dict[TP, int]:
+        """Next offset of every source partition of which something is durable, for the consumer group."""
+        offsets = {}
+        for tp in {
+            TP(topic, partition)
+            for agent in self.agents.values()
+            for topic in agent.sources
+            for partition in agent.table.partitions
+        }:
+            offset = self.start_offset(tp)
+            if offset is not None:
+                offsets[tp] = offset
+        return offsets
+
+    def missing_partitions(self, assigned: Iterable[TP]) -> set[TP]:
+        """Changelog partitions that are assigned to this worker and not open yet."""
+        tables = {agent.table.changelog: agent.table for agent in self.agents.values()}
+        return {tp for tp in assigned if tp.topic in tables and tp.partition not in tables[tp.topic].partitions}
+
+    async def open_partitions(self, changelog_tps: Iterable[TP], generation: int) -> None:
+        """Take over table partitions: fence their former owners, recover them, and start committing.
+
+        Raises whatever goes wrong; a partition is either open and complete or not there at all.
+        """
+        by_changelog = {agent.table.changelog: agent for agent in self.agents.values()}
+        wanted = [(by_changelog[tp.topic], tp.partition) for tp in changelog_tps if tp.topic in by_changelog]
+        started_s = time.monotonic()
+        writers = await self._open_writers(wanted)
+        try:
+            changelogs = [ChangelogPartition(agent.table.changelog, partition, agent.table.store) for agent, partition in wanted]
+            records = await restore(self._settings, changelogs)
+            for (agent, partition), writer in zip(wanted, writers, strict=True):
+                self._open(agent, partition, generation, writer)
+        except BaseException:
+            await asyncio.gather(*(writer.close() for writer in writers), return_exceptions=True)
+            raise
+        log.info("recovered", partitions=len(wanted), records=records, generation=generation, took_s=round(time.monotonic() - started_s, 2))
+
+    async def _open_writers(self, wanted: list[tuple[BatchAgent[Any], int]]) -> list[PartitionWriter]:
+        opened = await asyncio.gather(
+            *(PartitionWriter.open(self._settings, self._transactional_id(agent, partition)) for agent, partition in wanted),
+            return_exceptions=True,
+        )
+        writers = [writer for writer in opened if isinstance(writer, PartitionWriter)]
+        for failure in opened:
+            if isinstance(failure, BaseException):
+                await asyncio.gather(*(writer.close() for writer in writers), return_exceptions=True)
+                raise failure
+        return writers
+
+    def _transactional_id(self, agent: BatchAgent[Any], partition: int) -> str:
+        return f"{self._settings.application_id}-{agent.name}-{partition}"
+
+    def _open(self, agent: BatchAgent[Any], partition: int, generation: int, writer: PartitionWriter) -> None:
+        state = PartitionState(
+            partition,
+            generation=generation,
+            changelog=agent.table.changelog,
+            codec=agent.table.codec,
+            store=agent.table.store,
+            writer=writer,
+        )
+        agent.table.partitions[partition] = state
+        task = asyncio.create_task(self._commit_loop(agent, state), name=f"commit-{agent.name}-{partition}")
+        self._committers.add(task)
+        task.add_done_callback(self._committers.discard)
+
+    async def _commit_loop(self, agent: BatchAgent[Any], partition: PartitionState[Any]) -> None:
+        """Commit by interval, or soon after something is to be published."""
+        while True:
+            try:
+                await asyncio.wait_for(partition.urgent.wait(), agent.commit_interval_s)
+                await asyncio.sleep(COMMIT_GAP_S)
+            except TimeoutError:
+                pass
+            try:
+                await partition.commit()
+            except Exception as error:
+                log.error("commit_failed", agent=agent.name, partition=partition.partition, error=repr(error))
+                await self._fail(error)
+                return
+
+    async def flush(self) -> None:
+        """Make everything durable, within a few seconds; what does not get through is replayed by the next owner."""
+        partitions = [partition for agent in self.agents.values() for partition in agent.table.partitions.values()]
+        try:
+            async with asyncio.timeout(FLUSH_TIMEOUT_S):
+                results = await asyncio.gather(*(partition.commit() for partition in partitions), return_exceptions=True)
+        except TimeoutError:
+            log.warning("flush_timed_out", partitions=len(partitions), timeout_s=FLUSH_TIMEOUT_S)
+            return
+        for result in results:
+            if isinstance(result, Exception):
+                log.warning("flush_failed", error=repr(result))
+
+    async def close_partitions(self) -> None:
+        """Give every partition up without committing; used when the assignment changes and at the end."""
+        for task in list(self._committers):
+            task.cancel()
+        await asyncio.gather(*self._committers, return_exceptions=True)
+        partitions = [partition for agent in self.agents.values() for partition in agent.table.partitions.values()]
+        for agent in self.agents.values():
+            agent.table.partitions.clear()
+        await asyncio.gather(*(partition.close() for partition in partitions), return_exceptions=True)

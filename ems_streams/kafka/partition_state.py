@@ -1,0 +1,160 @@
+"""One partition of a state table in the hands of its one owner: states in memory, what changed, and how it becomes durable.
+
+Folding is synchronous and touches memory only. `commit` makes everything folded so far durable in the order of the rules in
+ARCHITECTURE.md: one Kafka transaction carries outputs, changelog and source positions; the local store is written after it.
+"""
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import orjson
+
+from ems_streams.kafka.batching import Headers, KeyValue
+from ems_streams.kafka.store import Store
+from ems_streams.kafka.transactions import CommitError, PartitionWriter
+
+S = TypeVar("S")
+
+POSITION_KEY = b"\x00position"
+"""Key of the changelog record with the last folded offset per source topic; a NUL cannot begin a serial number."""
+
+CACHED_STATES_MAX = 50_000
+OUTPUTS_MAX = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Codec(Generic[S]):
+    """How a state becomes bytes and back; `decode` raises on bytes it does not know."""
+
+    encode: Callable[[S], bytes]
+    decode: Callable[[bytes], S]
+
+
+class PartitionState(Generic[S]):
+    """States of one partition.
+
+    Attributes:
+        positions: Offset of the last folded record per source topic, as in memory.
+        durable_positions: The same, as committed; what a crash falls back to.
+    """
+
+    def __init__(
+        self,
+        partition: int,
+        *,
+        generation: int,
+        changelog: str,
+        codec: Codec[S],
+        store: Store,
+        writer: PartitionWriter,
+    ) -> None:
+        self.partition = partition
+        self.generation = generation
+        self._changelog = changelog
+        self._codec = codec
+        self._store = store
+        self._writer = writer
+        self._states: dict[bytes, S] = {}
+        self._dirty: dict[bytes, S] = {}
+        self._outputs: defaultdict[str, list[KeyValue]] = defaultdict(list)
+        self._output_count = 0
+        self._commit_lock = asyncio.Lock()
+        self._void = False
+        self.urgent = asyncio.Event()
+        self.last_commit_s = time.monotonic()
+        self.positions: dict[str, int] = self._stored_positions()
+        self.durable_positions = dict(self.positions)
+
+    def _stored_positions(self) -> dict[str, int]:
+        raw = self._store.get_raw(self.partition, POSITION_KEY)
+        return dict(orjson.loads(raw)) if raw else {}
+
+    def get(self, key: bytes) -> S | None:
+        """The state of a key, the very object that folds change; None when the key was never seen."""
+        state = self._states.get(key)
+        if state is not None:
+            return state
+        raw = self._store.get_raw(self.partition, key)
+        if raw is None:
+            return None
+        state = self._states[key] = self._codec.decode(raw)
+        return state
+
+    def put(self, key: bytes, state: S) -> None:
+        """Mark a state as changed; it is written with the next commit."""
+        self._states[key] = self._dirty[key] = state
+
+    def publish(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers = ()) -> None:
+        """Publish a record with the next commit, which then comes soon."""
+        self._outputs[topic].append((key, value, headers))
+        self._output_count += 1
+        self.urgent.set()
+
+    def advance(self, topic: str, offset: int) -> None:
+        """Everything up to `offset` of a source topic has been folded."""
+        self.positions[topic] = offset
+
+    @property
+    def has_work(self) -> bool:
+        """Whether anything is in memory only."""
+        return self.positions != self.durable_positions or bool(self._outputs) or bool(self._dirty)
+
+    @property
+    def overloaded(self) -> bool:
+        """Whether so much waits for a commit that folding should pause."""
+        return self._output_count > OUTPUTS_MAX
+
+    async def commit(self) -> None:
+        """Make everything folded so far durable; concurrent calls run one after the other.
+
+        Raises `FencedError` or `CommitError`, after which this object is void and the partition has to be recovered.
+        """
+        async with self._commit_lock:
+            if self._void:
+                raise CommitError(f"partition {self.partition} of {self._changelog}: an earlier commit failed")
+            if not self.has_work:
+                return
+            self.urgent.clear()
+            # Void until it succeeds: what is taken below exists nowhere else, and a later commit would store positions beyond it.
+            self._void = True
+            changes, outputs, positions = self._take()
+            changelog: list[KeyValue] = [(key, value, ()) for key, value in changes.items()]
+            offsets = await self._writer.commit(self.partition, {**outputs, self._changelog: changelog})
+            self._store.write_raw(self.partition, iter(changes.items()), offsets[self._changelog])
+            self._void = False
+            self.durable_positions = positions
+            self.last_commit_s = time.monotonic()
+            self._evict()
+
+    def _take(self) -> tuple[dict[bytes, bytes], dict[str, list[KeyValue]], dict[str, int]]:
+        """Freeze what is to be committed; folding may go on meanwhile and belongs to the next commit."""
+        encode = self._codec.encode
+        changes = {key: encode(state) for key, state in self._dirty.items()}
+        positions = dict(self.positions)
+        changes[POSITION_KEY] = orjson.dumps(positions)
+        outputs = dict(self._outputs)
+        self._dirty = {}
+        self._outputs = defaultdict(list)
+        self._output_count = 0
+        return changes, outputs, positions
+
+    def _evict(self) -> None:
+        """Bound the memory: states that are in the store can be read again."""
+        if len(self._states) > CACHED_STATES_MAX:
+            self._states = dict(self._dirty)
+
+    def items(self) -> Iterator[tuple[bytes, S]]:
+        """Every key with its state as of now, in no particular order."""
+        seen = self._states
+        yield from list(seen.items())
+        for key, raw in self._store.items_raw(self.partition):
+            if key != POSITION_KEY and key not in seen:
+                yield key, self._codec.decode(raw)
+
+    async def close(self) -> None:
+        """Stop writing; what is not committed is void."""
+        await self._writer.close()

@@ -1,0 +1,75 @@
+"""All records of one partition from one poll: what an agent gets as one stream event."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol, TypeVar, cast
+
+T = TypeVar("T")
+
+
+class Record(Protocol):
+    """What the engine needs of a Kafka record (aiokafka's `ConsumerRecord` has it)."""
+
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes]]: ...
+
+
+class RecordBatch:
+    """Records of one topic partition in offset order, never empty.
+
+    Every agent that reads the topic gets the same object, so what one of them decoded the others reuse.
+    """
+
+    __slots__ = ("_decoded", "partition", "records", "topic")
+
+    def __init__(self, topic: str, partition: int, records: Sequence[Record]) -> None:
+        self.topic = topic
+        self.partition = partition
+        self.records = records
+        self._decoded: dict[Callable[..., Any], list[Any]] = {}
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    @property
+    def last_offset(self) -> int:
+        """Offset of the last record."""
+        return self.records[-1].offset
+
+    def after(self, offset: int) -> int:
+        """Index of the first record behind `offset`: what is before it has been processed already."""
+        if self.records[0].offset > offset:
+            return 0
+        if self.records[-1].offset <= offset:
+            return len(self.records)
+        return next(index for index, record in enumerate(self.records) if record.offset > offset)
+
+    def decoded(self, decode: Callable[[bytes | None], T], start: int, errors: type[Exception]) -> Iterator[tuple[Record, T | Exception]]:
+        """Records from index `start` with their decoded value, or with the error of type `errors` that decoding raised.
+
+        Each value is decoded once, however many agents read the batch.
+        """
+        values = self._decoded.get(decode)
+        if values is None:
+            values = self._decoded[decode] = _decode_all(decode, self.records, errors)
+        if start:
+            return zip(self.records[start:], cast(list[T | Exception], values[start:]), strict=True)
+        return zip(self.records, cast(list[T | Exception], values), strict=True)
+
+
+def _decode_all(decode: Callable[[bytes | None], T], records: Sequence[Record], errors: type[Exception]) -> list[T | Exception]:
+    values: list[T | Exception] = []
+    append = values.append
+    for record in records:
+        try:
+            append(decode(record.value))
+        except errors as error:
+            append(error)
+    return values

@@ -1,0 +1,68 @@
+"""The only way in which a worker writes to Kafka: one transaction per commit of one partition of one table.
+
+Outputs, changelog and source positions become visible together or not at all. The transactional id belongs to the partition,
+so opening a writer fences whoever owned the partition before: a worker that was paused past its session cannot write any more.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Self
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError, ProducerFenced
+
+from ems_streams.errors import EmsError
+from ems_streams.kafka.batching import KeyValue, send_records
+from ems_streams.kafka.client import producer_options
+from ems_streams.settings import Settings
+
+TRANSACTION_TIMEOUT_MS = 20_000
+"""How long a crashed writer's open transaction can hold readers back if nobody takes its partition over."""
+
+class FencedError(EmsError):
+    """Another worker owns the partition now; what is in memory here is void."""
+
+
+class CommitError(EmsError):
+    """A transaction did not commit; nothing may be assumed of it, so its partition has to be recovered from the changelog."""
+
+
+class PartitionWriter:
+    """Transactional producer of one table partition."""
+
+    def __init__(self, producer: AIOKafkaProducer, transactional_id: str) -> None:
+        self._producer = producer
+        self.transactional_id = transactional_id
+
+    @classmethod
+    async def open(cls, settings: Settings, transactional_id: str) -> Self:
+        """Start a producer; on return every earlier owner of the id is fenced and its open transaction aborted."""
+        producer = AIOKafkaProducer(
+            **producer_options(settings),
+            client_id=transactional_id,
+            transactional_id=transactional_id,
+            transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
+        )
+        try:
+            await producer.start()
+        except BaseException:
+            await producer.stop()
+            raise
+        return cls(producer, transactional_id)
+
+    async def commit(self, partition: int, outputs: Mapping[str, Sequence[KeyValue]]) -> dict[str, int]:
+        """Publish records to `partition` of their topics in one transaction; gives the offset of the last record per topic.
+
+        Raises `FencedError` or `CommitError`; after either the writer must not be used again.
+        """
+        try:
+            async with self._producer.transaction():
+                sent = [(topic, await send_records(self._producer, topic, partition, records)) for topic, records in outputs.items()]
+                return {topic: [await batch.last_offset() for batch in batches][-1] for topic, batches in sent if batches}
+        except ProducerFenced as error:
+            raise FencedError(f"{self.transactional_id}: another worker owns this partition now") from error
+        except KafkaError as error:
+            raise CommitError(f"{self.transactional_id}: {error!r}") from error
+
+    async def close(self) -> None:
+        """Stop the producer; an open transaction is aborted by the next owner."""
+        await self._producer.stop()

@@ -1,0 +1,174 @@
+"""Faust transport `ems://`: one stream event is all records of one partition from one poll.
+
+For the engine's source topics the consumer delivers one message whose value is a `RecordBatch`. Everything else of Faust's
+transport stays as it is. Within one assignment the batches of a partition are contiguous, starting behind what is durable;
+offsets are committed only behind what is durable (Faust's own bookkeeping commits past messages in flight).
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, cast
+
+import aiokafka
+import structlog
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+from faust.types.tuples import ConsumerMessage
+
+from ems_streams.kafka.engine import Engine
+from ems_streams.kafka.record_batch import Record, RecordBatch
+
+log = structlog.get_logger(__name__)
+# What Faust's own code says in our subclasses is Faust's to say, and is quietened with it.
+faust_logger = logging.getLogger("faust.transport")
+
+POLL_TIMEOUT_S = 1.0
+
+
+class ConsumerThread(driver.AIOKafkaConsumerThread):
+    """Consumer thread whose client reads committed records only and does not wait long for a fetch to fill."""
+
+    logger = faust_logger
+
+    def _create_worker_consumer(self, transport: driver.Transport) -> aiokafka.AIOKafkaConsumer:
+        consumer = super()._create_worker_consumer(transport)
+        # Faust hard-codes both; the client reads them when it starts.
+        consumer._isolation_level = "read_committed"
+        consumer._fetch_max_wait_ms = self.app.settings.kafka_fetch_max_wait_ms
+        return consumer
+
+
+class Consumer(driver.Consumer):
+    """Consumer that delivers record batches for the engine's source topics."""
+
+    logger = faust_logger
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._next_offset: dict[TP, int] = {}
+        self._accepted_gap: dict[TP, int] = {}
+
+    @property
+    def engine(self) -> Engine:
+        """The engine of the worker that this consumer belongs to."""
+        engine: Engine = self.app.engine
+        return engine
+
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def _drain_messages(self, fetcher: Any) -> None:
+        try:
+            while not (self._stopped.is_set() or fetcher._stopped.is_set()):
+                generation = self.app.consumer_generation_id
+                records, active = await self._wait_next_records(POLL_TIMEOUT_S)
+                await asyncio.sleep(0)
+                if self.should_stop or not records:
+                    continue
+                if not self.flow_active or self.app.consumer_generation_id != generation:
+                    await self.perform_seek()
+                    continue
+                for tp, batch in records.items():
+                    await self._deliver(TP(*tp), batch, active, generation)
+        except self.consumer_stopped_errors:
+            if not self.app.should_stop:
+                raise
+        except asyncio.CancelledError:
+            if not self.app.should_stop:
+                raise
+
+    async def _deliver(self, tp: TP, records: Sequence[Record], active: set[TP] | None, generation: int) -> None:
+        """Hand the records of a partition to its agents; whatever is not handed over is fetched again."""
+        if not self.flow_active or self.app.consumer_generation_id != generation:
+            self._next_offset.pop(tp, None)
+            return
+        if active is not None and tp not in active and tp not in self._buffered_partitions:
+            self._next_offset.pop(tp, None)
+            return
+        if tp.topic not in self.engine.source_topics:
+            for record in records:
+                await self.wait_first(self.callback(self._to_message(tp, record)), self.suspend_flow.wait())
+                self._read_offset[tp] = record.offset
+            return
+        if await self._is_contiguous(tp, records):
+            await self._deliver_batch(tp, records, generation)
+
+    async def _is_contiguous(self, tp: TP, records: Sequence[Record]) -> bool:
+        """Whether the records start where they must; if not, the partition is put back to there.
+
+        A gap that is still there when asked again is none of ours: records that retention has deleted or aborted transactions.
+        In the middle of an assignment one missing offset is a commit marker.
+        """
+        first = records[0].offset
+        expected = self._next_offset.get(tp)
+        if expected is not None and first <= expected + 1:
+            return True
+        if expected is None:
+            expected = await self._start_offset(tp)
+            self._next_offset[tp] = expected
+        if first <= expected or self._accepted_gap.get(tp) == expected:
+            return True
+        self._accepted_gap[tp] = expected
+        log.debug("seek_back", topic=tp.topic, partition=tp.partition, expected=expected, got=first)
+        await self.seek(tp, expected)
+        return False
+
+    async def _start_offset(self, tp: TP) -> int:
+        start = self.engine.start_offset(tp)
+        return (await self._thread.earliest_offsets(tp))[tp] if start is None else start
+
+    async def _deliver_batch(self, tp: TP, records: Sequence[Record], generation: int) -> None:
+        last = records[-1]
+        batch = RecordBatch(tp.topic, tp.partition, records)
+        message = ConsumerMessage(
+            tp.topic, tp.partition, last.offset, last.timestamp / 1000, 0, (), None, cast(Any, batch), None, 0, 0, tp, generation_id=generation
+        )
+        delivery = asyncio.ensure_future(self.callback(message))
+        # Never await a delivery while the flow is suspended: recovery would wait for it for ever.
+        await self.wait_first(delivery, self.suspend_flow.wait())
+        if delivery.done() and not delivery.cancelled():
+            delivery.result()
+            self._next_offset[tp] = last.offset + 1
+            self._read_offset[tp] = last.offset
+        else:
+            self._next_offset.pop(tp, None)
+
+    async def perform_seek(self) -> None:
+        """After a rebalance every partition starts again behind what is durable."""
+        self._next_offset.clear()
+        self._accepted_gap.clear()
+        await super().perform_seek()
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Forget positions; what was delivered and is not durable is read again by the next owner."""
+        self._next_offset.clear()
+        await super().on_partitions_revoked(revoked)
+
+    async def wait_empty(self) -> None:
+        """Wait until agents are idle, then make durable what they have folded, and commit the offsets."""
+        await super().wait_empty()
+        await self.engine.flush()
+        await self.commit()
+
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
+        durable = self.engine.committable()
+        return (tp for tp in self._chain(durable) if topics is None or tp in topics or tp.topic in topics)
+
+    def _chain(self, durable: Iterable[TP]) -> Iterable[TP]:
+        sources = self.engine.source_topics
+        return [*durable, *(tp for tp in self._acked if tp.topic not in sources)]
+
+    def _new_offset(self, tp: TP) -> int | None:
+        """Next offset to commit: for batches what is durable, whatever Faust believes to be acknowledged."""
+        if tp.topic not in self.engine.source_topics:
+            return super()._new_offset(tp)
+        self._acked.pop(tp, None)
+        self._acked_index.pop(tp, None)
+        return self.engine.start_offset(tp)
+
+
+class Transport(driver.Transport):
+    """Faust's aiokafka transport with the batch consumer."""
+
+    Consumer = Consumer

@@ -1,0 +1,107 @@
+"""The Faust app of a worker: Faust's settings from ours, raw messages, and one way to end it when something is wrong."""
+
+import logging
+from collections.abc import Callable, Mapping
+from datetime import UTC
+from typing import Any, TypeVar
+
+import faust
+from faust.serializers.schemas import Schema
+
+from ems_streams.kafka.engine import BatchAgent, Engine
+from ems_streams.kafka.recovery import TableManager
+from ems_streams.settings import Settings
+
+
+S = TypeVar("S")
+
+
+class RawSchema(Schema):
+    """Hands messages to agents as they are: batches are decoded, once, by the agents."""
+
+    def compile(self, app: Any, **_: Any) -> Any:  # noqa: D102
+        create_event = app.create_event
+
+        async def decode(message: Any, *, propagate: bool = False) -> Any:
+            return create_event(None, message.value, message.headers, message)
+
+        return decode
+
+
+class WorkerApp(faust.App):
+    """The Faust app of a worker, with its settings and its engine.
+
+    Attributes:
+        failure: The error that ended the worker, if any.
+        on_recovered: Called whenever an assignment is recovered and the streams run.
+    """
+
+    logger = logging.getLogger("faust.app")
+    failure: BaseException | None = None
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings.application_id, **_faust_settings(settings))
+        self.settings = settings
+        self.on_recovered: Callable[[], None] = lambda: None
+        self.engine = Engine(settings, self.fail)
+
+    def add_batch_agent(self, agent: BatchAgent[S]) -> None:
+        """Register a Faust agent that hands every record batch of its source topics to the engine."""
+        self.engine.add(agent)
+
+        async def process(stream: faust.StreamT[Any]) -> None:
+            async for event in stream.events():
+                await self.engine.process(agent, event)
+
+        process.__doc__ = agent.fold.__doc__
+        # Always named: Faust's default is the module path, and it names topics.
+        self.agent(self.topic(*agent.sources, schema=RawSchema()), name=agent.name, concurrency=1)(process)
+
+    async def fail(self, error: BaseException) -> None:
+        """End the worker: what is in memory only is replayed by whoever gets its partitions."""
+        if self.failure is None:
+            self.failure = error
+            await self.crash(error)
+
+
+def _faust_settings(settings: Settings) -> Mapping[str, Any]:
+    servers = settings.kafka_bootstrap_servers.split(",")
+    return {
+        "broker_consumer": ";".join(f"ems://{server.strip()}" for server in servers),
+        "broker_producer": ";".join(f"kafka://{server.strip()}" for server in servers),
+        "broker": ";".join(f"ems://{server.strip()}" for server in servers),
+        "TableManager": TableManager,
+        "store": "ems-rocksdb://",
+        "datadir": settings.worker_data_dir,
+        "autodiscover": False,
+        "topic_partitions": settings.partitions,
+        "topic_replication_factor": settings.replication_factor,
+        # Topics are created by `topics apply` from the catalogue, never by a worker.
+        "topic_allow_declare": False,
+        "topic_disable_leader": True,
+        "table_standby_replicas": settings.standby_replicas,
+        "consumer_group_instance_id": f"{settings.application_id}-{settings.worker_id}",
+        "broker_session_timeout": settings.kafka_session_timeout_s,
+        "broker_heartbeat_interval": settings.kafka_heartbeat_interval_s,
+        "broker_rebalance_timeout": settings.kafka_rebalance_timeout_s,
+        "broker_request_timeout": settings.kafka_request_timeout_s,
+        "producer_request_timeout": settings.kafka_request_timeout_s,
+        "broker_max_poll_interval": 60.0,
+        "consumer_auto_offset_reset": "earliest",
+        "consumer_max_fetch_size": 1024 * 1024,
+        # Batches, not records: more would only be memory that a rebalance throws away.
+        "stream_buffer_maxsize": 4,
+        "stream_wait_empty": True,
+        "web_bind": settings.bind_host,
+        "web_port": settings.worker_port,
+        "web_host": settings.bind_host,
+        "canonical_url": settings.worker_url,
+        # Faust's own views show all data to whoever asks.
+        "web_router_enabled": False,
+        "web_tables_enabled": False,
+        "web_graph_enabled": False,
+        "web_stats_enabled": False,
+        "web_metrics_enabled": False,
+        "worker_redirect_stdouts": False,
+        "timezone": UTC,
+    }

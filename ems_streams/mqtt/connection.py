@@ -1,0 +1,242 @@
+"""One connection to an MQTT 5 broker: the single place that reaches into the private parts of aiomqtt 3.0.0a1.
+
+Four things of that version cannot be had through its public interface, and are replaced here:
+
+* it connects with a blocking `socket.connect`, over IPv4 only: `_connect` uses asyncio's, with a deadline around it;
+* it drops a QoS 0 message when no consumer waits at that very instant, which is so for all but the first packet of one
+  read: `_getters` is a sink that takes each message synchronously;
+* one PUBACK is one write and one task switch: `acknowledge` writes many at once;
+* `publish` needs three futures per message: `send_publish` leaves the waiting to the caller.
+
+A connection lives once. Reconnecting means making a new one, so that no packet id of an old connection survives.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, Self, cast
+
+import aiomqtt
+import mqtt5
+
+from ems_streams.mqtt.endpoint import Endpoint, Login
+
+MAX_PACKET_BYTES = 16 * 1024 * 1024 - 64 * 1024
+"""Largest packet we ask the broker for: the input buffer of the library holds 16 MiB and fails beyond."""
+CLOSE_TIMEOUT_S = 2.0
+
+FAILURES = (
+    OSError,
+    aiomqtt.ConnectError,
+    aiomqtt.ProtocolError,
+    aiomqtt.NegativeAckError,
+)
+"""What opening or using a connection may raise: each means "close it and try a new one"."""
+
+
+class Acknowledgement(Protocol):
+    """Who waits for a PUBACK."""
+
+    def set_result(self, packet: mqtt5.PubAckPacket, /) -> None:
+        """Called once, from the receiving task, with the broker's answer."""
+
+
+class _Sink:
+    """Stands in for the library's queue of waiting consumers: one is always there, and it takes the packet at once."""
+
+    def __init__(self, deliver: Callable[[mqtt5.PublishPacket], None]) -> None:
+        self._deliver = deliver
+
+    def __len__(self) -> int:
+        return 1
+
+    def popleft(self) -> Self:
+        return self
+
+    def set_result(self, packet: mqtt5.PublishPacket | mqtt5.PubRelPacket) -> None:
+        if isinstance(packet, mqtt5.PublishPacket):
+            self._deliver(packet)
+
+    def clear(self) -> None:
+        """Nothing ever waits."""
+
+
+class _Uncounted:
+    """Stands in for the library's count of publishes in flight: the publisher has its own window."""
+
+    def release(self) -> None:
+        """Nothing is counted."""
+
+
+class Connection(aiomqtt.Client):
+    """A connection from `open` until `lost` returns or `close` is called.
+
+    Args:
+        endpoint: The broker.
+        login: Who we are.
+        client_id: Stable name of the session.
+        clean_start: Whether to throw away what the broker kept for this client.
+        session_expiry_s: How long the broker keeps the session after the connection is gone.
+        keep_alive_s: Longest silence on the wire; a broker that does not answer a ping within half of it is gone.
+        receive_max: QoS 1 messages that the broker may send ahead of acknowledgements.
+        on_message: Called synchronously with each PUBLISH, in the order of arrival; must be fast and must not raise.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        login: Login,
+        client_id: str,
+        *,
+        clean_start: bool,
+        session_expiry_s: int,
+        keep_alive_s: int,
+        receive_max: int = 65_535,
+        on_message: Callable[[mqtt5.PublishPacket], None] = lambda packet: None,
+    ) -> None:
+        super().__init__(
+            hostname=endpoint.host,
+            port=endpoint.port,
+            identifier=client_id,
+            ssl_context=endpoint.ssl_context(),
+            username=login.username,
+            password=login.password_bytes,
+            clean_start=clean_start,
+            session_expiry_interval=session_expiry_s,
+            keep_alive=keep_alive_s,
+            receive_max=receive_max,
+            max_packet_size=MAX_PACKET_BYTES,
+        )
+        self._getters = cast("Any", _Sink(on_message))
+        self._may_read = asyncio.Event()
+        self._may_read.set()
+        self.session_present = False
+        self.broker_receive_max = 65_535
+
+    async def open(self, timeout_s: float) -> None:
+        """Connect within the deadline; raises one of `FAILURES`, and leaves nothing open then."""
+        async with asyncio.timeout(timeout_s):
+            await self._connect()
+        self._tasks = asyncio.create_task(self._run_background_tasks(), name=f"mqtt {self.identifier}")
+
+    async def _connect(self) -> None:
+        tls_name = self._hostname if self._ssl_context else None
+        self._reader, self._writer = await asyncio.open_connection(
+            self._hostname, self._port, ssl=self._ssl_context, server_hostname=tls_name
+        )
+        try:
+            await self._greet()
+        except BaseException:
+            self._writer.transport.abort()
+            raise
+
+    async def _greet(self) -> None:
+        await self._send(
+            mqtt5.ConnectPacket(
+                self.identifier,
+                username=self._username,
+                password=self._password,
+                clean_start=self._clean_start,
+                keep_alive=self._keep_alive,
+                session_expiry_interval=self._session_expiry_interval,
+                receive_max=self._receive_max,
+                max_packet_size=self._max_packet_size,
+            )
+        )
+        answer = await self._receive()
+        if not isinstance(answer, mqtt5.ConnAckPacket):
+            raise aiomqtt.ProtocolError(f"expected CONNACK, received {type(answer).__name__}")
+        if answer.reason_code != mqtt5.ConnAckReasonCode.SUCCESS:
+            raise aiomqtt.NegativeAckError(answer)
+        self._keep_alive = answer.server_keep_alive if answer.server_keep_alive is not None else self._keep_alive
+        self._send_semaphore = cast("Any", _Uncounted())
+        self._disconnected = asyncio.get_running_loop().create_future()
+        self._connected.set_result(answer)
+        self.session_present = answer.session_present
+        self.broker_receive_max = answer.receive_max
+
+    async def subscribe_shared(self, group: str, pattern: str, timeout_s: float) -> None:
+        """Join a shared subscription at QoS 1; raises one of `FAILURES`, also when the broker refuses or grants less.
+
+        Retained messages are not sent for shared subscriptions (MQTT-3.8.4.8), so none is asked for.
+        """
+        async with asyncio.timeout(timeout_s):
+            answer = await self.subscribe(
+                f"$share/{group}/{pattern}",
+                max_qos=mqtt5.QoS.AT_LEAST_ONCE,
+                retain_as_published=True,
+                retain_handling=mqtt5.RetainHandling.SEND_NEVER,
+            )
+        if answer.reason_codes[0] != mqtt5.SubAckReasonCode.GRANTED_QOS_AT_LEAST_ONCE:
+            raise aiomqtt.ProtocolError(f"SUBACK granted {answer.reason_codes[0].name}; QoS 1 is needed")
+
+    def acknowledge(self, packet_ids: Sequence[int]) -> None:
+        """Queue PUBACKs in the given order, in one write; nothing is sent once the connection is gone."""
+        if packet_ids:
+            self.write(b"".join([mqtt5.PubAckPacket(packet_id).write() for packet_id in packet_ids]))
+
+    def send_publish(self, packet: mqtt5.PublishPacket, waiter: Acknowledgement) -> bytes:
+        """Register who waits for the PUBACK of a packet and return the bytes to `write`."""
+        assert packet.packet_id is not None
+        self._pending_pubacks[packet.packet_id] = cast("Any", waiter)
+        return packet.write()
+
+    def forget(self, packet_id: int) -> None:
+        """Free the id of a packet that has been acknowledged."""
+        self._pending_pubacks.pop(packet_id, None)
+
+    def write(self, data: bytes) -> None:
+        """Queue bytes of whole packets for the broker; a loss shows in `lost`."""
+        if not self._writer.is_closing():
+            self._writer.write(data)
+            self._most_recent_packet_sent_time = time.monotonic()
+
+    async def drain(self) -> None:
+        """Wait until the socket takes more; a loss shows in `lost`."""
+        with contextlib.suppress(ConnectionError):
+            await self._writer.drain()
+
+    def pause_reading(self) -> None:
+        """Read no further packet until `resume_reading`; a pause longer than the keep alive costs the connection."""
+        self._may_read.clear()
+
+    def resume_reading(self) -> None:
+        """Read on."""
+        self._may_read.set()
+
+    async def _receive(self) -> mqtt5.Packet:
+        if not self._may_read.is_set():
+            await self._may_read.wait()
+        return await super()._receive()
+
+    async def lost(self) -> str:
+        """Wait until the connection is gone; returns what is known of the reason.
+
+        The library's tasks also end by themselves, without marking the connection as lost: with an error of the socket,
+        or with a packet beyond the input buffer.
+        """
+        await asyncio.wait((self._tasks, self._disconnected), return_when=asyncio.FIRST_COMPLETED)
+        if self._tasks.done() and not self._tasks.cancelled():
+            return _root_cause(self._tasks.exception())
+        return "closed by the broker, or the broker did not answer"
+
+    async def close(self) -> None:
+        """Disconnect, keeping the session at the broker; returns within `CLOSE_TIMEOUT_S`, and never raises."""
+        if not hasattr(self, "_tasks"):
+            return
+        self._tasks.cancel()
+        await asyncio.gather(self._tasks, return_exceptions=True)
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._disconnect()
+        except FAILURES:
+            pass
+        finally:
+            self._writer.transport.abort()
+
+
+def _root_cause(error: BaseException | None) -> str:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return "ended" if error is None else f"{type(error).__name__}: {error}"

@@ -1,0 +1,141 @@
+"""What every process' HTTP side shares: health routes, RFC 9457 problem documents, listening on a port."""
+
+import errno
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+import structlog
+from aiohttp import web
+
+from ems_streams.errors import SettingError
+from ems_streams.ops.health import Health, Report
+
+log = structlog.get_logger(__name__)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+PROBLEM_CONTENT_TYPE = "application/problem+json"
+_NO_STORE = {"Cache-Control": "no-store"}
+
+
+class ProblemError(Exception):
+    """Raised in a handler to answer with a problem document; `error_middleware` turns it into the response."""
+
+    def __init__(self, status: int, title: str, detail: str, *, headers: Mapping[str, str] | None = None, **extensions: Any) -> None:
+        super().__init__(f"{status} {title}: {detail}")
+        self.status = status
+        self.title = title
+        self.detail = detail
+        self.headers = headers
+        self.extensions = extensions
+
+
+def problem(
+    status: int,
+    title: str,
+    detail: str,
+    *,
+    instance: str | None = None,
+    type_: str = "about:blank",
+    headers: Mapping[str, str] | None = None,
+    **extensions: Any,
+) -> web.Response:
+    """An RFC 9457 problem document; `extensions` become further members of it."""
+    body: dict[str, Any] = {"type": type_, "title": title, "status": status, "detail": detail}
+    if instance is not None:
+        body["instance"] = instance
+    body.update(extensions)
+    return web.Response(
+        status=status,
+        body=orjson.dumps(body),
+        content_type=PROBLEM_CONTENT_TYPE,
+        headers={**_NO_STORE, **(headers or {})},
+    )
+
+
+def json_response(body: object, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    """A JSON answer that no cache keeps: all of it is live."""
+    return web.Response(
+        status=status,
+        body=orjson.dumps(body),
+        content_type="application/json",
+        headers={**_NO_STORE, **(headers or {})},
+    )
+
+
+@web.middleware
+async def error_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Makes every error a problem document; a surprise is logged with an id, and only the id goes to the client."""
+    try:
+        return await handler(request)
+    except ProblemError as error:
+        return problem(error.status, error.title, error.detail, instance=request.path, headers=error.headers, **error.extensions)
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        return _from_http_exception(request, error)
+    except Exception:
+        error_id = uuid.uuid4().hex
+        log.exception("request failed", error_id=error_id, method=request.method, path=request.path)
+        detail = f"The request failed inside the server; the log has more under the id {error_id}."
+        return problem(500, "Internal Server Error", detail, instance=request.path, errorId=error_id)
+
+
+def _from_http_exception(request: web.Request, error: web.HTTPException) -> web.Response:
+    headers = {}
+    if error.status == 404:
+        detail = f"There is nothing at {request.path}."
+    elif isinstance(error, web.HTTPMethodNotAllowed):
+        headers["Allow"] = ", ".join(sorted(error.allowed_methods))
+        detail = f"{request.method} is not possible here; possible: {headers['Allow']}."
+    else:
+        detail = error.text or error.reason
+    return problem(error.status, HTTPStatus(error.status).phrase, detail, instance=request.path, headers=headers)
+
+
+def health_routes(health: Health) -> list[web.RouteDef]:
+    """Routes `/livez`, `/readyz` and `/startupz`: 200 or 503 with the state of each check."""
+
+    def route(path: str, report: Callable[[], Report]) -> web.RouteDef:
+        async def handle(_: web.Request) -> web.Response:
+            status, body = report()
+            return json_response(body, status)
+
+        return web.get(path, handle)
+
+    return [route("/livez", health.livez), route("/readyz", health.readyz), route("/startupz", health.startupz)]
+
+
+async def start_site(app: web.Application, host: str, port: int, setting_name: str, *, shutdown_timeout_s: float = 5.0) -> web.AppRunner:
+    """Serves `app` until `cleanup()` of the returned runner.
+
+    Args:
+        setting_name: The setting that holds the port, for the error.
+
+    Raises:
+        SettingError: The port is taken, or cannot be listened on; names port and setting.
+    """
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=shutdown_timeout_s)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as error:
+        await runner.cleanup()
+        raise SettingError(setting_name, port, _cannot_listen(host, port, error)) from None
+    return runner
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"port {port} on {host} is in use by another process; stop that one or choose another port"
+    if error.errno == errno.EACCES:
+        return f"port {port} on {host} needs more rights than this process has; choose a port above 1023"
+    return f"cannot listen on {host}:{port} ({error.strerror or error})"
+
+
+def bound_port(runner: web.AppRunner) -> int:
+    """The port a site really listens on (of use with port 0)."""
+    return int(runner.addresses[0][1])

@@ -1,0 +1,192 @@
+"""The ingress process: MQTT broker -> Faust channel -> ingress agent -> Kafka, with health endpoints."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+import faust
+import structlog
+import uvloop
+from aiohttp import web
+from faust.app.base import BootStrategy
+from mode.types import ServiceT
+
+from agents import ingress as ingress_agent
+from ems_streams.domain.registry import Directory
+from ems_streams.kafka.outbox import KafkaOutbox
+from ems_streams.kafka.registry import RegistryView
+from ems_streams.mqtt.adapter import MqttSubscriber
+from ems_streams.mqtt.inbox import MqttBatch
+from ems_streams.ops.health import CheckResult, Health
+from ems_streams.ops.http import health_routes, start_site
+from ems_streams.ops.logs import configure_logging
+from ems_streams.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+FINISH_TIMEOUT_S = 10.0
+STOP_TIMEOUT_S = 5.0
+
+
+class AgentsOnly(BootStrategy):
+    """Starts the agents and nothing else.
+
+    The ingress consumes no Kafka topic, so there is no group to join and nothing to recover; what it produces goes through
+    `KafkaOutbox`, since Faust's producer cannot send a batch as one. What is left of Faust is the agent over a channel.
+    """
+
+    def server(self) -> Iterator[ServiceT]:
+        """The services to start, in order."""
+        return iter(self._chain(self.agents()))
+
+
+class IngressApp(faust.App):
+    """A Faust app without Kafka, web or local state."""
+
+    BootStrategy = AgentsOnly
+    # Named so that the levels of Faust's own loggers hold for it.
+    logger = logging.getLogger("faust.ingress")
+
+    def _create_directories(self) -> None:
+        """Nothing is stored, so no directory is left in the working directory."""
+
+
+class Ingress:
+    """All parts of the process, from `start` to `stop`.
+
+    Guarantees: a QoS 1 message is acknowledged only when Kafka has its record, or its dead letter.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.registry = RegistryView(settings)
+        self.outbox = KafkaOutbox(settings, ingress_agent.TOPICS, client_id=settings.ingress_id)
+        self.subscriber = MqttSubscriber(settings)
+        self.app = _faust_app(settings)
+        self.channel: Any = self.app.channel(maxsize=1)
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._unhandled = 0
+        self._all_handled = asyncio.Event()
+        self._all_handled.set()
+        self._parts = AsyncExitStack()
+        translator = ingress_agent.Translator(Directory(self.registry, provision_unknown=settings.unknown_devices == "provision"))
+        ingress_agent.register(self.app, self.channel, translator, self.outbox, self, on_failure=self._fail)
+
+    def watch(self, health: Health) -> None:
+        """Register what makes this process ready: Kafka, MQTT and the registry, each by name."""
+        health.add_readiness("kafka", lambda: CheckResult(*self.outbox.check()))
+        health.add_readiness("mqtt", lambda: CheckResult(self.subscriber.status.connected, self.subscriber.status.detail))
+        health.add_readiness("registry", lambda: CheckResult(self.registry.caught_up, self.registry.detail))
+
+    async def start(self) -> None:
+        """Start everything; waits for servers that are not there yet, and raises `TopicsMissingError`."""
+        # First of all, so that the broker keeps messages for us from now on.
+        await self._parts.enter_async_context(self.subscriber)
+        self._parts.push_async_callback(self.outbox.stop)
+        await self.outbox.start()
+        self._parts.push_async_callback(self.registry.stop)
+        await self.registry.start()
+        self._parts.push_async_callback(self._stop_app)
+        await self.app.start()
+        # Faust starts with its queues shut until a consumer has recovered; there is none here.
+        self.app.flow_control.resume()
+        feeder = asyncio.create_task(self._feed(), name="mqtt feeder")
+        self._parts.push_async_callback(self._finish, feeder)
+
+    async def stop(self) -> None:
+        """Stop taking, finish what is in flight for at most `FINISH_TIMEOUT_S`, close; what is not finished comes again."""
+        self.subscriber.stop_taking()
+        await self._parts.aclose()
+
+    async def acknowledge(self, batch: MqttBatch) -> bool:
+        """Called by the agent when a batch is safe."""
+        acknowledged = await self.subscriber.acknowledge(batch)
+        self._unhandled -= 1
+        if not self._unhandled:
+            self._all_handled.set()
+        return acknowledged
+
+    async def _feed(self) -> None:
+        try:
+            async for batch in self.subscriber.batches():
+                self._unhandled += 1
+                self._all_handled.clear()
+                await self.channel.put(batch)
+        except Exception as error:  # noqa: BLE001 - raised again by whoever waits for `failed`
+            self._fail(error)
+
+    async def _finish(self, feeder: asyncio.Task[None]) -> None:
+        try:
+            async with asyncio.timeout(FINISH_TIMEOUT_S):
+                await asyncio.shield(feeder)
+                await self._all_handled.wait()
+        except TimeoutError:
+            log.warning("stopped_with_batches_in_flight", batches=self._unhandled)
+        finally:
+            feeder.cancel()
+
+    async def _stop_app(self) -> None:
+        try:
+            async with asyncio.timeout(STOP_TIMEOUT_S):
+                await self.app.stop()
+        except TimeoutError:
+            log.warning("agent_not_stopped")
+
+    def _fail(self, error: BaseException) -> None:
+        if not self.failed.done():
+            self.failed.set_exception(error)
+
+
+def run(settings: Settings) -> int:
+    """Run until SIGTERM or SIGINT; returns the exit code, or raises an `EmsError` that says why it cannot run."""
+    configure_logging(settings, "ingress")
+    return uvloop.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> int:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    health = Health()
+    web_app = web.Application()
+    web_app.add_routes(health_routes(health))
+    ingress = Ingress(settings)
+    ingress.watch(health)
+    site = await start_site(web_app, settings.bind_host, settings.ingress_port, "EMS_INGRESS_PORT")
+    try:
+        await _run_until(ingress, health, stopping)
+    finally:
+        await ingress.stop()
+        await site.cleanup()
+    return 0
+
+
+async def _run_until(ingress: Ingress, health: Health, stopping: asyncio.Event) -> None:
+    """Start, then wait for the signal to stop, or for a failure, which is raised."""
+    starting = asyncio.create_task(ingress.start(), name="ingress start")
+    stop = asyncio.create_task(stopping.wait(), name="stop signal")
+    try:
+        await asyncio.wait((starting, stop), return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            await starting
+            health.mark_started()
+            log.info("ingress_started")
+            await asyncio.wait((ingress.failed, stop), return_when=asyncio.FIRST_COMPLETED)
+        if ingress.failed.done():
+            await ingress.failed
+    finally:
+        for task in (starting, stop):
+            task.cancel()
+        await asyncio.gather(starting, stop, return_exceptions=True)
+
+
+def _faust_app(settings: Settings) -> IngressApp:
+    return IngressApp(
+        settings.ingress_id,
+        broker=[f"kafka://{server.strip()}" for server in settings.kafka_bootstrap_servers.split(",")],
+        autodiscover=False,
+        web_enabled=False,
+    )

@@ -1,0 +1,28 @@
+"""Health of a worker: alive while its loop turns, ready while it owns what it was assigned and has recovered it."""
+
+from ems_streams.kafka.worker_app import WorkerApp
+from ems_streams.ops.health import CheckResult, Health
+
+
+def worker_health(app: WorkerApp) -> Health:
+    """The checks of a worker; started means that the first assignment is recovered."""
+    health = Health()
+    app.on_recovered = health.mark_started
+
+    def assigned() -> CheckResult:
+        count = len(app.assignor.assigned_actives())
+        return CheckResult(not app.rebalancing and bool(app.consumer_generation_id), f"{count} topic partitions, generation {app.consumer_generation_id}")
+
+    def recovered() -> CheckResult:
+        missing = app.engine.missing_partitions(app.assignor.assigned_actives())
+        if app.tables.actives_ready and not missing:
+            return CheckResult(True, "all partitions recovered")
+        return CheckResult(False, f"recovering: {len(missing)} table partitions to go")
+
+    def failed() -> CheckResult:
+        return CheckResult(app.failure is None, "running" if app.failure is None else f"stopping: {app.failure}")
+
+    health.add_liveness("engine", failed)
+    health.add_readiness("assigned", assigned)
+    health.add_readiness("recovered", recovered)
+    return health

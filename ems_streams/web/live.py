@@ -1,0 +1,81 @@
+"""Live tables for people: what this worker knows of a device, and who owns what it does not know."""
+
+import heapq
+from collections.abc import Iterator
+from typing import Any
+
+import structlog
+
+from ems_streams.domain.aggregate_views import aggregates_view, latest_metrics
+from ems_streams.domain.aggregates import DeviceAggregates
+from ems_streams.domain.status import DeviceStatusState
+from ems_streams.domain.status_state import device_view
+from ems_streams.kafka.state_table import StateTable
+from ems_streams.kafka.worker_app import WorkerApp
+
+log = structlog.get_logger(__name__)
+
+
+class LiveTables:
+    """Read-only views over the tables of this worker, as folded so far (durable or not)."""
+
+    def __init__(self, app: WorkerApp, aggregates: StateTable[DeviceAggregates], status: StateTable[DeviceStatusState]) -> None:
+        self._app = app
+        self._aggregates = aggregates
+        self._status = status
+
+    def device(self, serial_number: str) -> dict[str, Any] | None:
+        """The device view, or None; raises `PartitionNotReadyError`."""
+        key = serial_number.encode()
+        status = self._status.live(key)
+        return None if status is None else _view(status, self._aggregates.live(key))
+
+    def aggregates(self, serial_number: str, limit: int) -> dict[str, Any] | None:
+        """Total and newest windows of a device, or None; raises `PartitionNotReadyError`."""
+        state = self._aggregates.live(serial_number.encode())
+        return None if state is None else aggregates_view(state, limit)
+
+    def devices(self, *, after: str, limit: int, site: int | None, status: str | None) -> dict[str, Any]:
+        """Devices of this worker's own partitions behind serial `after`, in the order of their serials."""
+        ready = sorted(set(self._status.partitions) & set(self._aggregates.partitions))
+        matching = (
+            (state.serial_number, state)
+            for partition in ready
+            for _, state in self._status.partitions[partition].items()
+            if state.serial_number > after and (site is None or state.site_id == site) and (status is None or state.status == status)
+        )
+        page = heapq.nsmallest(limit, matching, key=lambda item: item[0])
+        return {"partitionsAnswered": ready, "devices": [_view(state, self._aggregates.live(serial.encode())) for serial, state in page]}
+
+    def owner(self, serial_number: str) -> str | None:
+        """Base URL of the worker that owns the device's partition; None when nobody does."""
+        partition = self._status.partition_of(serial_number.encode())
+        return next((url for url, partitions in self.workers().items() if partition in partitions), None)
+
+    def workers(self) -> dict[str, list[int]]:
+        """Base URL of every worker of the group with the partitions that it owns."""
+        distribution = self._app.router.table_metadata(self._status.name)
+        return {_base(url): sorted(partitions) for url, partitions in _owned(distribution, self._status.changelog) if partitions}
+
+    def topology(self) -> dict[str, Any]:
+        """Who owns what, for the gateway."""
+        return {
+            "generation": self._app.consumer_generation_id,
+            "partitions": self._status.partition_count,
+            "workers": self.workers(),
+            "ready": sorted(set(self._status.partitions) & set(self._aggregates.partitions)),
+        }
+
+
+def _view(status: DeviceStatusState, aggregates: DeviceAggregates | None) -> dict[str, Any]:
+    latest, latest_ms = latest_metrics(aggregates) if aggregates is not None else ({}, None)
+    return device_view(status, latest, latest_ms)
+
+
+def _owned(distribution: Any, changelog: str) -> Iterator[tuple[str, list[int]]]:
+    for url, topics in distribution.items():
+        yield url, topics.get(changelog, [])
+
+
+def _base(url: Any) -> str:
+    return str(url).rstrip("/")

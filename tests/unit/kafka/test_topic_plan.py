@@ -1,0 +1,85 @@
+"""What `topics apply` would do, for every way in which a cluster can differ."""
+
+from dataclasses import replace
+
+import pytest
+
+from ems_streams.kafka.catalogue import Key, Topic
+from ems_streams.kafka.topic_plan import Action, TopicPlan, TopicState, plan
+
+TOPIC = Topic("telemetry", Key.SERIAL_NUMBER, 4, "for tests", retention_ms=1000)
+AS_WANTED = TopicState("telemetry", 4, 1, {"cleanup.policy": "delete", "retention.ms": "1000", "segment.bytes": "7"})
+
+
+def plan_one(topic: Topic, state: TopicState | None, replication_factor: int = 1) -> TopicPlan:
+    (result,) = plan([topic], {} if state is None else {state.name: state}, replication_factor)
+    return result
+
+
+def test_a_missing_topic_is_created() -> None:
+    assert plan_one(TOPIC, None) == TopicPlan(TOPIC, Action.CREATE)
+
+
+def test_a_topic_as_wanted_is_left_alone_whatever_else_is_set_on_it() -> None:
+    assert plan_one(TOPIC, AS_WANTED) == TopicPlan(TOPIC, Action.NONE)
+
+
+@pytest.mark.parametrize("setting", ["retention.ms", "cleanup.policy"])
+@pytest.mark.parametrize("current", ["5", None])
+def test_a_setting_that_differs_is_altered(setting: str, current: str | None) -> None:
+    config = {name: value for name, value in AS_WANTED.config.items() if name != setting} | ({setting: current} if current else {})
+
+    result = plan_one(TOPIC, replace(AS_WANTED, config=config))
+
+    assert result.action is Action.ALTER
+    assert [(each.setting, each.current, each.wanted) for each in result.changes] == [(setting, current, TOPIC.config[setting])]
+    assert result.refusals == ()
+
+
+def test_largest_message_of_dead_letters_is_compared() -> None:
+    topic = replace(TOPIC, extra_config={"max.message.bytes": "9"})
+
+    result = plan_one(topic, replace(AS_WANTED, config={**AS_WANTED.config, "max.message.bytes": "1048588"}))
+
+    assert [each.setting for each in result.changes] == ["max.message.bytes"]
+
+
+@pytest.mark.parametrize("partitions", [3, 5])
+def test_the_partition_count_of_a_keyed_topic_is_never_changed(partitions: int) -> None:
+    result = plan_one(TOPIC, replace(AS_WANTED, partitions=partitions))
+
+    assert result.action is Action.REFUSE
+    assert result.changes == ()
+    (refused,) = result.refusals
+    assert f"EMS_PARTITIONS={partitions}" in (refused.refusal or "")
+    assert "serial number" in (refused.refusal or "")
+
+
+def test_a_refusal_does_not_keep_the_rest_from_being_altered() -> None:
+    result = plan_one(TOPIC, replace(AS_WANTED, partitions=3, config={"cleanup.policy": "delete", "retention.ms": "1"}))
+
+    assert result.action is Action.ALTER
+    assert [each.setting for each in result.changes] == ["retention.ms"]
+    assert [each.setting for each in result.refusals] == ["partitions"]
+
+
+def test_a_topic_without_keys_grows_but_does_not_shrink() -> None:
+    topic = replace(TOPIC, key=Key.NONE)
+
+    assert plan_one(topic, replace(AS_WANTED, partitions=3)).changes[0].wanted == "4"
+    assert plan_one(topic, replace(AS_WANTED, partitions=5)).action is Action.REFUSE
+
+
+def test_fewer_replicas_are_reported_and_more_are_welcome() -> None:
+    assert plan_one(TOPIC, AS_WANTED, replication_factor=3).refusals[0].setting == "replication"
+    assert plan_one(TOPIC, replace(AS_WANTED, replication=3), replication_factor=2).action is Action.NONE
+
+
+def test_the_order_of_cleanup_policies_means_nothing() -> None:
+    topic = replace(TOPIC, extra_config={"cleanup.policy": "compact,delete"})
+
+    assert plan_one(topic, replace(AS_WANTED, config={**AS_WANTED.config, "cleanup.policy": "delete, compact"})).action is Action.NONE
+
+
+def test_topics_outside_the_catalogue_are_not_looked_at() -> None:
+    assert [each.name for each in plan([TOPIC], {"someone-elses": replace(AS_WANTED, name="someone-elses")}, 1)] == ["telemetry"]

@@ -1,0 +1,134 @@
+"""Where settings come from, and what a wrong one says."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from ems_streams.errors import SettingError
+from ems_streams.settings import EnvironmentSource, Settings, environment_names, is_secret
+
+
+@pytest.fixture(autouse=True)
+def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty folder and an environment without our names."""
+    monkeypatch.chdir(tmp_path)
+    for name, field in Settings.model_fields.items():
+        for variable in environment_names(name, field):
+            monkeypatch.delenv(variable, raising=False)
+
+
+def source_of(name: str) -> str:
+    return EnvironmentSource(Settings).lookup(name, Settings.model_fields[name])[1]
+
+
+def test_defaults_need_nothing() -> None:
+    settings = Settings.load()
+
+    assert settings.kafka_bootstrap_servers == "localhost:9092"
+    assert settings.partitions == 12
+    assert source_of("partitions") == "default"
+
+
+def test_the_environment_wins_over_dotenv(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".env").write_text("EMS_PARTITIONS=3\nEMS_WORKER_PORT=7000\n")
+    monkeypatch.setenv("EMS_PARTITIONS", "5")
+
+    settings = Settings.load()
+
+    assert (settings.partitions, source_of("partitions")) == (5, "environment EMS_PARTITIONS")
+    assert (settings.worker_port, source_of("worker_port")) == (7000, ".env EMS_WORKER_PORT")
+
+
+def test_an_override_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EMS_WORKER_PORT", "7000")
+
+    assert Settings.load(worker_port=7001).worker_port == 7001
+
+
+@pytest.mark.parametrize(
+    ("plain", "field", "value"),
+    [
+        ("KAFKA_BOOTSTRAP_SERVERS", "kafka_bootstrap_servers", "kafka.example:9092"),
+        ("MQTT_URL", "mqtt_url", "mqtt://mqtt.example:1883"),
+    ],
+)
+def test_plain_names_are_read_and_the_prefixed_name_wins(monkeypatch: pytest.MonkeyPatch, plain: str, field: str, value: str) -> None:
+    monkeypatch.setenv(plain, value)
+    assert str(getattr(Settings.load(), field)) == value
+    assert source_of(field) == f"environment {plain}"
+
+    monkeypatch.setenv(f"EMS_{plain}", value.replace("example", "internal"))
+    assert "internal" in str(getattr(Settings.load(), field))
+
+
+def test_an_empty_variable_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EMS_PARTITIONS", "")
+
+    assert Settings.load().partitions == 12
+
+
+def test_a_secret_is_read_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("of the broker\n")
+    monkeypatch.setenv("EMS_MQTT_PASSWORD_FILE", str(tmp_path / "password"))
+
+    password = Settings.load().mqtt_password
+
+    assert password is not None
+    assert password.get_secret_value() == "of the broker"
+    assert source_of("mqtt_password") == "environment EMS_MQTT_PASSWORD_FILE"
+
+
+def test_a_missing_secret_file_names_the_setting_and_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EMS_MQTT_PASSWORD_FILE", "nowhere")
+
+    with pytest.raises(SettingError, match=r"^EMS_MQTT_PASSWORD_FILE='nowhere': must be a readable file"):
+        Settings.load()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "expected"),
+    [
+        ("EMS_PARTITIONS", "many", "integer"),
+        ("EMS_PARTITIONS", "0", "greater than or equal to 1"),
+        ("EMS_WORKER_PORT", "70000", "less than or equal to 65535"),
+        ("EMS_LOG_LEVEL", "LOUD", "'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
+        ("EMS_KAFKA_BOOTSTRAP_SERVERS", "localhost", "must be host:port"),
+        ("EMS_KAFKA_BOOTSTRAP_SERVERS", "a:1,b:0", "must be host:port"),
+        ("EMS_MQTT_URL", "http://localhost", "'mqtt', 'mqtts', 'tcp' or 'ssl'"),
+        ("EMS_QUERY_TIMEOUT_S", "-1", "greater than 0"),
+        ("EMS_WORKER_ID", "a/b", "match pattern"),
+    ],
+)
+def test_a_wrong_value_is_one_line_with_setting_value_and_expectation(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, expected: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+
+    with pytest.raises(SettingError) as caught:
+        Settings.load()
+
+    message = str(caught.value)
+    assert message.startswith(f"{variable}={value!r}: ")
+    assert expected in message
+    assert "\n" not in message
+    assert caught.value.exit_code == 2
+
+
+def test_a_wrong_secret_is_not_shown() -> None:
+    with pytest.raises(SettingError) as caught:
+        Settings.load(database_url=["hunter2"])
+
+    assert "hunter2" not in str(caught.value)
+    assert "EMS_DATABASE_URL" in str(caught.value)
+
+
+def test_secrets_are_hidden_when_settings_are_printed() -> None:
+    settings = Settings.load(mqtt_password=SecretStr("hunter2"), database_url="postgresql://u:hunter2@h/d")
+
+    assert "hunter2" not in repr(settings)
+    assert {name for name, field in Settings.model_fields.items() if is_secret(field)} >= {"mqtt_password", "database_url"}
+
+
+def test_every_setting_says_what_it_is() -> None:
+    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
