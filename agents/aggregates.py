@@ -22,7 +22,7 @@ def agent(table: StateTable[DeviceAggregates], settings: Settings) -> BatchAgent
 
 def fold_batch(batch: RecordBatch, start: int, partition: PartitionState[DeviceAggregates]) -> None:
     """Fold telemetry into the devices' statistics; what is malformed goes to the dead letters."""
-    for record, telemetry in batch.decoded(decode_telemetry_record, start, MalformedError):
+    for record, telemetry in batch.decoded(decode_telemetry_record, start):
         if isinstance(telemetry, MalformedError):
             publish_dead_letter(partition, batch, record, telemetry, NAME)
             continue

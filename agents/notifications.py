@@ -25,7 +25,7 @@ def agent(table: StateTable[bytes], settings: Settings) -> BatchAgent[bytes]:
 
 def fold_batch(batch: RecordBatch, start: int, partition: PartitionState[bytes]) -> None:
     """Publish the notification of every transition."""
-    for record, event in batch.decoded(decode_transition, start, MalformedError):
+    for record, event in batch.decoded(decode_transition, start):
         if isinstance(event, MalformedError):
             publish_dead_letter(partition, batch, record, event, NAME)
             continue

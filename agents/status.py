@@ -33,7 +33,7 @@ def fold_batch(batch: RecordBatch, start: int, partition: PartitionState[DeviceS
 
 
 def _fold_telemetry(batch: RecordBatch, start: int, partition: PartitionState[DeviceStatusState]) -> None:
-    for record, telemetry in batch.decoded(decode_telemetry_record, start, MalformedError):
+    for record, telemetry in batch.decoded(decode_telemetry_record, start):
         if isinstance(telemetry, MalformedError):
             continue  # the aggregates agent sends it to the dead letters
         key = telemetry.serial_number.encode()
@@ -43,7 +43,7 @@ def _fold_telemetry(batch: RecordBatch, start: int, partition: PartitionState[De
 
 
 def _fold_reports(batch: RecordBatch, start: int, partition: PartitionState[DeviceStatusState]) -> None:
-    for record, report in batch.decoded(decode_report, start, MalformedError):
+    for record, report in batch.decoded(decode_report, start):
         if isinstance(report, MalformedError):
             publish_dead_letter(partition, batch, record, report, NAME)
             continue

@@ -11,13 +11,8 @@ from typing import Annotated
 import typer
 
 from ems_streams import __version__
-from ems_streams.cli import config, processes, simulate, topics
+from ems_streams.cli import config, dev, processes, simulate, topics
 from ems_streams.errors import EmsError
-
-try:
-    from ems_streams.cli import dev
-except ImportError:
-    dev = None  # type: ignore[assignment]
 
 app = typer.Typer(
     name="ems-streams",
@@ -45,8 +40,7 @@ def _main(
     pass
 
 
-if dev is not None:
-    dev.register(app)
+dev.register(app)
 processes.register(app)
 simulate.register(app)
 app.add_typer(topics.app, name="topics")

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from ems_streams.errors import EmsError
+from ems_streams.dev.units import last_lines
+from ems_streams.errors import DependencyError, EmsError
 
 _TAIL_LINES = 12
 
@@ -12,7 +13,11 @@ class DevStackError(EmsError):
 
 
 class JarError(DevStackError):
-    """A jar cannot be fetched, kept, or is not the one it must be."""
+    """A jar cannot be kept, or is not the one it must be."""
+
+
+class JarUnreachableError(DependencyError):
+    """A jar cannot be fetched."""
 
 
 class JreError(DevStackError):
@@ -37,21 +42,11 @@ class PortBusyError(DevStackError):
 
 
 class StartError(DevStackError):
-    """A process did not become ready; names its log file and shows the end of it."""
+    """A server did not become ready; names its log file and shows the end of it."""
 
-    def __init__(self, name: str, reason: str, log_path: Path) -> None:
-        tail = log_tail(log_path)
+    def __init__(self, name: str, reason: str, log_file: Path) -> None:
+        tail = last_lines(log_file, _TAIL_LINES)
         shown = "".join(f"\n    {line}" for line in tail) if tail else " (empty)"
-        super().__init__(f"{name} {reason}; the end of {log_path}:{shown}")
+        super().__init__(f"{name} {reason}; the end of {log_file}:{shown}")
         self.name = name
-        self.log_path = log_path
-
-
-def log_tail(path: Path, lines: int = _TAIL_LINES) -> list[str]:
-    """The last lines of a log file; none when it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - 16_384))
-            return file.read().decode(errors="replace").splitlines()[-lines:]
-    except OSError:
-        return []
+        self.log_file = log_file

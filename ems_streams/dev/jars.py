@@ -1,34 +1,34 @@
-# NOTE for the "stack" engineer, from the lead: I overwrote your version of jars.py, jre.py, ports.py by mistake (I believed you were gone) and wrote this one.
-# You own all of ems_streams/dev again EXCEPT supervisor.py, command.py and cli/dev.py, which the "supervisor" engineer is writing right now: do not write those.
-# Rewrite this file as you need it (yours wins), but keep for the supervisor: Ports(kafka,kafka_controller,mqtt,postgres,worker,ingress,sink,gateway) with Ports.default(offset),
-# Ports.free(), check_free(workers); EmbeddedStack(data_dir, ports, *, servers=frozenset({"kafka","mqtt","postgres"}), on_progress=f(done, all)), await prepare()->seconds,
-# await start()->seconds, stop(), .servers (each .name .pid .port .log_file .running, async start/stop/kill), .kafka/.mqtt/.postgres, .kafka_bootstrap/.mqtt_url/.database_url,
-# and tests/support/stack.py with a session fixture `stack`. Publish it as fast as you can: everybody waits for it. Remove this note.
-"""The jars of the embedded servers: fetched once by coordinates, kept in a cache, verified by SHA-256 before every use."""
+"""The jars of the embedded servers: fetched one by one, checked against their SHA-256, kept in a cache.
 
+A jar is in the cache under its final name only after its sum was found right, so an interrupted download resumes with the jars
+that are still missing.
+"""
+
+import errno
 import hashlib
 import os
-import sys
-from collections.abc import Callable, Iterator, Sequence
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from importlib import resources
+from importlib.resources import files
 from pathlib import Path
 
-from ems_streams.errors import DependencyError, EmsError
+import stamina
 
-CACHE_VARIABLE = "EMS_CACHE_DIR"
-THREADS = 8
+from ems_streams.dev.errors import JarError, JarUnreachableError
 
-Fetch = Callable[["Jar", Path], Path]
-"""Fetches a jar into a repository directory and gives its path; a jar that is there already is not fetched again."""
+DOWNLOAD_THREADS = 8
+_NEEDED_BYTES = 100 * 1024 * 1024
+_TIMEOUT_S = 30
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 @dataclass(frozen=True, slots=True)
 class Jar:
-    """One artifact of one server's class path."""
+    """One artifact, and the only content it may have."""
 
-    server: str
     group: str
     artifact: str
     packaging: str
@@ -36,107 +36,191 @@ class Jar:
     version: str
     sha256: str
 
-    def __str__(self) -> str:
-        return f"{self.group}:{self.artifact}:{self.version}"
+    @property
+    def coordinate(self) -> str:
+        """As it stands in the list."""
+        return ":".join(part for part in (self.group, self.artifact, self.packaging, self.classifier, self.version) if part)
+
+    @property
+    def cache_name(self) -> str:
+        """Path below the cache directory; it has the version in it, so that versions of the product share a cache."""
+        classifier = f"-{self.classifier}" if self.classifier else ""
+        return f"{self.group}/{self.artifact}-{self.version}{classifier}.{self.packaging}"
 
 
-def cache_dir() -> Path:
-    """Where jars are kept: `EMS_CACHE_DIR`, or `ems-streams` in the user's cache directory."""
-    configured = os.environ.get(CACHE_VARIABLE)
-    if configured:
-        return Path(configured)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ems-streams"
+Fetch = Callable[[Jar, Path], Path]
+"""Brings a jar into a directory and returns its path; raises `OSError` when the network or the disk fails."""
+OnProgress = Callable[[int, int], None]
+"""Gets (jars here, jars in all) after each jar."""
 
 
-def catalogue() -> Sequence[Jar]:
-    """Every jar with its server (`kafka` or `artemis`), in class path order."""
-    return tuple(_parse(resources.files("ems_streams.dev.resources").joinpath("jars.txt").read_text()))
+def read_jars(text: str) -> dict[str, tuple[Jar, ...]]:
+    """Class path of each server from the text of the list."""
+    sections: dict[str, list[Jar]] = {}
+    current: list[Jar] = []
+    for line in (raw.strip() for raw in text.splitlines()):
+        if line.startswith("["):
+            current = sections.setdefault(line.strip("[]"), [])
+        elif line and not line.startswith("#"):
+            coordinate, sha256 = line.split()
+            group, artifact, packaging, *classifier, version = coordinate.split(":")
+            current.append(Jar(group, artifact, packaging, "".join(classifier), version, sha256))
+    return {name: tuple(jars) for name, jars in sections.items()}
 
 
-def _parse(text: str) -> Iterator[Jar]:
-    server = ""
-    for line in text.splitlines():
-        if line.startswith("#"):
-            server = line.split()[1].lower()
-        elif line.strip():
-            coordinates, sha256 = line.split()
-            group, artifact, packaging, *classifier, version = coordinates.split(":")
-            yield Jar(server, group, artifact, packaging, classifier[0] if classifier else "", version, sha256)
+def load_jars() -> dict[str, tuple[Jar, ...]]:
+    """The list that ships with the package: `kafka` and `artemis`."""
+    return read_jars(files("ems_streams.dev.resources").joinpath("jars.txt").read_text(encoding="utf-8"))
 
 
-def fetch_all(repository: Path, on_progress: Callable[[int, int], None], *, jars: Sequence[Jar] | None = None, fetch: Fetch | None = None) -> dict[str, list[Path]]:
-    """Class path of each server, every jar verified; missing ones are fetched by eight threads.
+class JarCache:
+    """Jars on disk, verified; safe to be used by several processes at once.
 
-    An interrupted download is resumed: what is complete stays. `on_progress` gets (jars done, jars in all).
-
-    Raises:
-        DependencyError: A jar cannot be fetched (no network, say); names it.
-        EmsError: A jar has the wrong sum twice, or there is no room on the disk.
+    Args:
+        directory: Where they are kept.
+        fetch: How one jar is brought here; by default through jgo from `repository_url`.
+        repository_url: A Maven repository; the public one by default.
     """
-    wanted = catalogue() if jars is None else jars
-    fetch = fetch or _fetch_with_jgo
-    try:
-        repository.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise EmsError(f"{CACHE_VARIABLE}={repository}: cannot be written ({error.strerror})") from error
-    paths: dict[Jar, Path] = {}
-    with ThreadPoolExecutor(THREADS) as pool:
-        tasks = {pool.submit(_verified, jar, repository, fetch): jar for jar in wanted}
+
+    def __init__(self, directory: Path, *, fetch: Fetch | None = None, repository_url: str | None = None) -> None:
+        self.directory = directory
+        self._fetch = fetch or MavenFetch(repository_url)
+
+    def path(self, jar: Jar) -> Path:
+        """Where the jar is once it is here."""
+        return self.directory / jar.cache_name
+
+    def class_path(self, jars: Iterable[Jar]) -> str:
+        """As `java -cp` wants it."""
+        return os.pathsep.join(str(self.path(jar)) for jar in jars)
+
+    def ensure(self, jars: Iterable[Jar], on_progress: OnProgress = lambda _done, _all: None) -> int:
+        """Make all jars present and verified; returns how many were fetched. Blocks.
+
+        Raises:
+            JarUnreachableError: A jar cannot be fetched; what is here already is kept.
+            JarError: No disk space, no rights, or a jar has a wrong sum even when fetched a second time.
+        """
+        wanted = list(dict.fromkeys(jars))
+        missing = self._missing(wanted)
+        here = len(wanted) - len(missing)
+        on_progress(here, len(wanted))
+        if not missing:
+            return 0
         try:
-            for task in as_completed(tasks):
-                paths[tasks[task]] = task.result()
-                on_progress(len(paths), len(wanted))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-    servers = dict.fromkeys(jar.server for jar in wanted)
-    return {server: [paths[jar] for jar in wanted if jar.server == server] for server in servers}
+            self.directory.mkdir(parents=True, exist_ok=True)
+            self._check_space(len(missing))
+            with tempfile.TemporaryDirectory(prefix=".fetching-", dir=self.directory, ignore_cleanup_errors=True) as staging:
+                self._fetch_all(missing, Path(staging), lambda done: on_progress(here + done, len(wanted)))
+        except OSError as error:
+            raise JarError(_disk_message(self.directory, error)) from error
+        return len(missing)
+
+    def _missing(self, wanted: list[Jar]) -> list[Jar]:
+        with ThreadPoolExecutor(DOWNLOAD_THREADS, thread_name_prefix="jar-sums") as pool:
+            verified = list(pool.map(self._verified, wanted))
+        return [jar for jar, present in zip(wanted, verified, strict=True) if not present]
+
+    def _verified(self, jar: Jar) -> bool:
+        path = self.path(jar)
+        try:
+            return sha256_of(path) == jar.sha256
+        except OSError:
+            return False
+
+    def _check_space(self, missing: int) -> None:
+        free = shutil.disk_usage(self.directory).free
+        if free < _NEEDED_BYTES:
+            raise JarError(
+                f"no disk space for {missing} jars in {self.directory}: {free >> 20} MB free, {_NEEDED_BYTES >> 20} MB needed; "
+                "make room, or choose another place with EMS_CACHE_DIR"
+            )
+
+    def _fetch_all(self, missing: list[Jar], staging: Path, on_done: Callable[[int], None]) -> None:
+        with ThreadPoolExecutor(DOWNLOAD_THREADS, thread_name_prefix="jar-fetch") as pool:
+            futures = [pool.submit(self._fetch_verified, jar, staging) for jar in missing]
+            try:
+                for done, future in enumerate(as_completed(futures), start=1):
+                    future.result()
+                    on_done(done)
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def _fetch_verified(self, jar: Jar, staging: Path) -> None:
+        found = ""
+        for attempt in ("first", "second"):
+            try:
+                path = self._fetch(jar, staging / attempt)
+            except OSError as error:
+                if error.errno in _NO_SPACE:
+                    raise
+                raise JarUnreachableError(_network_message(jar, error)) from error
+            found = sha256_of(path)
+            if found == jar.sha256:
+                target = self.path(jar)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                path.replace(target)
+                return
+            path.unlink()
+        raise JarError(
+            f"{jar.coordinate} has SHA-256 {found} and must have {jar.sha256}, also when fetched a second time; it was not kept. "
+            "Something between here and the jar repository changes what is downloaded"
+        )
 
 
-def _verified(jar: Jar, repository: Path, fetch: Fetch) -> Path:
-    path = _fetched(jar, repository, fetch)
-    if _sha256(path) == jar.sha256:
-        return path
-    # Half a download of a run that was killed, most likely.
-    path.unlink()
-    path = _fetched(jar, repository, fetch)
-    found = _sha256(path)
-    if found != jar.sha256:
-        path.unlink()
-        raise EmsError(f"{jar} has the SHA-256 {found}, expected {jar.sha256}; it was removed")
-    return path
+class MavenFetch:
+    """Fetches with jgo, each artifact by itself: resolving whole POMs fails on Artemis' and splits Kafka's class path."""
+
+    def __init__(self, repository_url: str | None = None) -> None:
+        self._remotes = {"repository": repository_url.rstrip("/")} if repository_url else None
+
+    def __call__(self, jar: Jar, directory: Path) -> Path:
+        from jgo.maven import MavenContext
+
+        context = MavenContext(repo_cache=directory, remote_repos=self._remotes, timeout=_TIMEOUT_S)
+        artifact = context.project(jar.group, jar.artifact).at_version(jar.version).artifact(jar.classifier, jar.packaging)
+        # Errors of the network are `OSError`s too; a full disk does not get emptier by trying again.
+        for attempt in stamina.retry_context(on=lambda error: _is_passing(error), attempts=3, timeout=90, wait_initial=0.5):
+            with attempt:
+                try:
+                    return Path(artifact.resolve())
+                except RuntimeError as error:
+                    raise JarUnreachableError(f"the jar repository does not have {jar.coordinate} ({_first_line(error)})") from error
+                except OSError:
+                    # jgo would take what is left of a broken download for the artifact.
+                    if artifact.cached_path is not None:
+                        artifact.cached_path.unlink(missing_ok=True)
+                    raise
+        raise AssertionError("a retry ends with a result or an error")
 
 
-def _fetched(jar: Jar, repository: Path, fetch: Fetch) -> Path:
-    try:
-        return fetch(jar, repository)
-    except OSError as error:
-        if error.errno == 28:  # ENOSPC
-            raise EmsError(f"no room left on the disk of {repository} for {jar}; about 100 MB are needed") from error
-        raise DependencyError(f"cannot download {jar}: {_reason(error)}; is there a network?") from error
-    except RuntimeError as error:
-        raise DependencyError(f"cannot download {jar}: {_reason(error)}; is there a network?") from error
-
-
-def _reason(error: Exception) -> str:
-    text = str(error).splitlines()
-    return text[0][:200] if text else type(error).__name__
-
-
-def _fetch_with_jgo(jar: Jar, repository: Path) -> Path:
-    # Each artifact by itself: jgo's dependency resolver trips over the POM of Artemis.
-    from jgo.maven import MavenContext
-
-    context = MavenContext(repo_cache=repository, timeout=60)
-    path: Path = context.project(jar.group, jar.artifact).at_version(jar.version).artifact(jar.classifier, jar.packaging).resolve()
-    return path
-
-
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def class_path(paths: Sequence[Path]) -> str:
-    """As `java -cp` wants it."""
-    return (";" if sys.platform == "win32" else ":").join(str(path) for path in paths)
+def default_cache_dir() -> Path:
+    """`ems-streams` in the user's cache directory."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ems-streams"
+
+
+def _is_passing(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno not in _NO_SPACE
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
+def _network_message(jar: Jar, error: OSError) -> str:
+    return (
+        f"cannot download {jar.coordinate} ({type(error).__name__}: {_first_line(error)}); the first start fetches about 60 MB: check the "
+        "network and HTTPS_PROXY, or name a reachable Maven repository with EMS_JAR_REPOSITORY. The jars that are here already are kept"
+    )
+
+
+def _disk_message(directory: Path, error: OSError) -> str:
+    reason = "no disk space left" if error.errno in _NO_SPACE else (error.strerror or str(error))
+    return f"cannot keep jars in {directory}: {reason}; make room or rights there, or choose another place with EMS_CACHE_DIR"

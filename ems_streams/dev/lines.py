@@ -33,7 +33,7 @@ class _Lines:
 
     def tick(self) -> None:
         self._ticks += 1
-        if self._ticks % _STATUS_EVERY_S == 0:
+        if self.board.up_at is not None and self._ticks % _STATUS_EVERY_S == 0:
             self._status()
 
     def _step(self, text: str) -> None:
@@ -60,6 +60,9 @@ class PlainLines(_Lines):
         self._write(text)
 
     def progress(self, done: int, total: int) -> None:
+        if self._ticks == 0:
+            # What is there already is only verified, and that is done before the first second is over.
+            return
         percent = 100 * done // max(total, 1) // 20 * 20
         if percent > self._percent >= 0:
             self._write(f"  {done} of {total} files")

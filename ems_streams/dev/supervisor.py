@@ -191,7 +191,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         started_s = loop.time()
         while True:
-            while server.running:
+            while server.running:  # noqa: ASYNC110 - nothing tells of the end of a process but asking
                 await asyncio.sleep(_TICK_S * 5)
             why = "ended by itself"
             while True:
@@ -249,7 +249,7 @@ def describe_exit(code: int) -> str:
 
 
 async def _exit_code(process: "subprocess.Popen[bytes]") -> int:
-    while (code := process.poll()) is None:
+    while (code := process.poll()) is None:  # noqa: ASYNC110 - nothing tells of the end of a process but asking
         await asyncio.sleep(_TICK_S)
     return code
 

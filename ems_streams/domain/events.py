@@ -109,6 +109,21 @@ class StatusReport(Event):
     message_id: str | None = None
 
 
+class CommandAck(Event):
+    """A record of `device-command-acks`: what a device answers to a command."""
+
+    command_id: str
+    device_id: PositiveId
+    serial_number: SerialNumber
+    site_id: PositiveId
+    device_type: str
+    result: Literal["ACCEPTED", "REJECTED", "COMPLETED", "FAILED"]
+    detail: str | None = None
+    timestamp: Time
+    event_type: Literal["DEVICE_COMMAND_ACK"] = "DEVICE_COMMAND_ACK"
+    message_id: str | None = None
+
+
 class StatusEvent(Event):
     """A record of `device-status`: a real transition, with its true previous status."""
 

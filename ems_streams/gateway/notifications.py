@@ -40,8 +40,9 @@ class Feed:
     each partition are read back, merged by the time Kafka took them. While Kafka is away it tries again for ever.
     """
 
-    def __init__(self, settings: Settings, capacity: int = CAPACITY) -> None:
+    def __init__(self, settings: Settings, capacity: int = CAPACITY, topic: str = DEVICE_NOTIFICATIONS) -> None:
         self._settings = settings
+        self._topic = topic
         self._capacity = capacity
         self._changed = asyncio.Event()
         self._trouble = "not started"
@@ -75,7 +76,7 @@ class Feed:
         """Whether a point lies behind the end of the log: it is then of another topic of the same name."""
         if self._consumer is None or self.ring is None or not is_ahead(point, self.ring.after):
             return False
-        partitions = [TopicPartition(DEVICE_NOTIFICATIONS, number) for number in range(len(point))]
+        partitions = [TopicPartition(self._topic, number) for number in range(len(point))]
         ends = await self._consumer.end_offsets(partitions)
         return is_ahead(point, tuple(ends[partition] for partition in partitions))
 
@@ -85,7 +86,7 @@ class Feed:
         In the order of offsets within a partition. What retention has removed is not there any more.
         """
         wanted = {
-            TopicPartition(DEVICE_NOTIFICATIONS, number): (first, last)
+            TopicPartition(self._topic, number): (first, last)
             for number, (first, last) in enumerate(zip(start, end, strict=True))
             if first < last
         }
@@ -113,7 +114,7 @@ class Feed:
         )
 
     async def _tail(self) -> None:
-        partitions = await partitions_of(self._settings, DEVICE_NOTIFICATIONS)
+        partitions = await partitions_of(self._settings, self._topic)
         consumer = self._new_consumer()
         await consumer.start()
         try:
@@ -127,7 +128,7 @@ class Feed:
             self._wake()
             while True:
                 fetched = await consumer.getmany(timeout_ms=POLL_MS, max_records=MAX_RECORDS)
-                self._add(self.ring, (record for records in fetched.values() for record in records))
+                self._add(self.ring, in_time(fetched.values()))
         finally:
             self._consumer = None
             await consumer.stop()
@@ -143,8 +144,7 @@ class Feed:
         async for record in _until(consumer, pending):
             found[TopicPartition(record.topic, record.partition)].append(record)
         ring = Ring(self._capacity, [starts[partition] for partition in partitions])
-        # Within a partition the order of the offsets is kept, whatever its times say.
-        for count, record in enumerate(heapq.merge(*found.values(), key=lambda record: record.timestamp)):
+        for count, record in enumerate(in_time(found.values())):
             self._add(ring, [record])
             if count % 500 == 0:
                 await asyncio.sleep(0)
@@ -189,6 +189,11 @@ async def _until(consumer: AIOKafkaConsumer, ends: dict[TopicPartition, int]) ->
                 del pending[partition]
         if not fetched:
             return
+
+
+def in_time(partitions: Iterable[list[ConsumerRecord[Any, Any]]]) -> Iterable[ConsumerRecord[Any, Any]]:
+    """Merges partitions by the time Kafka took the records; within one the order of the offsets is kept, whatever its times say."""
+    return heapq.merge(*partitions, key=lambda record: record.timestamp)
 
 
 def parse(record: ConsumerRecord[Any, Any]) -> tuple[str, bytes] | None:

@@ -92,8 +92,8 @@ async def plan_topics(settings: Settings) -> list[TopicPlan]:
 async def apply_topics(settings: Settings) -> list[TopicPlan]:
     """Create what is missing and alter what differs; safe to run again, and by several at once.
 
-    Deletes nothing and leaves the partition count of keyed topics alone. When it returns, every created topic has leaders
-    for all its partitions. Returns the plan that was carried out; its refusals are still to be dealt with by the caller.
+    Deletes nothing and leaves the partition count of keyed topics alone. When it returns, the changes are in effect and
+    every partition has a leader. Returns the plan that was carried out; its refusals are still to be dealt with by the caller.
     """
     return await asyncio.to_thread(_apply, settings)
 
@@ -138,6 +138,7 @@ def _apply(settings: Settings) -> list[TopicPlan]:
     for each in plans:
         if each.action is Action.ALTER:
             _alter(each, client, settings)
+    _wait_until_visible(client, settings)
     return plans
 
 
@@ -154,18 +155,19 @@ def _create(topics: list[Topic], client: AdminClient, settings: Settings) -> Non
             if error.code == KafkaError.INVALID_REPLICATION_FACTOR:
                 raise EmsError(f"{error} (EMS_REPLICATION_FACTOR={settings.replication_factor})") from None
             raise
-    _wait_for_leaders({topic.name for topic in topics}, client, settings)
 
 
-def _wait_for_leaders(names: set[str], client: AdminClient, settings: Settings) -> None:
+def _wait_until_visible(client: AdminClient, settings: Settings) -> None:
+    # The controller has agreed; the broker that is asked next learns of it a moment later.
     deadline = time.monotonic() + REQUEST_TIMEOUT_S
     while True:
+        waiting = [each.name for each in _plan(client, settings) if each.action is Action.CREATE or each.changes]
         metadata = _metadata(client, settings)
-        waiting = sorted(name for name in names if name not in metadata or not _has_leaders(metadata[name]))
+        waiting += [topic.name for topic in catalogue_of(settings) if topic.name in metadata and not _has_leaders(metadata[topic.name])]
         if not waiting:
             return
         if time.monotonic() > deadline:
-            raise EmsError(f"topics created, but without a leader after {REQUEST_TIMEOUT_S:.0f} s: {', '.join(waiting)}")
+            raise EmsError(f"applied, but not in effect after {REQUEST_TIMEOUT_S:.0f} s: {', '.join(waiting)}")
         time.sleep(_SETTLE_S)
 
 

@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import structlog
 from faust.types import TP, EventT
@@ -74,12 +74,12 @@ class Engine:
         """Topics whose records come as batches and whose offsets the engine decides on."""
         return frozenset(topic for agent in self.agents.values() for topic in agent.sources)
 
-    async def process(self, agent: BatchAgent[S], event: EventT[RecordBatch]) -> None:
+    async def process(self, agent: BatchAgent[S], event: EventT[Any]) -> None:
         """Fold one batch; returns when it is in memory, not when it is durable.
 
         A batch of an earlier assignment, or of a partition that is gone, is dropped: its next owner gets the records again.
         """
-        batch = event.value
+        batch = cast(RecordBatch, event.value)
         partition = agent.table.partitions.get(batch.partition)
         if partition is None or partition.generation != event.message.generation_id:
             return
@@ -91,7 +91,14 @@ class Engine:
             if partition.overloaded:
                 await partition.commit()
         except Exception as error:
-            log.error("fold_failed", agent=agent.name, topic=batch.topic, partition=batch.partition, last_offset=batch.last_offset, error=repr(error))
+            log.error(
+                "fold_failed",
+                agent=agent.name,
+                topic=batch.topic,
+                partition=batch.partition,
+                last_offset=batch.last_offset,
+                error=repr(error),
+            )
             await self._fail(error)
             raise
 
@@ -108,10 +115,7 @@ class Engine:
         """Next offset of every source partition of which something is durable, for the consumer group."""
         offsets = {}
         for tp in {
-            TP(topic, partition)
-            for agent in self.agents.values()
-            for topic in agent.sources
-            for partition in agent.table.partitions
+            TP(topic, partition) for agent in self.agents.values() for topic in agent.sources for partition in agent.table.partitions
         }:
             offset = self.start_offset(tp)
             if offset is not None:
@@ -181,7 +185,7 @@ class Engine:
                 pass
             try:
                 await partition.commit()
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, the process ends with it
                 log.error("commit_failed", agent=agent.name, partition=partition.partition, error=repr(error))
                 await self._fail(error)
                 return

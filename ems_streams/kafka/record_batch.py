@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar, cast
 
+from ems_streams.errors import MalformedError
+
 T = TypeVar("T")
 
 
@@ -51,25 +53,25 @@ class RecordBatch:
             return len(self.records)
         return next(index for index, record in enumerate(self.records) if record.offset > offset)
 
-    def decoded(self, decode: Callable[[bytes | None], T], start: int, errors: type[Exception]) -> Iterator[tuple[Record, T | Exception]]:
-        """Records from index `start` with their decoded value, or with the error of type `errors` that decoding raised.
+    def decoded(self, decode: Callable[[bytes | None], T], start: int) -> Iterator[tuple[Record, T | MalformedError]]:
+        """Records from index `start` with their decoded value, or with the error that says why they have none.
 
         Each value is decoded once, however many agents read the batch.
         """
         values = self._decoded.get(decode)
         if values is None:
-            values = self._decoded[decode] = _decode_all(decode, self.records, errors)
+            values = self._decoded[decode] = _decode_all(decode, self.records)
         if start:
-            return zip(self.records[start:], cast(list[T | Exception], values[start:]), strict=True)
-        return zip(self.records, cast(list[T | Exception], values), strict=True)
+            return zip(self.records[start:], cast(list[T | MalformedError], values[start:]), strict=True)
+        return zip(self.records, cast(list[T | MalformedError], values), strict=True)
 
 
-def _decode_all(decode: Callable[[bytes | None], T], records: Sequence[Record], errors: type[Exception]) -> list[T | Exception]:
-    values: list[T | Exception] = []
+def _decode_all(decode: Callable[[bytes | None], T], records: Sequence[Record]) -> list[T | MalformedError]:
+    values: list[T | MalformedError] = []
     append = values.append
     for record in records:
         try:
             append(decode(record.value))
-        except errors as error:
+        except MalformedError as error:
             append(error)
     return values

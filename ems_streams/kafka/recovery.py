@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 from faust.tables.manager import TableManager as FaustTableManager
@@ -9,6 +10,9 @@ from faust.tables.recovery import Recovery as FaustRecovery
 from mode import Service
 
 from ems_streams.kafka.engine import Engine
+
+if TYPE_CHECKING:
+    from ems_streams.kafka.worker_app import WorkerApp
 
 log = structlog.get_logger(__name__)
 # What Faust's own code says in our subclasses is Faust's to say, and is quietened with it.
@@ -22,17 +26,17 @@ class Recovery(FaustRecovery):
     """
 
     logger = faust_logger
+    app: "WorkerApp"
 
     @property
     def engine(self) -> Engine:
         """The engine of the worker that this service belongs to."""
-        engine: Engine = self.app.engine
-        return engine
+        return self.app.engine
 
     @Service.task
     async def _restart_recovery(self) -> None:
         while not self.should_stop:
-            if await self.wait_for_stopped(self.signal_recovery_start):
+            if await self.wait_for_stopped(cast(Any, self.signal_recovery_start)):
                 return
             self.signal_recovery_start.clear()
             self._set_recovery_started()
@@ -76,5 +80,3 @@ class TableManager(FaustTableManager):
         if self._recovery is None:
             self._recovery = Recovery(self.app, self, beacon=self.beacon, loop=self.loop)
         return self._recovery
-
-

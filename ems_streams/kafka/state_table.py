@@ -1,6 +1,6 @@
 """A Faust table whose partitions are written by the batch engine: declared once in `tables/`, used by one agent."""
 
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 import faust
 from faust.types import TP
@@ -42,8 +42,7 @@ class StateTable(Generic[S]):
     @property
     def store(self) -> Store:
         """The local store of all partitions of this worker."""
-        store: Store = self.faust_table.data
-        return store
+        return cast(Store, self.faust_table.data)
 
     def changelog_tp(self, partition: int) -> TP:
         """Changelog topic and partition."""

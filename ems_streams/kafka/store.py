@@ -7,7 +7,8 @@ garbage collector.
 import gc
 import logging
 import shutil
-from collections.abc import Iterator, Set
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ class Store(FaustStore):
         if database is not None:
             database.close()
 
-    def revoke_partitions(self, table: Any, tps: Set[TP]) -> None:
+    def revoke_partitions(self, table: Any, tps: AbstractSet[TP]) -> None:
         """Close what was taken away, so that its next owner on this machine can open it."""
         for tp in tps:
             if tp.topic in table.changelog_topic.topics:

@@ -18,6 +18,7 @@ from ems_streams.settings import Settings
 TRANSACTION_TIMEOUT_MS = 20_000
 """How long a crashed writer's open transaction can hold readers back if nobody takes its partition over."""
 
+
 class FencedError(EmsError):
     """Another worker owns the partition now; what is in memory here is void."""
 

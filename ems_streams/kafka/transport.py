@@ -8,7 +8,7 @@ offsets are committed only behind what is durable (Faust's own bookkeeping commi
 import asyncio
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import aiokafka
 import structlog
@@ -18,6 +18,9 @@ from faust.types.tuples import ConsumerMessage
 
 from ems_streams.kafka.engine import Engine
 from ems_streams.kafka.record_batch import Record, RecordBatch
+
+if TYPE_CHECKING:
+    from ems_streams.kafka.worker_app import WorkerApp
 
 log = structlog.get_logger(__name__)
 # What Faust's own code says in our subclasses is Faust's to say, and is quietened with it.
@@ -30,6 +33,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     """Consumer thread whose client reads committed records only and does not wait long for a fetch to fill."""
 
     logger = faust_logger
+    app: "WorkerApp"
 
     def _create_worker_consumer(self, transport: driver.Transport) -> aiokafka.AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
@@ -43,6 +47,7 @@ class Consumer(driver.Consumer):
     """Consumer that delivers record batches for the engine's source topics."""
 
     logger = faust_logger
+    app: "WorkerApp"
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -52,8 +57,7 @@ class Consumer(driver.Consumer):
     @property
     def engine(self) -> Engine:
         """The engine of the worker that this consumer belongs to."""
-        engine: Engine = self.app.engine
-        return engine
+        return self.app.engine
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -122,7 +126,19 @@ class Consumer(driver.Consumer):
         last = records[-1]
         batch = RecordBatch(tp.topic, tp.partition, records)
         message = ConsumerMessage(
-            tp.topic, tp.partition, last.offset, last.timestamp / 1000, 0, (), None, cast(Any, batch), None, 0, 0, tp, generation_id=generation
+            tp.topic,
+            tp.partition,
+            last.offset,
+            last.timestamp / 1000,
+            0,
+            [],
+            None,
+            cast(Any, batch),
+            None,
+            0,
+            0,
+            tp,
+            generation_id=generation,
         )
         delivery = asyncio.ensure_future(self.callback(message))
         # Never await a delivery while the flow is suspended: recovery would wait for it for ever.

@@ -12,14 +12,13 @@ from ems_streams.kafka.engine import BatchAgent, Engine
 from ems_streams.kafka.recovery import TableManager
 from ems_streams.settings import Settings
 
-
 S = TypeVar("S")
 
 
 class RawSchema(Schema):
     """Hands messages to agents as they are: batches are decoded, once, by the agents."""
 
-    def compile(self, app: Any, **_: Any) -> Any:  # noqa: D102
+    def compile(self, app: Any, **_: Any) -> Any:
         create_event = app.create_event
 
         async def decode(message: Any, *, propagate: bool = False) -> Any:

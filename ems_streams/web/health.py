@@ -11,7 +11,9 @@ def worker_health(app: WorkerApp) -> Health:
 
     def assigned() -> CheckResult:
         count = len(app.assignor.assigned_actives())
-        return CheckResult(not app.rebalancing and bool(app.consumer_generation_id), f"{count} topic partitions, generation {app.consumer_generation_id}")
+        return CheckResult(
+            not app.rebalancing and bool(app.consumer_generation_id), f"{count} topic partitions, generation {app.consumer_generation_id}"
+        )
 
     def recovered() -> CheckResult:
         missing = app.engine.missing_partitions(app.assignor.assigned_actives())

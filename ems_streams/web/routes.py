@@ -1,7 +1,7 @@
 """The worker's HTTP side, on Faust's built-in web: every worker answers for every device, by asking its owner when it is another."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 from aiohttp import web
@@ -11,7 +11,6 @@ from ems_streams.kafka.worker_app import WorkerApp
 from ems_streams.ops.http import ProblemError, error_middleware, health_routes, json_response
 from ems_streams.web.health import worker_health
 from ems_streams.web.live import LiveTables
-
 
 ROUTED_HEADER = "X-EMS-Routed"
 """Set on a request that one worker sends another, so that two workers in doubt cannot send it in circles."""
@@ -27,7 +26,7 @@ Answer = Callable[[str], dict[str, Any] | None]
 def add_routes(app: WorkerApp, tables: LiveTables) -> None:
     """Add the live table views and the health endpoints to the worker's web."""
     routes = _Routes(app, tables)
-    web_app: web.Application = app.web.web_app
+    web_app = cast(web.Application, cast(Any, app.web).web_app)  # of the aiohttp driver, the only one there is
     web_app.middlewares.append(error_middleware)
     web_app.add_routes(
         [
@@ -108,5 +107,3 @@ def limit_of(request: web.Request, default: int) -> int:
     if not text.isdigit() or not 1 <= int(text) <= LIMIT_MAX:
         raise ProblemError(400, "Bad Request", f"limit={text!r}: must be a whole number from 1 to {LIMIT_MAX}")
     return int(text)
-
-

@@ -102,6 +102,9 @@ async def test_an_existing_topic_with_other_partitions_is_refused_while_the_rest
     name = named(settings, "device-telemetry")
     client = AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers})
     await asyncio.wrap_future(client.create_topics([NewTopic(name, 5, 1)])[name])
+    async with asyncio.timeout(10):
+        while await admin.missing_topics(settings, [name]):
+            await asyncio.sleep(0.05)
 
     applied = {each.name: each for each in await admin.apply_topics(settings)}
 
@@ -173,3 +176,6 @@ async def set_config(settings: Settings, topic: str, config: dict[str, str]) -> 
     resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)
     client = AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers})
     await asyncio.wrap_future(client.incremental_alter_configs([resource])[resource])
+    async with asyncio.timeout(10):
+        while not config.items() <= (await admin.describe(settings, topic)).overrides.items():
+            await asyncio.sleep(0.05)

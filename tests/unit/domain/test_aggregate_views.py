@@ -66,13 +66,13 @@ def test_latest_metrics_are_the_newest_of_each() -> None:
     state = folded(
         [
             (NOON_MS - 10, {"temperature": 35.2}),
-            *minutes(KEPT := 12),
+            *minutes(12),
             (NOON_MS + 11 * MINUTE_MS + 5, {"voltage": 480.0}),
             (NOON_MS - 5, {"powerKw": -1.0, "temperature": 36.0}),
         ]
     )
     assert state.late_events == 1
-    assert latest_metrics(state) == ({"temperature": 36.0, "powerKw": float(KEPT - 1), "voltage": 480.0}, NOON_MS + 11 * MINUTE_MS + 5)
+    assert latest_metrics(state) == ({"temperature": 36.0, "powerKw": 11.0, "voltage": 480.0}, NOON_MS + 11 * MINUTE_MS + 5)
     assert latest_metrics(DeviceAggregates(SERIAL)) == ({}, None)
 
 

@@ -181,9 +181,7 @@ def test_transitions_are_a_gapless_chain_of_real_changes(items: list[Input]) -> 
     assert all(event.reason for event in events)
     assert state is not None
     assert (state.sequence, state.status, state.previous_status) == (len(events), events[-1].new_status, events[-1].previous_status)
-    assert state.last_seen_ms == max(
-        to_epoch_ms(item.timestamp) if isinstance(item, StatusReport) else item.timestamp_ms for item in items
-    )
+    assert state.last_seen_ms == max(to_epoch_ms(item.timestamp) if isinstance(item, StatusReport) else item.timestamp_ms for item in items)
 
 
 @given(inputs)

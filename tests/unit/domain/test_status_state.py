@@ -43,7 +43,21 @@ def test_every_state_survives(state: DeviceStatusState) -> None:
 
 def example() -> DeviceStatusState:
     return DeviceStatusState(
-        "INV-001", 123, 1, "SOLAR_INVERTER", DeviceStatus.ONLINE, DeviceStatus.OFFLINE, NOON_MS, "back", 4, NOON_MS + 1500, None, None, "t", 0, 1
+        "INV-001",
+        123,
+        1,
+        "SOLAR_INVERTER",
+        DeviceStatus.ONLINE,
+        DeviceStatus.OFFLINE,
+        NOON_MS,
+        "back",
+        4,
+        NOON_MS + 1500,
+        None,
+        None,
+        "t",
+        0,
+        1,
     )
 
 
