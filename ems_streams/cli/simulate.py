@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ems_streams.errors import DependencyError, EmsError, UsageError
-from ems_streams.settings import Settings
 
 if TYPE_CHECKING:
     from ems_streams.dev.simulator import FaultShares, Reading, Runner, Summary
     from ems_streams.mqtt.publisher import MqttPublisher
+    from ems_streams.settings import Settings
 
 _CONNECT_TIMEOUT_S = 10.0
 
@@ -89,10 +89,12 @@ def register(app: typer.Typer) -> None:
             goodbye=goodbye,
             json=as_json,
         )
+        from ems_streams.settings import Settings
+
         run(options, Settings.load())
 
 
-def run(options: Options, settings: Settings) -> None:
+def run(options: Options, settings: "Settings") -> None:
     """Run a simulation and print its summary; raises `EmsError` when it could not be done in full."""
     import uvloop
 
@@ -141,7 +143,7 @@ def _readings(options: Options) -> "Iterator[Reading]":
     )
 
 
-async def _simulate(options: Options, settings: Settings, shares: "FaultShares", rows: int | None) -> "Summary":
+async def _simulate(options: Options, settings: "Settings", shares: "FaultShares", rows: int | None) -> "Summary":
     from rich.console import Console
 
     from ems_streams.dev.simulator import FaultPlan, LedgerWriter, Runner

@@ -10,7 +10,7 @@ from ems_streams.dev.ports import LOOPBACK
 from ems_streams.dev.process import Command
 from ems_streams.dev.server import Server, within
 
-_HEAP = ("-Xms64m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:-UsePerfData")
+_JVM = ("-Xms64m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:-UsePerfData", "-XX:TieredStopAtLevel=1")
 _MAIN = "org.apache.activemq.artemis.core.server.embedded.Main"
 # CONNECT of MQTT 3.1.1: clean session, keep alive 5 s, an empty client id.
 _CONNECT = bytes((0x10, 12, 0, 4)) + b"MQTT" + bytes((4, 2, 0, 5, 0, 0))
@@ -19,7 +19,11 @@ _DISCONNECT = bytes((0xE0, 0))
 _LOGGING = """\
 handlers = java.util.logging.ConsoleHandler
 .level = INFO
+# Every connection and message, otherwise.
+org.apache.activemq.audit.level = OFF
 java.util.logging.ConsoleHandler.level = INFO
+# Every connection and message, otherwise.
+org.apache.activemq.audit.level = OFF
 java.util.logging.ConsoleHandler.formatter = java.util.logging.SimpleFormatter
 java.util.logging.SimpleFormatter.format = %1$tFT%1$tT.%1$tL %4$s %3$s %5$s%6$s%n
 """
@@ -55,7 +59,7 @@ class Artemis(Server):
     def _command(self) -> Command:
         return Command(
             argv=(
-                str(self._java), *_HEAP, f"-Djava.util.logging.config.file={self.directory / 'logging.properties'}",
+                str(self._java), *_JVM, f"-Djava.util.logging.config.file={self.directory / 'logging.properties'}",
                 "-Djava.awt.headless=true", "-cp", self._class_path, _MAIN, str(self.directory),
             ),
             log_path=self.log_file,

@@ -13,7 +13,8 @@ from ems_streams.dev.plan import Plan
 from ems_streams.dev.rates import EventRates
 from ems_streams.dev.units import Notice, Unit
 
-_NOTICES_KEPT = 8
+TICK_S = 0.25
+_NOTICES_KEPT = 6
 
 
 @dataclass(slots=True)
@@ -21,9 +22,11 @@ class Board:
     """The state of a run for people.
 
     Attributes:
-        phase: What is being done until it is up.
+        phase: What is being done when it is not up.
+        up: Whether it is up now.
+        over: Whether all of it has ended.
         started_s: `time.monotonic` at which the run began.
-        up_at: When everything was ready, UTC; `None` before.
+        up_at: When everything was ready for the first time, UTC; `None` before.
         download_s, start_s: How long the two parts of coming up took.
         units: Servers, then programs.
         rates: Counts events; `None` before Kafka is there.
@@ -31,6 +34,8 @@ class Board:
 
     plan: Plan
     phase: str = "starting"
+    up: bool = False
+    over: bool = False
     started_s: float = field(default_factory=time.monotonic)
     up_at: datetime | None = None
     download_s: float | None = None
@@ -52,7 +57,11 @@ class Board:
     def set_up(self) -> None:
         """Everything is ready from now on."""
         self.up_at = datetime.now(UTC)
-        self.phase = "up"
+        self.up = True
+
+    def set_phase(self, text: str, *, over: bool = False) -> None:
+        """What is being done now, on the way up or on the way down."""
+        self.phase, self.up, self.over = text, False, over
 
     def headline(self) -> str:
         """`EMS Streams is up: URL  (download 12.3 s, start 9.8 s)`."""
@@ -109,7 +118,7 @@ class Display(Protocol):
         """Everything is ready."""
 
     def tick(self) -> None:
-        """A second has passed."""
+        """`TICK_S` has passed."""
 
     def failed(self, unit: str, reason: str, log_file: Path, lines: list[str]) -> None:
         """A unit could not be started; the last lines of its log."""

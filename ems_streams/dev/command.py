@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from ems_streams.dev.board import Board, Display
+from ems_streams.dev.board import TICK_S, Board, Display
 from ems_streams.dev.datadir import locked, rotate, wipe
 from ems_streams.dev.lines import JsonLines, PlainLines
 from ems_streams.dev.plan import Options, Plan, make_plan, programs
@@ -112,11 +112,13 @@ class Session:
         started_s = loop.time()
         deadline_s = started_s + START_DEADLINE_S
         self._step(f"starting {', '.join(server.name for server in stack.servers)}" if stack.servers else "using external servers")
+        for server in stack.servers:
+            self.supervisor.expect(server)
+        self.board.units = self.supervisor.units
         async with _deadline(deadline_s, "the servers"):
             await stack.start()
         for server in stack.servers:
             self.supervisor.watch(server)
-        self.board.units = self.supervisor.units
         self._step("creating topics")
         async with _deadline(deadline_s, "the topics"):
             await self._apply_topics()
@@ -155,7 +157,7 @@ class Session:
     async def _apply_topics(self) -> None:
         for plan in await apply_topics(self.plan.settings):
             for refusal in plan.refusals:
-                self._on_notice(Notice("topics", "refused", f"{plan.topic.name}: {refusal}"))
+                self._on_notice(Notice("topics", "refused", f"{plan.name}: {refusal.setting} stays {refusal.current}, wanted {refusal.wanted}: {refusal.refusal}"))
 
     def _failed(self, late: list[Unit]) -> StartFailedError:
         for unit in late:
@@ -166,7 +168,7 @@ class Session:
 
     async def _tick(self) -> None:
         while True:
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(TICK_S)
             self.display.tick()
 
     async def _go_down(self, coming_up: "asyncio.Task[None]") -> None:
@@ -190,7 +192,8 @@ class Session:
         for unit in self.board.units:
             unit.pid = None
             unit.enter(State.STOPPED)
-        self.display.step(f"stopped in {loop.time() - began_s:.1f} s")
+        self.board.set_phase(text := f"stopped in {loop.time() - began_s:.1f} s", over=True)
+        self.display.step(text)
         self.display.close()
 
     def _kill_servers(self) -> "list[asyncio.Task[None]]":
@@ -199,7 +202,7 @@ class Session:
         return [asyncio.create_task(server.kill(), name=f"kill {server.name}") for server in self._stack.servers]
 
     def _step(self, text: str) -> None:
-        self.board.phase = text
+        self.board.set_phase(text)
         self.display.step(text)
 
 

@@ -22,6 +22,7 @@ from ems_streams.dev.errors import JarError, JarUnreachableError
 DOWNLOAD_THREADS = 8
 _NEEDED_BYTES = 100 * 1024 * 1024
 _TIMEOUT_S = 30
+_ATTEMPTS = 3
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -181,7 +182,7 @@ class MavenFetch:
         context = MavenContext(repo_cache=directory, remote_repos=self._remotes, timeout=_TIMEOUT_S)
         artifact = context.project(jar.group, jar.artifact).at_version(jar.version).artifact(jar.classifier, jar.packaging)
         # Errors of the network are `OSError`s too; a full disk does not get emptier by trying again.
-        for attempt in stamina.retry_context(on=lambda error: _is_passing(error), attempts=3, timeout=90, wait_initial=0.5):
+        for attempt in stamina.retry_context(on=_is_passing, attempts=_ATTEMPTS, timeout=90, wait_initial=0.5):
             with attempt:
                 try:
                     return Path(artifact.resolve())

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-from ems_streams.dev.board import Board, shorten, unit_json
+from ems_streams.dev.board import TICK_S, Board, shorten, unit_json
 from ems_streams.dev.units import Notice
 
-_STATUS_EVERY_S = 10
+_STATUS_EVERY_S = 10.0
 
 
 class _Lines:
@@ -33,7 +33,7 @@ class _Lines:
 
     def tick(self) -> None:
         self._ticks += 1
-        if self.board.up_at is not None and self._ticks % _STATUS_EVERY_S == 0:
+        if self.board.up_at is not None and self._ticks % round(_STATUS_EVERY_S / TICK_S) == 0:
             self._status()
 
     def _step(self, text: str) -> None:
@@ -60,7 +60,7 @@ class PlainLines(_Lines):
         self._write(text)
 
     def progress(self, done: int, total: int) -> None:
-        if self._ticks == 0:
+        if self._ticks * TICK_S < 1.0:
             # What is there already is only verified, and that is done before the first second is over.
             return
         percent = 100 * done // max(total, 1) // 20 * 20

@@ -12,7 +12,7 @@ from ems_streams.dev.process import Command
 from ems_streams.dev.server import Server, run_tool
 
 _INIT_TIMEOUT_S = 120.0
-_USER = _PASSWORD = _DATABASE = "ems"
+_USER = _PASSWORD = _DATABASE = "ems"  # noqa: S105 - the documented password of the dev stack, which listens on loopback only
 _SERVICE_USER = "embedded_postgres"
 _EXECUTE_ALL = 0o111
 
@@ -140,7 +140,9 @@ def service_user() -> tuple[int, int]:
 def _create_user() -> None:
     try:
         # Two starts at once may both try; whether the user exists afterwards is what counts.
-        subprocess.run(["useradd", "--system", "--no-create-home", "-s", "/bin/sh", _SERVICE_USER], capture_output=True, timeout=30, check=False)
+        subprocess.run(
+            ["useradd", "--system", "--no-create-home", "-s", "/bin/sh", _SERVICE_USER], capture_output=True, timeout=30, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return
 

@@ -1,27 +1,25 @@
 """A child process that never outlives us: its own process group, a death signal from the kernel, and a pid file."""
 
 import asyncio
-import ctypes
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import structlog
 
+from ems_streams.dev import launch as launcher
+
 log = structlog.get_logger(__name__)
 
 _POLL_S = 0.02
 _KILL_WAIT_S = 5.0
-_PR_SET_PDEATHSIG = 1
-# Loaded before any fork: between fork and exec nothing may be imported or allocated that another thread could hold a lock for.
-_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,23 +59,20 @@ class Child:
 
     @classmethod
     def start(cls, command: Command) -> "Child":
-        """Start it; raises `OSError` when the program cannot be executed."""
+        """Start it; a program that cannot be executed ends with exit code 127 and says so in the log."""
         command.log_path.parent.mkdir(parents=True, exist_ok=True)
         rotate(command.log_path)
-        user: dict[str, object] = {}
-        if command.uid is not None:
-            user = {"user": command.uid[0], "group": command.uid[1], "extra_groups": []}
+        user = ("-", "-") if command.uid is None else tuple(str(number) for number in command.uid)
+        launch = (sys.executable, "-I", "-S", launcher.__file__, str(os.getpid()), str(int(command.death_signal)), *user)
         with command.log_path.open("wb") as output, (command.stdin or Path(os.devnull)).open("rb") as standard_input:
-            popen = subprocess.Popen(  # type: ignore[call-overload]
-                list(command.argv),
+            popen = subprocess.Popen(
+                (*launch, *command.argv),
                 stdin=standard_input,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=None if command.env is None else dict(command.env),
                 cwd=command.cwd,
                 process_group=0,
-                preexec_fn=_die_with_parent(command.death_signal),
-                **user,
             )
         write_pid_file(command.pid_path, popen.pid)
         return cls(popen, command)
@@ -169,35 +164,3 @@ def end_leftover(pid_path: Path, timeout_s: float = 10.0) -> int | None:
         psutil.wait_procs(alive, timeout=_KILL_WAIT_S)
     pid_path.unlink(missing_ok=True)
     return process.pid if ours else None
-
-
-def _die_with_parent(number: signal.Signals) -> Callable[[], None] | None:
-    if _libc is None:
-        return None
-    parent = os.getpid()
-    prctl = _libc.prctl
-
-    def in_child() -> None:
-        prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
-        # The parent may have died before the call above could take effect.
-        if os.getppid() != parent:
-            os._exit(127)
-
-    return in_child
-
-
-def python_argv(*arguments: str) -> tuple[str, ...]:
-    """Command line of a module of this installation, whatever is on the PATH."""
-    return (sys.executable, "-m", *arguments)
-
-
-def running(pids: Sequence[int]) -> list[int]:
-    """Those that still run; zombies do not."""
-    alive = []
-    for pid in pids:
-        try:
-            if psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
-                alive.append(pid)
-        except psutil.NoSuchProcess:
-            continue
-    return alive

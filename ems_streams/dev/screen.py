@@ -1,6 +1,8 @@
 """The status screen: what is up, where to look, how much passes, what has happened."""
 
 import contextlib
+import sys
+import termios
 from pathlib import Path
 
 from rich import box
@@ -22,32 +24,44 @@ _COLOURS = {
     State.RESTARTING: "bold red",
     State.STOPPED: "dim",
 }
+_AIRY_HEIGHT = 32
+_NOTICES_SHOWN = 6
+_NOTICES_SHOWN_LOW = 3
 _MARKS = {State.STARTING: "◌", State.READY: "●", State.FAILING: "▲", State.RESTARTING: "↻", State.STOPPED: "○"}
 _NOTICE_COLOURS = {"died": "red", "failing": "red", "killed": "red", "restarted": "yellow", "ready": "green"}
 
 
 class Screen:
-    """Draws a board in a terminal, twice a second, in place; on `close` the last picture stays."""
+    """Draws a board in a terminal, in place; on `close` the last picture stays."""
 
     def __init__(self, board: Board, console: Console | None = None) -> None:
         self.board = board
         self._console = console or Console(highlight=False)
-        # Drawn by `tick` and by what happens, not by a thread of its own: the board changes on the event loop.
-        self._live = Live(console=self._console, auto_refresh=True, refresh_per_second=4, get_renderable=self._render, transient=False)
-        self._downloaded: tuple[int, int] | None = None
-        self._failed = False
         self._spinner = Spinner("dots")
+        self._downloaded: tuple[int, int] | None = None
+        # Drawn by `tick` and not by a thread: the board changes on the event loop.
+        self._live = Live(console=self._console, auto_refresh=False, get_renderable=self._render)
 
     def open(self) -> None:
-        self._live.start()
+        self._echo(wanted=False)
+        self._live.start(refresh=True)
 
     def close(self) -> None:
-        # The terminal may have gone.
         with contextlib.suppress(OSError, ValueError):
             self._live.stop()
+        self._echo(wanted=True)
+
+    def _echo(self, *, wanted: bool) -> None:
+        """Whether the terminal shows `^C` for Ctrl-C, in the middle of the picture."""
+        with contextlib.suppress(OSError, ValueError, termios.error):
+            attributes = termios.tcgetattr(sys.stdin)
+            attributes[3] = attributes[3] | termios.ECHOCTL if wanted else attributes[3] & ~termios.ECHOCTL
+            # Without this, Ctrl-C throws away what is on its way to the screen, and the next picture lands in the wrong place.
+            attributes[3] = attributes[3] & ~termios.NOFLSH if wanted else attributes[3] | termios.NOFLSH
+            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, attributes)
 
     def step(self, text: str) -> None:
-        self.board.phase = text
+        self.tick()
 
     def progress(self, done: int, total: int) -> None:
         self._downloaded = (done, total) if done < total else None
@@ -59,7 +73,9 @@ class Screen:
         pass
 
     def tick(self) -> None:
-        pass
+        # The terminal may have gone; the stack stays up until it is told to stop.
+        with contextlib.suppress(OSError, ValueError):
+            self._live.refresh()
 
     def failed(self, unit: str, reason: str, log_file: Path, lines: list[str]) -> None:
         self.close()
@@ -69,31 +85,37 @@ class Screen:
 
     def _render(self) -> RenderableType:
         board = self.board
-        parts: list[RenderableType] = [self._header(), Text()]
+        parts: list[RenderableType] = [self._header()]
         if self._downloaded is not None:
-            parts += [self._download(*self._downloaded), Text()]
+            parts.append(self._download(*self._downloaded))
         if board.units:
-            parts += [self._units(), Text()]
-        if board.up_at is not None:
-            parts += [self._traffic(), Text(), self._places(), Text()]
+            parts.append(self._units())
+        if board.up:
+            parts += [self._traffic(), self._places()]
+        # What would not fit is cut off at the bottom: on a low terminal the empty lines go first.
+        airy = self._console.height >= _AIRY_HEIGHT
+        lines = [part for pair in zip(parts, [Text("")] * len(parts), strict=True) for part in pair] if airy else parts
         if board.notices:
-            parts.append(self._notices())
-        return Panel(Group(*parts[:-1] if not board.notices else parts), box=box.ROUNDED, border_style="dim", padding=(0, 1))
+            lines.append(self._notices(_NOTICES_SHOWN if airy else _NOTICES_SHOWN_LOW))
+        elif airy:
+            lines.pop()
+        return Panel(Group(*lines), box=box.ROUNDED, border_style="dim", padding=(0, 1))
 
     def _header(self) -> RenderableType:
         board = self.board
+        if not board.up or board.up_at is None:
+            return Group(Text("EMS Streams", style="bold"), self._phase())
         grid = Table.grid(expand=True, padding=(0, 1))
         grid.add_column()
         grid.add_column(justify="right")
-        if board.up_at is None or board.phase == "stopping":
-            grid.add_row(Group(Text("EMS Streams", style="bold"), self._phase()), Text(""))
-            return grid
         title = Text.assemble(("EMS Streams", "bold"), f"  up since {board.up_at.astimezone():%H:%M:%S}")
         took = f"download {board.download_s or 0.0:.1f} s, start {board.start_s or 0.0:.1f} s"
         grid.add_row(title, Text(f"{took}   Ctrl-C stops", style="dim"))
         return grid
 
-    def _phase(self) -> Spinner:
+    def _phase(self) -> RenderableType:
+        if self.board.over:
+            return Text(self.board.phase)
         self._spinner.update(text=Text(self.board.phase, style="yellow"))
         return self._spinner
 
@@ -103,9 +125,10 @@ class Screen:
         return grid
 
     def _units(self) -> Table:
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim", show_edge=False, expand=False)
-        for name in ("", "state", "port", "pid", "for", "restarts", ""):
-            table.add_column(name, justify="right" if name in {"port", "pid", "for", "restarts"} else "left", no_wrap=True)
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim", show_edge=False, expand=True)
+        for name, width in (("", 11), ("state", 12), ("port", 6), ("pid", 8), ("for", 9), ("restarts", 8)):
+            table.add_column(name, justify="left" if name in {"", "state"} else "right", no_wrap=True, min_width=width)
+        table.add_column("", no_wrap=True, overflow="ellipsis", ratio=1)
         for unit in self.board.units:
             colour = _COLOURS[unit.state]
             table.add_row(
@@ -140,7 +163,7 @@ class Screen:
             grid.add_row(Text(what, style="dim"), Text(where, style="cyan" if where.startswith("http") else "", overflow="fold"))
         return grid
 
-    def _notices(self) -> Group:
+    def _notices(self, count: int) -> Group:
         lines = [
             Text.assemble(
                 (f"{notice.at.astimezone():%H:%M:%S} ", "dim"),
@@ -149,6 +172,6 @@ class Screen:
                 overflow="ellipsis",
                 no_wrap=True,
             )
-            for notice in self.board.notices
+            for notice in list(self.board.notices)[-count:]
         ]
         return Group(*lines)

@@ -150,5 +150,7 @@ class EmbeddedStack:
     def _server(self, name: str, kind: type[ServerT]) -> ServerT:
         server = self._servers.get(name)
         if not isinstance(server, kind):
-            raise LookupError(f"{name} is not run by this stack, or the stack is not prepared")
+            raise LookupError(  # noqa: TRY004 - the type is how it is asked for, not what is wrong
+                f"{name} is not run by this stack, or the stack is not prepared"
+            )
         return server

@@ -7,12 +7,11 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine, Iterable
-from pathlib import Path
 
 import aiohttp
 import structlog
 
-from ems_streams.dev import tether
+from ems_streams.dev import launch
 from ems_streams.dev.units import Backoff, Notice, Program, Server, State, Unit
 from ems_streams.errors import EmsError
 
@@ -69,9 +68,16 @@ class Supervisor:
             self._units[program.name] = Unit(program.name, program.log_file, program.port)
             self._run(program.name, self._supervise(program, self._units[program.name]))
 
+    def expect(self, server: Server) -> None:
+        """Show a server that its owner is starting."""
+        self._units[server.name] = Unit(server.name, server.log_file, server.port, embedded=True)
+
     def watch(self, server: Server) -> None:
         """Restart a running server whenever it dies."""
-        unit = self._units[server.name] = Unit(server.name, server.log_file, server.port, embedded=True, pid=server.pid)
+        if server.name not in self._units:
+            self.expect(server)
+        unit = self._units[server.name]
+        unit.pid = server.pid
         unit.enter(State.READY)
         self._run(server.name, self._watch(server, unit))
 
@@ -146,7 +152,7 @@ class Supervisor:
         program.log_file.parent.mkdir(parents=True, exist_ok=True)
         with program.log_file.open("ab") as output:
             process = subprocess.Popen(
-                (sys.executable, "-I", "-S", str(Path(tether.__file__)), str(os.getpid()), *program.argv),
+                (*_launcher(), *program.argv),
                 env=dict(program.env),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -269,6 +275,12 @@ async def _readiness_problem(session: aiohttp.ClientSession, url: str) -> str | 
         return "does not answer"
     except (ValueError, KeyError, TypeError, AttributeError):
         return "answers something that is no health report"
+
+
+def _launcher() -> tuple[str, ...]:
+    """What makes the kernel kill a program as soon as this process is gone."""
+    keep_user = ("-", "-")
+    return (sys.executable, "-I", "-S", launch.__file__, str(os.getpid()), str(int(signal.SIGKILL)), *keep_user)
 
 
 def _signal_group(pid: int, number: signal.Signals) -> None:

@@ -91,7 +91,9 @@ class Pipeline:
         while True:
             try:
                 await self._sample()
-            except (KafkaError, OSError, EmsError, TimeoutError) as error:
+            except TimeoutError:
+                self._trouble = f"Kafka did not answer within {STALE_S:g} s"
+            except (KafkaError, OSError, EmsError) as error:
                 self._trouble = f"{type(error).__name__}: {error}"
             await asyncio.sleep(SAMPLE_EVERY_S)
 

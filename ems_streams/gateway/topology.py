@@ -14,6 +14,8 @@ log = structlog.get_logger(__name__)
 
 REFRESH_S = 2.0
 PROBE_TIMEOUT_S = 1.0
+MISSES_ALLOWED = 2
+"""A busy worker may be late with an answer; one that refuses the connection is away at once."""
 MIN_PAUSE_S = 0.2
 """A storm of failed calls must not become a storm of probes."""
 
@@ -57,11 +59,12 @@ class Topology:
         self._refresh_s = refresh_s
         self._wanted = asyncio.Event()
         self._turn = 0
+        self._misses: dict[str, int] = {}
         self.view = View()
 
     def live(self) -> list[str]:
-        """Workers that answer, each call beginning with another one."""
-        workers = sorted(self.view.live)
+        """Workers that answer, each call beginning with another one; all known ones when none does."""
+        workers = sorted(self.view.live or self.view.owners)
         if not workers:
             return []
         self._turn = (self._turn + 1) % len(workers)
@@ -85,36 +88,37 @@ class Topology:
 
     async def refresh(self) -> None:
         """Asks the seeds and all known workers, then the ones learnt from them."""
-        answers: dict[str, View] = {}
+        answers: dict[str, View | None] = {}
         targets = {*self._seeds, *self.view.owners}
         while targets - answers.keys():
             asked = sorted(targets - answers.keys())
             results = await asyncio.gather(*(self._probe(url) for url in asked))
             answers.update(zip(asked, results, strict=True))
-            targets |= {url for view in results for url in view.owners}
-        self._adopt(answers)
+            targets |= {url for view in results if view is not None for url in view.owners}
+        self._adopt({url: view for url, view in answers.items() if view is not None})
 
     def _adopt(self, answers: Mapping[str, View]) -> None:
-        newest = max(answers.values(), key=lambda view: (view.generation, len(view.owners)), default=View())
         before = self.view
-        if newest.generation < 0:
-            # Nobody answers: keep what was known as a list of addresses to try.
-            self.view = View(before.generation, before.partitions, before.owners)
-        else:
-            live = frozenset(url for url in newest.owners if url in answers and answers[url].generation >= 0)
-            self.view = View(newest.generation, newest.partitions, newest.owners, live)
-        if self.view.live != before.live:
-            log.info("workers changed", live=sorted(self.view.live), partitions=self.view.partitions)
+        newest = max(answers.values(), key=lambda view: (view.generation, len(view.owners)), default=before)
+        live = frozenset(url for url in newest.owners if url in answers or self._is_only_late(url))
+        self.view = View(newest.generation, newest.partitions, newest.owners, live)
+        if live != before.live:
+            log.info("workers changed", live=sorted(live), partitions=newest.partitions)
 
-    async def _probe(self, url: str) -> View:
+    def _is_only_late(self, url: str) -> bool:
+        return url in self.view.live and 0 < self._misses.get(url, 0) <= MISSES_ALLOWED
+
+    async def _probe(self, url: str) -> View | None:
         try:
             timeout = aiohttp.ClientTimeout(total=PROBE_TIMEOUT_S)
             async with self._session.get(f"{url}/internal/v1/topology", timeout=timeout) as response:
-                if response.status != 200:
-                    return View()
-                return parse_topology(await response.read())
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
-            return View()
+                self._misses.pop(url, None)
+                return parse_topology(await response.read()) if response.status == 200 else None
+        except TimeoutError:
+            self._misses[url] = self._misses.get(url, 0) + 1
+        except (aiohttp.ClientError, OSError, ValueError):
+            self._misses.pop(url, None)
+        return None
 
 
 def parse_topology(body: bytes) -> View:

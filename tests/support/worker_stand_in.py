@@ -39,6 +39,7 @@ class WorkerStandIn:
     owned: list[int]
     url: str = ""
     delay_s: float = 0.0
+    topology_delay_s: float = 0.0
     refuse_with: int | None = None
     calls: list[str] = field(default_factory=list)
     runner: web.AppRunner | None = None
@@ -72,6 +73,7 @@ class WorkerStandIn:
         return response
 
     async def _topology(self, _: web.Request) -> web.Response:
+        await asyncio.sleep(self.topology_delay_s)
         workers = {worker.url: worker.owned for worker in self.cluster.workers}
         return json_response({"generation": self.cluster.generation, "partitions": self.cluster.partitions, "workers": workers})
 

@@ -15,8 +15,7 @@ from aiokafka import AIOKafkaProducer
 
 from ems_streams.gateway.cursors import decode_feed, encode_device, encode_feed
 from ems_streams.gateway.websocket import Limits
-
-from .conftest import PARTITIONS, Notifications, gateway
+from tests.support.notification_site import PARTITIONS, Notifications, gateway
 
 pytestmark = pytest.mark.integration
 

@@ -132,6 +132,12 @@ def test_an_event_older_than_the_oldest_window_counts_in_the_total_only() -> Non
     assert state.late_events == 1, "the oldest kept window still takes events"
 
 
+def test_a_missing_minute_among_the_kept_ones_gets_its_window() -> None:
+    state = folded([*minutes(1), *minutes(KEPT_WINDOWS - 1, first=2), *minutes(1, first=1)])
+    assert state.late_events == 0
+    assert sorted(state.windows) == [NOON_MS + number * MINUTE_MS for number in range(1, KEPT_WINDOWS + 1)]
+
+
 def test_an_old_event_opens_a_window_while_there_is_room() -> None:
     state = folded([*minutes(KEPT_WINDOWS - 1), (NOON_MS - 5 * MINUTE_MS, {"powerKw": 1.0})])
     assert state.late_events == 0

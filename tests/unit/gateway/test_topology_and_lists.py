@@ -67,6 +67,19 @@ async def test_a_worker_that_stops_is_not_live_and_comes_back(world: World) -> N
     assert gone.url in gone_view.view.live
 
 
+async def test_a_worker_that_is_late_stays_live_for_a_while(world: World) -> None:
+    late = world.cluster.workers[1]
+    late.topology_delay_s = 30.0
+    for _ in range(2):
+        await world.topology.refresh()
+        assert late.url in world.topology.view.live
+    await world.topology.refresh()
+    assert late.url not in world.topology.view.live
+    late.topology_delay_s = 0.0
+    await world.topology.refresh()
+    assert late.url in world.topology.view.live
+
+
 async def test_a_failed_call_is_looked_into_at_once(world: World) -> None:
     running = asyncio.ensure_future(world.topology.run())
     await asyncio.sleep(0.4)
