@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format constraints clean
+.PHONY: help setup demo test check format docs constraints clean
 
 VENV := .venv
 RUN := $(VENV)/bin
@@ -50,6 +50,10 @@ check: setup ## Lint, format, types, import directions
 format: setup ## Format the code and mend what can be mended mechanically
 	@$(RUN)/ruff check --fix .
 	@$(RUN)/ruff format .
+
+docs: setup ## Write the reference again from the code
+	@$(RUN)/python docs/reference/generate.py > docs/reference/settings.md.new
+	@mv docs/reference/settings.md.new docs/reference/settings.md
 
 constraints: ## Pin the newest allowed versions again, with hashes
 	@tools=$$(mktemp -d); trap 'rm -rf "$$tools"' EXIT; \

@@ -5,7 +5,7 @@ from ems_streams.domain.identifiers import telemetry_identity
 from ems_streams.domain.telemetry_record import decode_telemetry_record
 from ems_streams.errors import MalformedError
 from ems_streams.kafka.catalogue import DEVICE_TELEMETRY
-from ems_streams.kafka.dead_letters import publish_dead_letter
+from ems_streams.kafka.dead_letters import publish_dead_letter, wrong_key
 from ems_streams.kafka.engine import BatchAgent
 from ems_streams.kafka.partition_state import PartitionState
 from ems_streams.kafka.record_batch import RecordBatch
@@ -27,6 +27,9 @@ def fold_batch(batch: RecordBatch, start: int, partition: PartitionState[DeviceA
             publish_dead_letter(partition, batch, record, telemetry, NAME)
             continue
         key = telemetry.serial_number.encode()
+        if record.key != key:
+            publish_dead_letter(partition, batch, record, wrong_key(record.key, telemetry.serial_number), NAME)
+            continue
         state = partition.get(key)
         if state is None:
             state = DeviceAggregates(telemetry.serial_number)

@@ -7,7 +7,7 @@ from ems_streams.domain.status import DeviceStatusState, Transition, on_report, 
 from ems_streams.domain.telemetry_record import decode_telemetry_record
 from ems_streams.errors import MalformedError
 from ems_streams.kafka.catalogue import DEVICE_STATUS, DEVICE_STATUS_REPORTS, DEVICE_TELEMETRY
-from ems_streams.kafka.dead_letters import publish_dead_letter
+from ems_streams.kafka.dead_letters import publish_dead_letter, wrong_key
 from ems_streams.kafka.engine import BatchAgent
 from ems_streams.kafka.partition_state import PartitionState
 from ems_streams.kafka.record_batch import RecordBatch
@@ -37,6 +37,8 @@ def _fold_telemetry(batch: RecordBatch, start: int, partition: PartitionState[De
         if isinstance(telemetry, MalformedError):
             continue  # the aggregates agent sends it to the dead letters
         key = telemetry.serial_number.encode()
+        if record.key != key:
+            continue  # likewise
         state = partition.get(key)
         transition = on_telemetry(state, telemetry, batch.topic, batch.partition, record.offset)
         _write(partition, key, state, transition)
@@ -48,6 +50,9 @@ def _fold_reports(batch: RecordBatch, start: int, partition: PartitionState[Devi
             publish_dead_letter(partition, batch, record, report, NAME)
             continue
         key = report.serial_number.encode()
+        if record.key != key:
+            publish_dead_letter(partition, batch, record, wrong_key(record.key, report.serial_number), NAME)
+            continue
         state = partition.get(key)
         transition = on_report(state, report, batch.topic, batch.partition, record.offset)
         _write(partition, key, state, transition)

@@ -31,6 +31,7 @@ START_DEADLINE_S = 90.0
 STOP_DEADLINE_S = 28.0
 _SHOWN_LOG_LINES = 15
 _INTERRUPTED = 130
+_SECOND_WISH_S = 0.5
 
 
 class StartFailedError(EmsError):
@@ -61,7 +62,8 @@ def run(options: Options) -> int:
 class Session:
     """One run, from the first step to the last process gone.
 
-    The first SIGINT, SIGTERM or SIGHUP stops everything in order, within 30 s, at whatever moment it comes; the second kills.
+    The first SIGINT, SIGTERM or SIGHUP stops everything in order, within 30 s, at whatever moment it comes; a SIGINT
+    after that kills.
     """
 
     def __init__(self, plan: Plan, display: Display | None = None) -> None:
@@ -72,6 +74,7 @@ class Session:
         self.interrupted_download = False
         self._stack: EmbeddedStack | None = None
         self._stopping = asyncio.Event()
+        self._stopping_since_s = 0.0
         self._killed = False
         self._beside: list[asyncio.Task[None]] = []
 
@@ -79,7 +82,7 @@ class Session:
         """Come up, stay up, go down; returns the exit code."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, self._on_signal)
+            loop.add_signal_handler(number, self._on_signal, number)
         self.display.open()
         self._beside.append(asyncio.create_task(self._tick(), name="display"))
         coming_up = asyncio.create_task(self._come_up(), name="come up")
@@ -95,12 +98,16 @@ class Session:
             await self._go_down(coming_up)
         return _INTERRUPTED if self._killed else 0
 
-    def _on_signal(self) -> None:
-        if self._stopping.is_set():
+    def _on_signal(self, number: signal.Signals) -> None:
+        now_s = asyncio.get_running_loop().time()
+        if not self._stopping.is_set():
+            self._stopping.set()
+            self._stopping_since_s = now_s
+        # A signal to us and to our process group, as `timeout` sends it, is one wish and not two.
+        elif number is signal.SIGINT and now_s - self._stopping_since_s >= _SECOND_WISH_S:
             self._killed = True
             self.supervisor.kill()
             self._kill_servers()
-        self._stopping.set()
 
     def _on_notice(self, notice: Notice) -> None:
         self.board.notices.append(notice)
@@ -155,9 +162,13 @@ class Session:
         return stack
 
     async def _apply_topics(self) -> None:
-        for plan in await apply_topics(self.plan.settings):
-            for refusal in plan.refusals:
-                self._on_notice(Notice("topics", "refused", f"{plan.name}: {refusal.setting} stays {refusal.current}, wanted {refusal.wanted}: {refusal.refusal}"))
+        refused = [plan for plan in await apply_topics(self.plan.settings) if plan.refusals]
+        if refused:
+            settings = sorted({refusal.setting for plan in refused for refusal in plan.refusals})
+            text = (
+                f"{len(refused)} of them stay as they are ({', '.join(settings)}); `ems-streams topics plan` says why, --fresh starts anew"
+            )
+            self._on_notice(Notice("topics", "refused", text))
 
     def _failed(self, late: list[Unit]) -> StartFailedError:
         for unit in late:

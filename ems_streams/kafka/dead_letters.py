@@ -18,3 +18,8 @@ def publish_dead_letter(partition: PartitionState[Any], batch: RecordBatch, reco
     value, extra = kept_value(record.value or b"")
     headers = malformed_headers(origin, error, stage=stage, failed_at=failed_at)
     partition.publish(dlt_of(batch.topic), record.key, value if record.value is not None else None, [*headers, *extra])
+
+
+def wrong_key(key: bytes | None, serial_number: str) -> MalformedError:
+    """A record whose key is not its device's serial number: it may be in a partition that another worker owns."""
+    return MalformedError("key_mismatch", f"key={key!r}: must be the serial number {serial_number!r}")

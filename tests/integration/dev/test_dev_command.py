@@ -188,6 +188,22 @@ def test_sigterm_half_way_through_starting_leaves_nothing(start: Callable[..., D
     nothing_left(dev.data_dir, family)
 
 
+def test_the_same_signal_twice_at_once_is_still_an_orderly_stop_and_ctrl_c_after_it_kills(start: Callable[..., Dev]):
+    dev = start("--no-simulator")
+    dev.wait_for(lambda line: line.startswith("EMS Streams is up"), UP_TIMEOUT_S)
+    family = dev.family()
+    worker = next(process for process in family if "worker" in process.cmdline())
+    worker.suspend()
+    dev.process.send_signal(signal.SIGTERM)
+    time.sleep(0.1)
+    dev.process.send_signal(signal.SIGTERM)
+    time.sleep(1.0)
+    assert worker.is_running()
+    dev.process.send_signal(signal.SIGINT)
+    assert dev.wait_end(5.0) == 130
+    nothing_left(dev.data_dir, family)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's death signal is Linux's")
 def test_sigkill_leaves_nothing_and_the_next_run_works(start: Callable[..., Dev]):
     first = start("--no-simulator")

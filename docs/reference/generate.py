@@ -1,0 +1,29 @@
+"""Prints docs/reference/settings.md from the settings in the code: `make docs`."""
+
+from ems_streams.settings import Settings, environment_names, is_secret
+
+INTRODUCTION = """\
+# Settings
+
+Environment variables, or lines in `.env`; the environment wins. Every name can be given as `NAME_FILE` with the path of a file that holds the value, as
+for secrets. An empty value counts as not set. `ems-streams config show` prints what is in force.
+
+| setting | default | meaning |
+|---|---|---|
+"""
+
+
+def settings_reference() -> str:
+    """The reference in Markdown."""
+    rows = []
+    for name, field in Settings.model_fields.items():
+        names = [each for each in environment_names(name, field) if not each.endswith("_FILE")]
+        secret = " (secret)" if is_secret(field) else ""
+        default = field.default.get_secret_value() if hasattr(field.default, "get_secret_value") else field.default
+        shown = "" if default is None else f"`{default}`"
+        rows.append(f"| {' or '.join(f'`{each}`' for each in names)} | {shown} | {field.description}{secret} |\n")
+    return INTRODUCTION + "".join(rows)
+
+
+if __name__ == "__main__":
+    print(settings_reference(), end="")

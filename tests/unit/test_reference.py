@@ -1,0 +1,12 @@
+"""The reference in docs/ is what the code says."""
+
+import runpy
+from pathlib import Path
+
+REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
+
+
+def test_the_settings_reference_is_current() -> None:
+    generated = runpy.run_path(str(REFERENCE / "generate.py"))["settings_reference"]()
+
+    assert (REFERENCE / "settings.md").read_text() == generated, "run `make docs`"
