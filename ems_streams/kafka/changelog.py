@@ -7,12 +7,13 @@ them in bulk, and ends by position; any error is raised.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from ems_streams.errors import EmsError
 from ems_streams.kafka.client import client_options
 from ems_streams.kafka.store import Store
 from ems_streams.settings import Settings
@@ -41,6 +42,31 @@ class ChangelogPartition:
     def persisted_offset(self) -> int | None:
         """Changelog offset up to which the store is complete."""
         return self.store.persisted_offset(self.tp)
+
+
+class PositionError(EmsError):
+    """A stored position is beyond the end of its source topic: reading on would skip records without a word."""
+
+    def __init__(self, tp: TopicPartition, position: int, end: int) -> None:
+        super().__init__(
+            f"{tp.topic} partition {tp.partition} ends at offset {end}, but the state has folded it up to {position}: the topic was deleted and "
+            "made anew, or has lost records; keep its records and start over with another EMS_APPLICATION_ID, or delete the changelog topics"
+        )
+
+
+async def check_positions(settings: Settings, positions: Mapping[TopicPartition, int]) -> None:
+    """Raise `PositionError` for a source partition that ends before what has been folded of it."""
+    if not positions:
+        return
+    consumer = AIOKafkaConsumer(**client_options(settings), group_id=None)
+    await consumer.start()
+    try:
+        ends = await consumer.end_offsets(list(positions))
+    finally:
+        await consumer.stop()
+    for tp, position in positions.items():
+        if position >= ends[tp]:
+            raise PositionError(tp, position, ends[tp])
 
 
 async def restore(settings: Settings, partitions: Iterable[ChangelogPartition], on_progress: Callable[[int], None] = lambda _: None) -> int:

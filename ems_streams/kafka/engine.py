@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
 import structlog
+from aiokafka import TopicPartition
 from faust.types import TP, EventT
 
-from ems_streams.kafka.changelog import ChangelogPartition, restore
+from ems_streams.kafka.changelog import ChangelogPartition, check_positions, restore
 from ems_streams.kafka.partition_state import PartitionState
 from ems_streams.kafka.record_batch import RecordBatch
 from ems_streams.kafka.state_table import StateTable
@@ -139,11 +140,14 @@ class Engine:
         try:
             changelogs = [ChangelogPartition(agent.table.changelog, partition, agent.table.store) for agent, partition in wanted]
             records = await restore(self._settings, changelogs)
-            for (agent, partition), writer in zip(wanted, writers, strict=True):
-                self._open(agent, partition, generation, writer)
+            states = [self._state(agent, partition, generation, writer) for (agent, partition), writer in zip(wanted, writers, strict=True)]
+            folded = [(TopicPartition(topic, state.partition), offset) for state in states for topic, offset in state.positions.items()]
+            await check_positions(self._settings, {tp: max(offset for other, offset in folded if other == tp) for tp, _ in folded})
         except BaseException:
             await asyncio.gather(*(writer.close() for writer in writers), return_exceptions=True)
             raise
+        for (agent, _), state in zip(wanted, states, strict=True):
+            self._open(agent, state)
         log.info("recovered", partitions=len(wanted), records=records, generation=generation, took_s=round(time.monotonic() - started_s, 2))
 
     async def _open_writers(self, wanted: list[tuple[BatchAgent[Any], int]]) -> list[PartitionWriter]:
@@ -161,8 +165,8 @@ class Engine:
     def _transactional_id(self, agent: BatchAgent[Any], partition: int) -> str:
         return f"{self._settings.application_id}-{agent.name}-{partition}"
 
-    def _open(self, agent: BatchAgent[Any], partition: int, generation: int, writer: PartitionWriter) -> None:
-        state = PartitionState(
+    def _state(self, agent: BatchAgent[S], partition: int, generation: int, writer: PartitionWriter) -> PartitionState[S]:
+        return PartitionState(
             partition,
             generation=generation,
             changelog=agent.table.changelog,
@@ -170,8 +174,10 @@ class Engine:
             store=agent.table.store,
             writer=writer,
         )
-        agent.table.partitions[partition] = state
-        task = asyncio.create_task(self._commit_loop(agent, state), name=f"commit-{agent.name}-{partition}")
+
+    def _open(self, agent: BatchAgent[Any], state: PartitionState[Any]) -> None:
+        agent.table.partitions[state.partition] = state
+        task = asyncio.create_task(self._commit_loop(agent, state), name=f"commit-{agent.name}-{state.partition}")
         self._committers.add(task)
         task.add_done_callback(self._committers.discard)
 

@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
@@ -26,6 +28,14 @@ from ems_streams.dev.stack import EmbeddedStack
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 BIG = 5 * 1024 * 1024
+
+
+@pytest.fixture
+def data_dir() -> Iterator[Path]:
+    # Not below pytest's own temporary directory: each run of pytest closes that for others again, and PostgreSQL may run as another user.
+    directory = Path(tempfile.mkdtemp(prefix="ems-stack-"))
+    yield directory
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 @contextlib.asynccontextmanager
@@ -90,9 +100,9 @@ def family(stack: EmbeddedStack) -> list[int]:
     return pids + [child.pid for pid in pids for child in psutil.Process(pid).children(recursive=True)]
 
 
-async def test_everything_survives_a_second_start_and_stop_leaves_no_process(tmp_path: Path) -> None:
+async def test_everything_survives_a_second_start_and_stop_leaves_no_process(data_dir: Path) -> None:
     ports = Ports.free()
-    async with EmbeddedStack(tmp_path, ports) as stack:
+    async with EmbeddedStack(data_dir, ports) as stack:
         create_topic(stack, "kept")
         produce(stack, "kept", b"one")
         async with mqtt_client(stack, "publisher") as client:
@@ -103,9 +113,9 @@ async def test_everything_survives_a_second_start_and_stop_leaves_no_process(tmp
         first = family(stack)
         assert len(first) > 3
     assert gone(first)
-    assert list((tmp_path / "run").iterdir()) == []
+    assert list((data_dir / "run").iterdir()) == []
 
-    async with EmbeddedStack(tmp_path, ports) as stack:
+    async with EmbeddedStack(data_dir, ports) as stack:
         assert consume(stack, "kept", 1) == [b"one"]
         async with mqtt_client(stack, "subscriber") as client:
             await client.subscribe("sites/+/devices/+/status", max_qos=aiomqtt.QoS.AT_LEAST_ONCE)
@@ -194,39 +204,40 @@ async def test_the_servers_listen_on_loopback_only(stack: EmbeddedStack) -> None
     assert addresses <= {LOOPBACK, f"::ffff:{LOOPBACK}"}
 
 
-async def test_a_busy_port_stops_the_start_and_leaves_nothing_running(tmp_path: Path) -> None:
+async def test_a_busy_port_stops_the_start_and_leaves_nothing_running(data_dir: Path) -> None:
     with socket.socket() as listener:
         listener.bind((LOOPBACK, 0))
         listener.listen()
         busy = replace(Ports.free(), mqtt=listener.getsockname()[1])
-        stack = EmbeddedStack(tmp_path, busy)
+        stack = EmbeddedStack(data_dir, busy)
         with pytest.raises(PortBusyError, match="EMS_DEV_MQTT_PORT"):
             await stack.start()
     assert [server.pid for server in stack.servers] == [None, None, None]
 
 
-async def test_a_start_that_is_cancelled_leaves_no_process(tmp_path: Path) -> None:
-    stack = EmbeddedStack(tmp_path, Ports.free())
+async def test_a_start_that_is_cancelled_leaves_no_process(data_dir: Path) -> None:
+    stack = EmbeddedStack(data_dir, Ports.free())
     await stack.prepare()
     starting = asyncio.create_task(stack.start())
     async with asyncio.timeout(60):
         while len([server for server in stack.servers if server.pid is not None]) < 2:
+            assert not starting.done()
             await asyncio.sleep(0.01)
     pids = family(stack)
     starting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await starting
     assert gone(pids)
-    ours = [process for process in psutil.process_iter(["cmdline"]) if str(tmp_path) in " ".join(process.info["cmdline"] or [])]
+    ours = [process for process in psutil.process_iter(["cmdline"]) if str(data_dir) in " ".join(process.info["cmdline"] or [])]
     assert ours == []
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel of Linux alone ends the children of a process that is killed")
-async def test_nothing_outlives_a_parent_that_is_killed_and_the_data_are_usable_afterwards(tmp_path: Path) -> None:
+async def test_nothing_outlives_a_parent_that_is_killed_and_the_data_are_usable_afterwards(data_dir: Path) -> None:
     ports = Ports.free()
     code = (
         "import asyncio, time; from pathlib import Path; from ems_streams.dev.ports import Ports; from ems_streams.dev.stack import EmbeddedStack\n"
-        f"stack = EmbeddedStack(Path({str(tmp_path)!r}), {ports!r})\n"
+        f"stack = EmbeddedStack(Path({str(data_dir)!r}), {ports!r})\n"
         "asyncio.run(stack.start()); print('up', flush=True); time.sleep(600)"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
@@ -238,5 +249,5 @@ async def test_nothing_outlives_a_parent_that_is_killed_and_the_data_are_usable_
     async with asyncio.timeout(20):
         while not gone(pids):
             await asyncio.sleep(0.05)
-    async with EmbeddedStack(tmp_path, ports) as stack:
+    async with EmbeddedStack(data_dir, ports) as stack:
         assert all(server.running for server in stack.servers)
