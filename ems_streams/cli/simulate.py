@@ -45,6 +45,7 @@ class Options:
     skip_bad_rows: bool
     faults: str
     goodbye: bool
+    prefix: str
     json: bool
 
 
@@ -69,6 +70,7 @@ def register(app: typer.Typer) -> None:
         speed: Annotated[float, typer.Option(min=0.0, help="Seconds of device time in a second; 0 publishes without waiting.")] = 1.0,
         client_count: Annotated[int, typer.Option(min=1, max=64, help="MQTT connections to spread the devices over.")] = 4,
         goodbye: Annotated[bool, typer.Option("--goodbye", help="At the end, report every device OFFLINE.")] = False,
+        prefix: Annotated[str, typer.Option(help="Goes before every serial number, to tell two fleets apart.")] = "",
         as_json: Annotated[bool, typer.Option("--json", help="Print one summary object at the end, and nothing else.")] = False,
     ) -> None:
         """Publish the telemetry of simulated devices over MQTT, with QoS 1."""
@@ -87,6 +89,7 @@ def register(app: typer.Typer) -> None:
             skip_bad_rows=skip_bad_rows,
             faults=faults,
             goodbye=goodbye,
+            prefix=prefix,
             json=as_json,
         )
         from ems_streams.settings import Settings
@@ -139,6 +142,7 @@ def _readings(options: Options) -> "Iterator[Reading]":
             start_ms=int(time.time() * 1000) if options.start_ms is None else options.start_ms,
             model_start_s=DEFAULT_MODEL_START_S if options.start_ms is None else options.start_ms / 1000.0,
             speed=options.speed,
+            prefix=options.prefix,
         )
     )
 
@@ -150,12 +154,14 @@ async def _simulate(options: Options, settings: "Settings", shares: "FaultShares
     from ems_streams.dev.simulator.display import show
     from ems_streams.mqtt.publisher import MqttPublisher
 
+    # Two runs with one seed at the same time must not take each other's connections.
+    run_id = f"{options.seed}-{secrets.token_hex(3)}"
     url, password = str(settings.mqtt_url), settings.mqtt_password.get_secret_value() if settings.mqtt_password else None
     with LedgerWriter(options.ledger, options.ledger_status) as ledger:
         async with contextlib.AsyncExitStack() as connections:
             publishers = [
                 await connections.enter_async_context(
-                    MqttPublisher(url, f"ems-simulator-{options.seed}-{number}", settings.mqtt_username, password)
+                    MqttPublisher(url, f"ems-simulator-{run_id}-{number}", settings.mqtt_username, password)
                 )
                 for number in range(options.client_count)
             ]

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +88,7 @@ def make_plan(options: Options) -> Plan:
     """Decide a run; raises `SettingError` for a setting or an offset that cannot be."""
     settings = Settings.load()
     explicit = _explicit_settings()
-    ports = _ports(settings, options.port_offset)
+    ports = Ports.from_settings(settings, options.port_offset)
     data_dir = (options.data_dir or settings.data_dir).absolute()
     embedded = frozenset(server for name, server in _SERVER_OF_SETTING.items() if name not in explicit)
     external = {server: _address(settings, name) for name, server in _SERVER_OF_SETTING.items() if name in explicit}
@@ -132,7 +132,8 @@ def programs(plan: Plan, database_url: str | None = None) -> list[Program]:
         found.append(program(f"worker-{index}", "worker", port=port, **identity, **address))
     found.append(program("gateway", "gateway", port=plan.ports.gateway))
     if plan.options.simulator:
-        size = ("--devices", str(plan.options.devices), "--rate", f"{plan.options.rate:g}")
+        # Serial numbers of their own, so that whoever tries the simulator beside it gets other devices.
+        size = ("--prefix", "DEMO-", "--devices", str(plan.options.devices), "--rate", f"{plan.options.rate:g}")
         # What is published before the ingress has ever subscribed goes nowhere.
         found.append(program("simulator", "simulate", "--seed", "1", *size, "--duration", "0", after="ingress"))
     return found
@@ -162,18 +163,6 @@ def _environment(plan: Plan) -> dict[str, str]:
 def _explicit_settings() -> frozenset[str]:
     source = EnvironmentSource(Settings)
     return frozenset(name for name, field in Settings.model_fields.items() if source.lookup(name, field)[0] is not None)
-
-
-def _ports(settings: Settings, offset: int) -> Ports:
-    """The usual ports, except where a setting says otherwise; all moved by the offset."""
-    usual = Ports.default(offset)
-    return replace(
-        usual,
-        worker=settings.worker_port + offset,
-        ingress=settings.ingress_port + offset,
-        sink=settings.sink_port + offset,
-        gateway=settings.gateway_port + offset,
-    )
 
 
 def _address(settings: Settings, name: str) -> str:

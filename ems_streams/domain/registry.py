@@ -19,10 +19,12 @@ class RegistryEntry(Event):
     Attributes:
         device_id: Number of the device.
         serial_number: Serial number, the same as the key.
-        site_id: Site that the device belongs to; a message from another site is malformed.
+        site_id: Site that the device belongs to.
         device_type: Such as `SOLAR_INVERTER`; `UNKNOWN` until a message or an import says it.
         name: For people.
         limits: Limits for alarms, by metric.
+        provisioned: Nobody registered the device; all of this is what it says of itself. Such a device may move to another
+            site, while a registered one that publishes on another site's topic is malformed.
     """
 
     device_id: PositiveId
@@ -31,6 +33,7 @@ class RegistryEntry(Event):
     device_type: str = UNKNOWN_TYPE
     name: str | None = None
     limits: dict[str, Any] = Field(default_factory=dict)
+    provisioned: bool = False
 
     def learned(self, device_id: int | None, device_type: str | None) -> "RegistryEntry":
         """This entry with what a device says where the registry has a stopgap only: a provisional number, `UNKNOWN`."""
@@ -83,10 +86,7 @@ class Directory:
             entry = provision(topic.serial_number, topic.site_id, device_type, device_id)
             self._remember(entry)
         if entry.site_id != topic.site_id:
-            raise MalformedError(
-                "site_mismatch",
-                f"the topic says site {topic.site_id}; the registry has the device at {entry.site_id}",
-            )
+            entry = self._moved(entry, topic)
         if device_id is None and device_type is None:
             return entry
         learned = entry.learned(device_id, device_type)
@@ -98,6 +98,16 @@ class Directory:
         if learned is not entry:
             self._remember(learned)
         return learned
+
+    def _moved(self, entry: RegistryEntry, topic: DeviceTopic) -> RegistryEntry:
+        if not (entry.provisioned and self._provision_unknown):
+            raise MalformedError(
+                "site_mismatch",
+                f"the topic says site {topic.site_id}; the registry has the device at {entry.site_id}",
+            )
+        moved = entry.model_copy(update={"site_id": topic.site_id})
+        self._remember(moved)
+        return moved
 
     def take_new(self) -> list[RegistryEntry]:
         """Entries made or completed since the last call; to be published with the messages that caused them."""
@@ -132,4 +142,5 @@ def provision(
         serial_number=serial_number,
         site_id=site_id,
         device_type=device_type or UNKNOWN_TYPE,
+        provisioned=True,
     )

@@ -37,7 +37,7 @@ class Reading:
         device: Who measured it.
         sequence: Number of the reading within its device, from 0.
         timestamp_ms: Device time, milliseconds since the epoch; rises strictly within a device as long as no fault moves it.
-        message_id: Unique within a seed; the same for the same seed.
+        message_id: Unique for a seed and a start; the same for the same of both.
         metrics: Values with three decimals.
         acknowledged: Whether the broker has said that it has this message, in one of its copies.
     """
@@ -63,6 +63,7 @@ class FleetOptions:
         duration_s: Length of the run; 0 is without end.
         start_ms: Device time at the start, milliseconds since the epoch.
         model_start_s: Moment of the model at the start, seconds since the epoch; decides on season and hour of the day.
+        prefix: Goes before every serial number, so that two fleets on one stack are different devices.
         speed: How many seconds pass for the devices in one second of the run; 0 publishes without waiting, one second in one second.
     """
 
@@ -74,6 +75,7 @@ class FleetOptions:
     start_ms: int
     model_start_s: float = DEFAULT_MODEL_START_S
     speed: float = 1.0
+    prefix: str = ""
 
     @property
     def readings(self) -> int | None:
@@ -92,13 +94,16 @@ def build_fleet(options: FleetOptions) -> list[tuple[Identity, DeviceModel]]:
         number = counts[model_type.serial_prefix] = counts.get(model_type.serial_prefix, 0) + 1
         serial = f"{model_type.serial_prefix}-{number:05d}"
         model = model_type(site, Random(f"{options.seed}/device/{serial}"))
-        fleet.append((Identity(index, serial, site.site_id, model_type.device_type), model))
+        fleet.append((Identity(index, options.prefix + serial, site.site_id, model_type.device_type), model))
     return fleet
 
 
-def message_id(seed: int, serial_number: str, sequence: int) -> str:
-    """`42-INV-00001-00000017`: sorts by sequence within a device."""
-    return f"{seed}-{serial_number}-{sequence:08d}"
+def message_id(seed: int, start_ms: int, serial_number: str, sequence: int) -> str:
+    """`42-18f3a1b2c00-INV-00001-00000017`: sorts by sequence within a device.
+
+    With the start of the run in it, a second run is not taken for the first one sent again.
+    """
+    return f"{seed}-{start_ms:x}-{serial_number}-{sequence:08d}"
 
 
 def fleet_readings(options: FleetOptions) -> Iterator[Reading]:
@@ -119,7 +124,7 @@ def fleet_readings(options: FleetOptions) -> Iterator[Reading]:
             device=device,
             sequence=sequence,
             timestamp_ms=timestamp_ms,
-            message_id=message_id(options.seed, device.serial_number, sequence),
+            message_id=message_id(options.seed, options.start_ms, device.serial_number, sequence),
             metrics=model.read(options.model_start_s + elapsed_s * speed),
         )
         number += 1

@@ -131,7 +131,7 @@ def test_local_state_is_only_a_cache(deployment: Deployment) -> None:
     eventually(lambda: total(worker, serial).get("count") == 15, 30, "counted on")
     assert worker.terminate() == 0
 
-    damaged = [path for path in state.rglob("MANIFEST-*")]
+    damaged = list(state.rglob("MANIFEST-*"))
     assert damaged
     for path in damaged:
         path.write_bytes(b"\x00garbage" * 10)

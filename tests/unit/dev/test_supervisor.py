@@ -246,8 +246,8 @@ asyncio.run(main())
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as supervising:
         assert supervising.stdout is not None
         pid = int(await asyncio.to_thread(supervising.stdout.readline))
-        # The death signal is asked for by the first lines of the program's own process.
-        await until(lambda: psutil.Process(pid).cmdline()[-1] == SLEEPER)
+        # Before it has become the program, the launcher would notice by itself that its parent has gone.
+        await until(lambda: psutil.Process(pid).cmdline()[1:] == ["-c", SLEEPER])
         supervising.kill()
         await until(lambda: not alive(pid), 3.0)
 

@@ -45,10 +45,17 @@ def test_what_the_device_says_replaces_stopgaps_only() -> None:
         directory.resolve(TOPIC, 124, None)
 
 
-def test_a_message_from_another_site_is_malformed() -> None:
-    entries = Entries({"INV-001": provision("INV-001", 2)})
+def test_a_registered_device_on_another_site_is_malformed() -> None:
+    entries = Entries({"INV-001": RegistryEntry(device_id=7, serial_number="INV-001", site_id=2)})
     with pytest.raises(MalformedError, match="site_mismatch"):
         Directory(entries, provision_unknown=True).resolve(TOPIC, None, None)
+
+
+def test_a_device_that_nobody_registered_may_move() -> None:
+    directory = Directory(Entries({"INV-001": provision("INV-001", 2, "BATTERY")}), provision_unknown=True)
+    moved = directory.resolve(TOPIC, None, None)
+    assert (moved.site_id, moved.device_type) == (1, "BATTERY")
+    assert directory.take_new() == [moved]
 
 
 def test_an_entry_survives_its_encoding() -> None:

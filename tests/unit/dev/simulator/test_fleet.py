@@ -37,10 +37,17 @@ def test_another_seed_gives_other_readings() -> None:
     assert ours != [reading.metrics for reading in fleet_readings(replace(OPTIONS, seed=8))]
 
 
-def test_the_start_moves_the_timestamps_and_nothing_else() -> None:
+def test_the_start_moves_the_timestamps_and_makes_other_messages_of_the_same_metrics() -> None:
     moved = replace(OPTIONS, start_ms=OPTIONS.start_ms + 12_345)
     for reading, other in zip(fleet_readings(OPTIONS), fleet_readings(moved), strict=True):
-        assert replace(reading, timestamp_ms=reading.timestamp_ms + 12_345) == other
+        assert replace(reading, timestamp_ms=reading.timestamp_ms + 12_345, message_id=other.message_id) == other
+        assert reading.message_id != other.message_id
+
+
+def test_a_prefix_makes_other_devices_that_measure_alike() -> None:
+    prefixed = list(fleet_readings(replace(OPTIONS, prefix="DEMO-")))
+    assert {reading.device.serial_number[:5] for reading in prefixed} == {"DEMO-"}
+    assert len({reading.device.serial_number for reading in prefixed}) == OPTIONS.devices
 
 
 def test_rate_times_duration_readings_evenly_spread_over_time_and_devices() -> None:
