@@ -146,21 +146,40 @@ def end_leftover(pid_path: Path, timeout_s: float = 10.0) -> int | None:
     """End the process that the pid file remembers if it still is that one; returns its pid when it had to be ended.
 
     The caller must hold the lock of the data directory: what a pid file below it remembers then belongs to a run that is over.
+    Only a leader of a process group of its own is touched, which every child of ours is, and nothing but that group.
     """
-    try:
-        remembered = json.loads(pid_path.read_text())
-        process = psutil.Process(int(remembered["pid"]))
-        ours = abs(process.create_time() - float(remembered["started"])) < 1.0
-    except (OSError, ValueError, KeyError, TypeError, psutil.Error):
-        pid_path.unlink(missing_ok=True)
-        return None
-    if ours and process.status() != psutil.STATUS_ZOMBIE:
+    process = _remembered(pid_path)
+    if process is not None:
         log.warning("leftover_process_ended", pid=process.pid, pid_file=str(pid_path))
-        family = [process, *process.children(recursive=True)]
-        process.terminate()
-        _, alive = psutil.wait_procs(family, timeout=timeout_s)
-        for member in alive:
-            member.kill()
-        psutil.wait_procs(alive, timeout=_KILL_WAIT_S)
+        _end_group(process, timeout_s)
     pid_path.unlink(missing_ok=True)
-    return process.pid if ours else None
+    return None if process is None else process.pid
+
+
+def _remembered(pid_path: Path) -> psutil.Process | None:
+    try:
+        content = json.loads(pid_path.read_text())
+        process = psutil.Process(int(content["pid"]))
+        same = abs(process.create_time() - float(content["started"])) < 1.0
+        gone = process.status() == psutil.STATUS_ZOMBIE
+        leads = os.getpgid(process.pid) == process.pid
+    except (OSError, ValueError, KeyError, TypeError, psutil.Error):
+        return None
+    return process if same and leads and not gone and _may_be_ended(process.pid) else None
+
+
+def _may_be_ended(pid: int) -> bool:
+    """Whatever a damaged file says: never init, ourselves, nor anything that we run under."""
+    return pid > 1 and pid != os.getpgrp() and pid not in {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+
+
+def _end_group(process: psutil.Process, timeout_s: float) -> None:
+    # The group is signalled only while its leader lives: afterwards its number may be somebody else's.
+    process.terminate()
+    _, alive = psutil.wait_procs([process], timeout=timeout_s)
+    if alive:
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            return
+        psutil.wait_procs(alive, timeout=_KILL_WAIT_S)

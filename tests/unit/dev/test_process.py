@@ -7,13 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
 from ems_streams.dev.errors import StartError
-from ems_streams.dev.process import Child, Command, end_leftover, write_pid_file
+from ems_streams.dev.process import Child, Command, _may_be_ended, end_leftover, write_pid_file
 from ems_streams.dev.server import run_tool
 
 SLEEP = "import time; time.sleep(60)"
@@ -101,23 +102,47 @@ def test_a_child_dies_with_a_parent_that_is_killed(tmp_path: Path) -> None:
         time.sleep(0.02)
 
 
-def test_a_leftover_is_ended(tmp_path: Path) -> None:
+@pytest.fixture
+def bystander() -> Iterator["subprocess.Popen[bytes]"]:
+    """A process of the test's own, in a group of its own as children of ours are. No test names a process that is not its own."""
+    with subprocess.Popen([sys.executable, "-c", SLEEP], process_group=0) as process:
+        yield process
+        process.kill()
+
+
+def test_a_leftover_is_ended(tmp_path: Path, bystander: "subprocess.Popen[bytes]") -> None:
     pid_path = tmp_path / "x.pid"
-    with subprocess.Popen([sys.executable, "-c", SLEEP]) as leftover:
-        write_pid_file(pid_path, leftover.pid)
-        assert end_leftover(pid_path, timeout_s=5) == leftover.pid
-        assert not alive(leftover.pid)
+    write_pid_file(pid_path, bystander.pid)
+    assert end_leftover(pid_path, timeout_s=5) == bystander.pid
+    assert not alive(bystander.pid)
     assert not pid_path.exists()
 
 
-def test_a_stranger_that_got_the_pid_later_is_left_alone(tmp_path: Path) -> None:
+def test_a_stranger_that_got_the_pid_later_is_left_alone(tmp_path: Path, bystander: "subprocess.Popen[bytes]") -> None:
     pid_path = tmp_path / "x.pid"
-    pid_path.write_text(json.dumps({"pid": os.getpid(), "started": psutil.Process().create_time() - 3600}))
+    started = psutil.Process(bystander.pid).create_time() - 3600
+    pid_path.write_text(json.dumps({"pid": bystander.pid, "started": started}))
     assert end_leftover(pid_path) is None
+    assert alive(bystander.pid)
     assert not pid_path.exists()
 
 
-@pytest.mark.parametrize("content", ["", "not json", "[]", '{"pid": "x"}', '{"pid": 1}', '{"pid": 99999999, "started": 1}'])
+def test_a_process_that_leads_no_group_is_none_of_ours(tmp_path: Path) -> None:
+    pid_path = tmp_path / "x.pid"
+    with subprocess.Popen([sys.executable, "-c", SLEEP]) as member:
+        write_pid_file(pid_path, member.pid)
+        assert end_leftover(pid_path) is None
+        assert alive(member.pid)
+        member.kill()
+
+
+def test_neither_init_nor_what_we_run_under_may_be_ended(bystander: "subprocess.Popen[bytes]") -> None:
+    # Asks only: nothing is signalled here, whatever the answer.
+    assert not any(_may_be_ended(pid) for pid in (0, 1, os.getpid(), os.getppid(), os.getpgrp()))
+    assert _may_be_ended(bystander.pid)
+
+
+@pytest.mark.parametrize("content", ["", "not json", "[]", '{"pid": "x"}', '{"pid": 99999999, "started": 1}'])
 def test_a_pid_file_that_says_nothing_is_removed(tmp_path: Path, content: str) -> None:
     pid_path = tmp_path / "x.pid"
     pid_path.write_text(content)
