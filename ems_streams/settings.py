@@ -47,8 +47,12 @@ class Settings(BaseSettings):
     )
     mqtt_username: str | None = Field(default=None, description="MQTT user")
     mqtt_password: SecretStr | None = Field(default=None, description="MQTT password")
-    mqtt_share_group: str = Field(default="ems-ingress", pattern=r"^[A-Za-z0-9_.-]+$", description="Shared subscription of all ingress replicas")
-    mqtt_receive_max: int = Field(default=4000, ge=1, le=65535, description="QoS 1 messages in flight before the broker waits for acknowledgements")
+    mqtt_share_group: str = Field(
+        default="ems-ingress", pattern=r"^[A-Za-z0-9_.-]+$", description="Shared subscription of all ingress replicas"
+    )
+    mqtt_receive_max: int = Field(
+        default=4000, ge=1, le=65535, description="QoS 1 messages in flight before the broker waits for acknowledgements"
+    )
     mqtt_session_expiry_s: int = Field(default=86_400, ge=60, description="How long the broker keeps messages for an ingress that is away")
     mqtt_keep_alive_s: int = Field(default=15, ge=1, le=65535, description="MQTT keep alive")
 
@@ -58,30 +62,52 @@ class Settings(BaseSettings):
         description="PostgreSQL: postgresql://user:password@host:port/database",
     )
 
-    application_id: str = Field(default="ems-streams", pattern=r"^[A-Za-z0-9_.-]{1,120}$", description="Consumer group of the workers and prefix of their changelog topics")
+    application_id: str = Field(
+        default="ems-streams",
+        pattern=r"^[A-Za-z0-9_.-]{1,120}$",
+        description="Consumer group of the workers and prefix of their changelog topics",
+    )
     partitions: int = Field(default=12, ge=1, le=1000, description="Partitions of every device-keyed topic and changelog")
     replication_factor: int = Field(default=1, ge=1, le=15, description="Replicas of every topic")
-    unknown_devices: Literal["provision", "reject"] = Field(default="provision", description="What to do with a serial that is not in the registry")
+    unknown_devices: Literal["provision", "reject"] = Field(
+        default="provision", description="What to do with a serial that is not in the registry"
+    )
 
     data_dir: Path = Field(default=Path(".ems"), description="Where processes keep local state")
     bind_host: str = Field(default="127.0.0.1", description="Address that workers, ingress and sink listen on; keep it internal")
-    worker_id: str = Field(default="worker-0", pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="Stable name of this worker: its state directory and group membership")
+    worker_id: str = Field(
+        default="worker-0",
+        pattern=r"^[A-Za-z0-9_.-]{1,64}$",
+        description="Stable name of this worker: its state directory and group membership",
+    )
     worker_port: Port = Field(default=6066, description="Port of the worker's web")
-    worker_advertised_url: HttpUrl | None = Field(default=None, description="How other workers and the gateway reach this worker; default http://BIND_HOST:WORKER_PORT")
+    worker_advertised_url: HttpUrl | None = Field(
+        default=None, description="How other workers and the gateway reach this worker; default http://BIND_HOST:WORKER_PORT"
+    )
     standby_replicas: int = Field(default=0, ge=0, le=5, description="Warm copies of each partition's state on other workers")
-    aggregates_commit_interval_s: Seconds = Field(default=1.0, description="How often aggregates are made durable; live reads do not wait for it")
+    aggregates_commit_interval_s: Seconds = Field(
+        default=1.0, description="How often aggregates are made durable; live reads do not wait for it"
+    )
     status_commit_interval_s: Seconds = Field(default=0.1, description="Longest wait of a transition before it is published")
-    ingress_id: str = Field(default="ingress-0", pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="Stable name of this ingress: its MQTT client id")
+    ingress_id: str = Field(
+        default="ingress-0", pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="Stable name of this ingress: its MQTT client id"
+    )
     ingress_port: Port = Field(default=6060, description="Port of the ingress' health endpoints")
     sink_port: Port = Field(default=6061, description="Port of the sink's health endpoints")
     gateway_host: str = Field(default="127.0.0.1", description="Address that the gateway listens on")
     gateway_port: Port = Field(default=8080, description="Port of the gateway")
-    worker_urls: str = Field(default="http://127.0.0.1:6066", description="Workers to ask first, separated by commas; the rest is learnt from them")
+    worker_urls: str = Field(
+        default="http://127.0.0.1:6066", description="Workers to ask first, separated by commas; the rest is learnt from them"
+    )
     query_timeout_s: Seconds = Field(default=2.0, description="Deadline of a live table query")
 
-    cache_dir: Path | None = Field(default=None, description="Where `dev` keeps downloaded jars; default ems-streams in the user's cache directory")
+    cache_dir: Path | None = Field(
+        default=None, description="Where `dev` keeps downloaded jars; default ems-streams in the user's cache directory"
+    )
     java: Path | None = Field(default=None, description="A java binary, 17 or later, for `dev` to use instead of its own")
-    jar_repository: HttpUrl | None = Field(default=None, description="Maven repository that `dev` fetches jars from; default the public one")
+    jar_repository: HttpUrl | None = Field(
+        default=None, description="Maven repository that `dev` fetches jars from; default the public one"
+    )
     dev_kafka_port: Port = Field(default=9092, description="Port of the Kafka that `dev` starts")
     dev_kafka_controller_port: Port = Field(default=9093, description="Port of that Kafka's controller")
     dev_mqtt_port: Port = Field(default=1883, description="Port of the MQTT broker that `dev` starts")

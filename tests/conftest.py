@@ -1,9 +1,34 @@
 """Fixtures for all tests. The servers start once, when the first test asks for them."""
 
+import shutil
+import tempfile
+from pathlib import Path
+
 import pytest
 
 from ems_streams.dev.stack import EmbeddedStack
 from tests.support.stack import stack  # noqa: F401 - a fixture
+
+_OWN_TEMP = pytest.StashKey[Path]()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Give each session a temporary directory of its own.
+
+    The shared one is closed to other users whenever another session starts. Run by root, PostgreSQL is another user, and would
+    lose its files in the middle of a test.
+    """
+    if config.option.basetemp is None:
+        config.stash[_OWN_TEMP] = Path(tempfile.mkdtemp(prefix="ems-tests-"))
+        config.option.basetemp = str(config.stash[_OWN_TEMP] / "t")
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Keep the files of a failed run only."""
+    own = session.config.stash.get(_OWN_TEMP, None)
+    if own is not None and exitstatus in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}:
+        shutil.rmtree(own, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

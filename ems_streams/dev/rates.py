@@ -14,6 +14,7 @@ from ems_streams.settings import Settings
 log = structlog.get_logger(__name__)
 
 _WINDOW_S = 5.0
+_STALLED_S = 10.0
 
 
 class Rate:
@@ -74,18 +75,30 @@ class EventRates:
             consumer.assign(partitions)
             await consumer.seek_to_end(*partitions)
             while True:
-                records = await consumer.getmany(timeout_ms=1000)
+                # Across a restart of the broker a request may never be answered; a new consumer is.
+                async with asyncio.timeout(_STALLED_S):
+                    records = await consumer.getmany(timeout_ms=1000)
+                    ends = sum((await consumer.end_offsets(telemetry)).values())
                 self.transitions += sum(map(len, records.values()))
-                ends = sum((await consumer.end_offsets(telemetry)).values())
                 self._record(ends)
                 if records:
                     # Transitions in a stream must not make this loop ask for offsets without rest.
                     await asyncio.sleep(1.0)
         finally:
-            await consumer.stop()
+            await _stop(consumer)
 
     def _record(self, ends: int) -> None:
         now_s = asyncio.get_running_loop().time()
         self.telemetry_total = ends
         self.telemetry.record(now_s, ends)
         self.status.record(now_s, self.transitions)
+
+
+async def _stop(consumer: AIOKafkaConsumer) -> None:
+    """Stop it; what it cancels inside itself while Kafka is away must not end its owner."""
+    try:
+        await consumer.stop()
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise

@@ -15,11 +15,12 @@ import structlog
 from aiokafka import TopicPartition
 from faust.types import TP, EventT
 
+from ems_streams.domain.circuit_breaker import BreakerState, CircuitBreaker
 from ems_streams.kafka.changelog import ChangelogPartition, check_positions, restore
 from ems_streams.kafka.partition_state import PartitionState
 from ems_streams.kafka.record_batch import RecordBatch
 from ems_streams.kafka.state_table import StateTable
-from ems_streams.kafka.transactions import PartitionWriter
+from ems_streams.kafka.transactions import CommitError, PartitionWriter
 from ems_streams.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -57,12 +58,20 @@ class Engine:
     """All batch agents of one worker process.
 
     Args:
-        fail: Called with the error when a commit or a fold failed for good; must end the process.
+        fail: Called with the error when a fold failed or a commit was fenced; must end the process.
+        restart: Called when Kafka did not take a commit; must stop the flow and recover every partition again.
+
+    Attributes:
+        epoch: Counts the times that all partitions were given up; what was delivered in an earlier one is void.
+        breaker: Open while Kafka does not take commits or cannot be recovered from.
     """
 
-    def __init__(self, settings: Settings, fail: Callable[[BaseException], Awaitable[None]]) -> None:
+    def __init__(self, settings: Settings, *, fail: Callable[[BaseException], Awaitable[None]], restart: Callable[[], None]) -> None:
         self._settings = settings
         self._fail = fail
+        self._restart = restart
+        self.epoch = 0
+        self.breaker = CircuitBreaker()
         self.agents: dict[str, BatchAgent[Any]] = {}
         self._committers: set[asyncio.Task[None]] = set()
 
@@ -78,11 +87,11 @@ class Engine:
     async def process(self, agent: BatchAgent[S], event: EventT[Any]) -> None:
         """Fold one batch; returns when it is in memory, not when it is durable.
 
-        A batch of an earlier assignment, or of a partition that is gone, is dropped: its next owner gets the records again.
+        A batch of an earlier epoch, or of a partition that is gone, is dropped: whoever owns the partition gets the records again.
         """
         batch = cast(RecordBatch, event.value)
         partition = agent.table.partitions.get(batch.partition)
-        if partition is None or partition.generation != event.message.generation_id:
+        if partition is None or partition.epoch != batch.epoch:
             return
         start = batch.after(partition.positions.get(batch.topic, -1))
         try:
@@ -91,6 +100,8 @@ class Engine:
                 partition.advance(batch.topic, batch.last_offset)
             if partition.overloaded:
                 await partition.commit()
+        except CommitError as error:
+            await self._lost(error)
         except Exception as error:
             log.error(
                 "fold_failed",
@@ -140,7 +151,7 @@ class Engine:
         try:
             changelogs = [ChangelogPartition(agent.table.changelog, partition, agent.table.store) for agent, partition in wanted]
             records = await restore(self._settings, changelogs)
-            states = [self._state(agent, partition, generation, writer) for (agent, partition), writer in zip(wanted, writers, strict=True)]
+            states = [self._state(agent, partition, writer) for (agent, partition), writer in zip(wanted, writers, strict=True)]
             folded = [(TopicPartition(topic, state.partition), offset) for state in states for topic, offset in state.positions.items()]
             await check_positions(self._settings, {tp: max(offset for other, offset in folded if other == tp) for tp, _ in folded})
         except BaseException:
@@ -165,10 +176,10 @@ class Engine:
     def _transactional_id(self, agent: BatchAgent[Any], partition: int) -> str:
         return f"{self._settings.application_id}-{agent.name}-{partition}"
 
-    def _state(self, agent: BatchAgent[S], partition: int, generation: int, writer: PartitionWriter) -> PartitionState[S]:
+    def _state(self, agent: BatchAgent[S], partition: int, writer: PartitionWriter) -> PartitionState[S]:
         return PartitionState(
             partition,
-            generation=generation,
+            epoch=self.epoch,
             changelog=agent.table.changelog,
             codec=agent.table.codec,
             store=agent.table.store,
@@ -191,6 +202,9 @@ class Engine:
                 pass
             try:
                 await partition.commit()
+            except CommitError as error:
+                await self._lost(error)
+                return
             except Exception as error:  # noqa: BLE001 - whatever it is, the process ends with it
                 log.error("commit_failed", agent=agent.name, partition=partition.partition, error=repr(error))
                 await self._fail(error)
@@ -209,8 +223,16 @@ class Engine:
             if isinstance(result, Exception):
                 log.warning("flush_failed", error=repr(result))
 
+    async def _lost(self, error: CommitError) -> None:
+        """A transaction did not get through: nothing in memory counts any more, and all is recovered once Kafka is back."""
+        if self.breaker.state is BreakerState.CLOSED:
+            log.warning("kafka_commit_failed", error=str(error))
+            self.breaker.on_failure(time.monotonic(), str(error))
+            self._restart()
+
     async def close_partitions(self) -> None:
         """Give every partition up without committing; used when the assignment changes and at the end."""
+        self.epoch += 1
         for task in list(self._committers):
             task.cancel()
         await asyncio.gather(*self._committers, return_exceptions=True)

@@ -46,14 +46,14 @@ class PartitionState(Generic[S]):
         self,
         partition: int,
         *,
-        generation: int,
+        epoch: int,
         changelog: str,
         codec: Codec[S],
         store: Store,
         writer: PartitionWriter,
     ) -> None:
         self.partition = partition
-        self.generation = generation
+        self.epoch = epoch
         self._changelog = changelog
         self._codec = codec
         self._store = store

@@ -24,17 +24,18 @@ class Record(Protocol):
 
 
 class RecordBatch:
-    """Records of one topic partition in offset order, never empty.
+    """Records of one topic partition in offset order, never empty, delivered in one epoch of the engine.
 
     Every agent that reads the topic gets the same object, so what one of them decoded the others reuse.
     """
 
-    __slots__ = ("_decoded", "partition", "records", "topic")
+    __slots__ = ("_decoded", "epoch", "partition", "records", "topic")
 
-    def __init__(self, topic: str, partition: int, records: Sequence[Record]) -> None:
+    def __init__(self, topic: str, partition: int, records: Sequence[Record], epoch: int) -> None:
         self.topic = topic
         self.partition = partition
         self.records = records
+        self.epoch = epoch
         self._decoded: dict[Callable[..., Any], list[Any]] = {}
 
     def __len__(self) -> int:

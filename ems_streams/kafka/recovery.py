@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
+import time
 from typing import TYPE_CHECKING, Any, cast
 
 import structlog
+from aiokafka.errors import KafkaError
 from faust.tables.manager import TableManager as FaustTableManager
 from faust.tables.recovery import Recovery as FaustRecovery
 from mode import Service
@@ -22,7 +24,8 @@ faust_logger = logging.getLogger("faust.tables")
 class Recovery(FaustRecovery):
     """Recovers the partitions of a new assignment through the engine, then lets the streams run.
 
-    A new rebalance cancels a recovery under way; an error stops the worker instead of being swallowed.
+    A new rebalance cancels a recovery under way. While Kafka is away it is tried again and again, behind the engine's circuit
+    breaker; any other error stops the worker instead of being swallowed.
     """
 
     logger = faust_logger
@@ -41,18 +44,39 @@ class Recovery(FaustRecovery):
             self.signal_recovery_start.clear()
             self._set_recovery_started()
             recovery = asyncio.ensure_future(self._recover(self._generation_id))
-            await self.wait_first(recovery, self.signal_recovery_start.wait())
+            again = asyncio.ensure_future(self.signal_recovery_start.wait())
+            stopped = asyncio.ensure_future(self._stopped.wait())
+            await asyncio.wait((recovery, again, stopped), return_when=asyncio.FIRST_COMPLETED)
+            again.cancel()
+            stopped.cancel()
             if not recovery.done():
                 recovery.cancel()
                 await asyncio.gather(recovery, return_exceptions=True)
-            elif not recovery.cancelled() and (error := recovery.exception()) is not None:
+            elif not recovery.cancelled() and (error := recovery.exception()) is not None and not await self._may_try_again(error):
                 log.error("recovery_failed", error=repr(error))
                 await self.app.fail(error)
                 return
 
+    def again(self) -> None:
+        """Recover all partitions of the present assignment once more."""
+        self._generation_id = self.app.consumer_generation_id
+        self.signal_recovery_start.set()
+
+    async def _may_try_again(self, error: BaseException) -> bool:
+        """Whether it was Kafka that failed, and not the data; if so, waits as long as the breaker says and starts over."""
+        if not isinstance(error, KafkaError | OSError | TimeoutError):
+            return False
+        breaker = self.engine.breaker
+        breaker.on_failure(time.monotonic(), f"recovery: {error!r}")
+        log.warning("kafka_away", error=repr(error), next_try_s=round(breaker.wait_s(time.monotonic()), 1))
+        await self.sleep(breaker.wait_s(time.monotonic()))
+        self.again()
+        return True
+
     async def _recover(self, generation: int) -> None:
         await self.engine.close_partitions()
         await self.engine.open_partitions(set(self.active_tps), generation)
+        self.engine.breaker.on_success(time.monotonic())
         self._set_recovery_ended()
         await self._resume_streams(generation_id=generation)
         self.app.on_recovered()

@@ -4,6 +4,8 @@ Outputs, changelog and source positions become visible together or not at all. T
 so opening a writer fences whoever owned the partition before: a worker that was paused past its session cannot write any more.
 """
 
+import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Self
 
@@ -17,6 +19,12 @@ from ems_streams.settings import Settings
 
 TRANSACTION_TIMEOUT_MS = 20_000
 """How long a crashed writer's open transaction can hold readers back if nobody takes its partition over."""
+
+
+OPEN_TIMEOUT_S = 20.0
+COMMIT_TIMEOUT_S = 8.0
+"""Deadline of a commit, so that an outage of Kafka is noticed, and said, within ten seconds."""
+CLOSE_TIMEOUT_S = 3.0
 
 
 class FencedError(EmsError):
@@ -43,27 +51,36 @@ class PartitionWriter:
             transactional_id=transactional_id,
             transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
         )
+        writer = cls(producer, transactional_id)
         try:
-            await producer.start()
+            async with asyncio.timeout(OPEN_TIMEOUT_S):
+                await producer.start()
         except BaseException:
-            await producer.stop()
+            await writer.close()
             raise
-        return cls(producer, transactional_id)
+        return writer
 
     async def commit(self, partition: int, outputs: Mapping[str, Sequence[KeyValue]]) -> dict[str, int]:
         """Publish records to `partition` of their topics in one transaction; gives the offset of the last record per topic.
 
         Raises `FencedError` or `CommitError`; after either the writer must not be used again.
         """
+        # A failed transaction is not aborted here: that would wait for a Kafka that is away. Opening the next writer aborts it.
         try:
-            async with self._producer.transaction():
+            async with asyncio.timeout(COMMIT_TIMEOUT_S):
+                await self._producer.begin_transaction()
                 sent = [(topic, await send_records(self._producer, topic, partition, records)) for topic, records in outputs.items()]
-                return {topic: [await batch.last_offset() for batch in batches][-1] for topic, batches in sent if batches}
+                offsets = {topic: [await batch.last_offset() for batch in batches][-1] for topic, batches in sent if batches}
+                await self._producer.commit_transaction()
+                return offsets
         except ProducerFenced as error:
             raise FencedError(f"{self.transactional_id}: another worker owns this partition now") from error
-        except KafkaError as error:
+        except (KafkaError, TimeoutError) as error:
             raise CommitError(f"{self.transactional_id}: {error!r}") from error
 
     async def close(self) -> None:
-        """Stop the producer; an open transaction is aborted by the next owner."""
-        await self._producer.stop()
+        """Stop the producer, within a few seconds; an open transaction is aborted by the next owner."""
+        # Stopping flushes, which waits for as long as Kafka is away.
+        with contextlib.suppress(KafkaError, TimeoutError):
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._producer.stop()

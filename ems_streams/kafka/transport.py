@@ -7,11 +7,13 @@ offsets are committed only behind what is durable (Faust's own bookkeeping commi
 
 import asyncio
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import aiokafka
 import structlog
+from aiokafka import OffsetAndMetadata
+from aiokafka.errors import KafkaError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
@@ -27,6 +29,7 @@ log = structlog.get_logger(__name__)
 faust_logger = logging.getLogger("faust.transport")
 
 POLL_TIMEOUT_S = 1.0
+COMMIT_TIMEOUT_S = 5.0
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
@@ -41,6 +44,19 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         consumer._isolation_level = "read_committed"
         consumer._fetch_max_wait_ms = self.app.settings.kafka_fetch_max_wait_ms
         return consumer
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        """Commit to the group, or not: no decision rests on these offsets, so a failure is no reason to end."""
+        client = self._ensure_consumer()
+        owned = self.assignment()
+        committed = {driver.ensure_aiokafka_TP(tp): OffsetAndMetadata(offset, "") for tp, offset in offsets.items() if tp in owned}
+        try:
+            async with asyncio.timeout(COMMIT_TIMEOUT_S):
+                await client.commit(committed)
+        except (KafkaError, TimeoutError) as error:
+            log.debug("group_commit_failed", error=repr(error))
+            return False
+        return True
 
 
 class Consumer(driver.Consumer):
@@ -71,16 +87,24 @@ class Consumer(driver.Consumer):
                 if self.should_stop or not records:
                     continue
                 if not self.flow_active or self.app.consumer_generation_id != generation:
-                    await self.perform_seek()
+                    await self._seek_or_come_back()
                     continue
                 for tp, batch in records.items():
-                    await self._deliver(TP(*tp), batch, active, generation)
+                    await self._deliver_or_come_back(TP(*tp), batch, active, generation)
         except self.consumer_stopped_errors:
             if not self.app.should_stop:
                 raise
         except asyncio.CancelledError:
             if not self.app.should_stop:
                 raise
+
+    async def _deliver_or_come_back(self, tp: TP, records: Sequence[Record], active: set[TP] | None, generation: int) -> None:
+        """Deliver; while Kafka does not even say where a partition begins, come back to it with the next fetch."""
+        try:
+            await self._deliver(tp, records, active, generation)
+        except (KafkaError, TimeoutError) as error:
+            log.warning("delivery_put_off", topic=tp.topic, partition=tp.partition, error=repr(error))
+            self._next_offset.pop(tp, None)
 
     async def _deliver(self, tp: TP, records: Sequence[Record], active: set[TP] | None, generation: int) -> None:
         """Hand the records of a partition to its agents; whatever is not handed over is fetched again."""
@@ -124,7 +148,7 @@ class Consumer(driver.Consumer):
 
     async def _deliver_batch(self, tp: TP, records: Sequence[Record], generation: int) -> None:
         last = records[-1]
-        batch = RecordBatch(tp.topic, tp.partition, records)
+        batch = RecordBatch(tp.topic, tp.partition, records, self.engine.epoch)
         message = ConsumerMessage(
             tp.topic,
             tp.partition,
@@ -151,10 +175,22 @@ class Consumer(driver.Consumer):
             self._next_offset.pop(tp, None)
 
     async def perform_seek(self) -> None:
-        """After a rebalance every partition starts again behind what is durable."""
+        """Put every source partition behind what is durable; raises `KafkaError` when Kafka does not say where one begins.
+
+        Faust's own goes to the offsets of the consumer group, and leaves a partition without one with no position at all.
+        """
         self._next_offset.clear()
         self._accepted_gap.clear()
-        await super().perform_seek()
+        for tp in self.assignment():
+            if tp.topic in self.engine.source_topics:
+                await self.seek(tp, await self._start_offset(tp))
+
+    async def _seek_or_come_back(self) -> None:
+        try:
+            await self.perform_seek()
+        except (KafkaError, TimeoutError) as error:
+            # The first delivery of each partition seeks by itself.
+            log.debug("seek_failed", error=repr(error))
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Forget positions; what was delivered and is not durable is read again by the next owner."""

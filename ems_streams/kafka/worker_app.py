@@ -3,13 +3,14 @@
 import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import faust
 from faust.serializers.schemas import Schema
 
 from ems_streams.kafka.engine import BatchAgent, Engine
-from ems_streams.kafka.recovery import TableManager
+from ems_streams.kafka.probe import KafkaProbe
+from ems_streams.kafka.recovery import Recovery, TableManager
 from ems_streams.settings import Settings
 
 S = TypeVar("S")
@@ -42,7 +43,8 @@ class WorkerApp(faust.App):
         super().__init__(settings.application_id, **_faust_settings(settings))
         self.settings = settings
         self.on_recovered: Callable[[], None] = lambda: None
-        self.engine = Engine(settings, self.fail)
+        self.kafka = KafkaProbe(settings)
+        self.engine = Engine(settings, fail=self.fail, restart=self.recover_again)
 
     def add_batch_agent(self, agent: BatchAgent[S]) -> None:
         """Register a Faust agent that hands every record batch of its source topics to the engine."""
@@ -55,6 +57,13 @@ class WorkerApp(faust.App):
         process.__doc__ = agent.fold.__doc__
         # Always named: Faust's default is the module path, and it names topics.
         self.agent(self.topic(*agent.sources, schema=RawSchema()), name=agent.name, concurrency=1)(process)
+
+    def recover_again(self) -> None:
+        """Stop handing records out, forget what is under way, and recover every partition as after a rebalance."""
+        self.consumer.stop_flow()
+        self.flow_control.suspend()
+        self.flow_control.clear()
+        cast(Recovery, cast(TableManager, self.tables).recovery).again()
 
     async def fail(self, error: BaseException) -> None:
         """End the worker: what is in memory only is replayed by whoever gets its partitions."""

@@ -12,6 +12,9 @@ from ems_streams.settings import Settings
 # At INFO these report every assignment, timer and table: a normal minute of operation must log nothing.
 _NOISY = ("faust", "mode", "aiokafka", "kafka", "aiohttp.access", "asyncio", "aiomqtt")
 
+# While Kafka is away its client says so ten times a second, as errors; our own probe and breaker say it once.
+_QUIET_LEVELS = {"aiokafka": logging.CRITICAL}
+
 
 def configure_logging(settings: Settings, process: str, stream: TextIO | None = None) -> None:
     """Set up logging of this process, once, before anything logs; a second call replaces the first.
@@ -49,7 +52,7 @@ def _quieten(name: str, settings: Settings) -> None:
     # Libraries that bring handlers of their own would print each line twice, and not in our format.
     logger.handlers.clear()
     logger.propagate = True
-    lowest = logging.DEBUG if settings.log_level == "DEBUG" else logging.WARNING
+    lowest = logging.DEBUG if settings.log_level == "DEBUG" else _QUIET_LEVELS.get(name, logging.WARNING)
     logger.setLevel(max(lowest, logging.getLevelName(settings.log_level)))
 
 

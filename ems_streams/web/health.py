@@ -1,5 +1,6 @@
 """Health of a worker: alive while its loop turns, ready while it owns what it was assigned and has recovered it."""
 
+from ems_streams.domain.circuit_breaker import BreakerState
 from ems_streams.kafka.worker_app import WorkerApp
 from ems_streams.ops.health import CheckResult, Health
 
@@ -21,10 +22,19 @@ def worker_health(app: WorkerApp) -> Health:
             return CheckResult(True, "all partitions recovered")
         return CheckResult(False, f"recovering: {len(missing)} table partitions to go")
 
+    def kafka() -> CheckResult:
+        if not app.kafka.reachable:
+            return CheckResult(False, app.kafka.detail)
+        breaker = app.engine.breaker
+        if breaker.state is BreakerState.CLOSED:
+            return CheckResult(True, app.settings.kafka_bootstrap_servers)
+        return CheckResult(False, f"circuit breaker {breaker.state}: {breaker.reason}")
+
     def failed() -> CheckResult:
         return CheckResult(app.failure is None, "running" if app.failure is None else f"stopping: {app.failure}")
 
     health.add_liveness("engine", failed)
+    health.add_readiness("kafka", kafka)
     health.add_readiness("assigned", assigned)
     health.add_readiness("recovered", recovered)
     return health

@@ -23,7 +23,9 @@ pytestmark = pytest.mark.e2e
 async def records_of(bootstrap: str, topic: str, key: str, partitions: int = 4) -> list[dict[str, Any]]:
     """Every committed record of a key on a topic, in order."""
     tps = [TopicPartition(topic, number) for number in range(partitions)]
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, isolation_level="read_committed", auto_offset_reset="earliest", fetch_max_wait_ms=50)
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap, isolation_level="read_committed", auto_offset_reset="earliest", fetch_max_wait_ms=50
+    )
     await consumer.start()
     try:
         consumer.assign(tps)
@@ -134,7 +136,9 @@ def test_live_tables_equal_the_ledger_from_either_worker(deployment: Deployment,
     ledger = tmp_path / "ledger.jsonl"
     workers = [deployment.worker(0), deployment.worker(1)]
     ready(deployment.ingress(), *workers)
-    simulator = simulate(deployment, ledger, "--devices", "100", "--rate", "1000", "--duration", "8", "--faults", "duplicates=0.02,out-of-order=0.02")
+    simulator = simulate(
+        deployment, ledger, "--devices", "100", "--rate", "1000", "--duration", "8", "--faults", "duplicates=0.02,out-of-order=0.02"
+    )
     assert simulator.popen.wait(60) == 0, simulator.log_tail()
 
     topology = eventually(lambda: _split(workers[0].url), 30, "partitions split between two workers")

@@ -116,7 +116,12 @@ class Deployment:
     def command(self, *arguments: str, timeout_s: float = 120.0, check: bool = True) -> "subprocess.CompletedProcess[str]":
         """Run `ems-streams` to its end."""
         done = subprocess.run(
-            [sys.executable, "-m", "ems_streams", *arguments], env=self.environment(), capture_output=True, text=True, timeout=timeout_s, check=False
+            [sys.executable, "-m", "ems_streams", *arguments],
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
         )
         assert not check or done.returncode == 0, f"{arguments}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done

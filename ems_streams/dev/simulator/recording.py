@@ -90,7 +90,14 @@ def recorded_readings(path: Path, seed: int, speed: float, start_ms: int | None 
         device = devices.setdefault(key, Identity(len(devices), *key))
         sequence = sequences[row.serial_number] = sequences.get(row.serial_number, -1) + 1
         moved_ms = 0 if start_ms is None else start_ms - first_ms
-        yield Reading(due_s, device, sequence, row.timestamp_ms + moved_ms, message_id(seed, first_ms + moved_ms, row.serial_number, sequence), row.metrics)
+        yield Reading(
+            due_s,
+            device,
+            sequence,
+            row.timestamp_ms + moved_ms,
+            message_id(seed, first_ms + moved_ms, row.serial_number, sequence),
+            row.metrics,
+        )
 
 
 def parse_time_ms(text: str) -> int:

@@ -53,7 +53,9 @@ def consume(bootstrap: str, topic: str) -> list[ConsumerRecord]:
 
     async def read() -> list[ConsumerRecord]:
         tps = [TopicPartition(topic, number) for number in range(PARTITIONS)]
-        consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, isolation_level="read_committed", auto_offset_reset="earliest", fetch_max_wait_ms=50)
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=bootstrap, isolation_level="read_committed", auto_offset_reset="earliest", fetch_max_wait_ms=50
+        )
         await consumer.start()
         try:
             consumer.assign(tps)

@@ -86,9 +86,13 @@ async def test_a_program_that_is_not_there_is_an_error(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel of Linux alone sends a signal when the parent dies")
 def test_a_child_dies_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+    log, pid_file = tmp_path / "x.log", tmp_path / "x.pid"
+    child = f"print('at work', flush=True); {SLEEP}"
     code = (
         "import sys, time; from pathlib import Path; from ems_streams.dev.process import Child, Command\n"
-        f"child = Child.start(Command((sys.executable, '-c', {SLEEP!r}), Path({str(tmp_path / 'x.log')!r}), Path({str(tmp_path / 'x.pid')!r})))\n"
+        f"child = Child.start(Command((sys.executable, '-c', {child!r}), Path({str(log)!r}), Path({str(pid_file)!r})))\n"
+        # Until it is past the launcher, which notices the death of the parent by itself.
+        f"while 'at work' not in Path({str(log)!r}).read_text(): time.sleep(0.02)\n"
         "print(child.pid, flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
