@@ -52,7 +52,13 @@ def test_ours_and_the_libraries_lines_have_one_form() -> None:
     assert str(ours["timestamp"]).endswith("Z")
 
 
-@pytest.mark.parametrize("library", ["faust.worker", "mode.services", "aiokafka.consumer", "aiohttp.access"])
+def test_the_kafka_client_leaves_outages_to_us_to_report() -> None:
+    stream = configured()
+    logging.getLogger("aiokafka.conn").error("connection refused, ten times a second")
+    assert lines(stream) == []
+
+
+@pytest.mark.parametrize("library", ["faust.worker", "mode.services", "aiomqtt.client", "aiohttp.access"])
 def test_libraries_are_quiet_unless_something_is_wrong_or_debug_is_on(library: str) -> None:
     stream = configured()
     logging.getLogger(library).info("chatter")
