@@ -23,6 +23,9 @@ DEVICE_REGISTRY = "device-registry"
 DEVICE_AGGREGATES_TABLE = "device-aggregates"
 DEVICE_STATUS_TABLE = "device-status"
 NOTIFICATIONS_TABLE = "notifications"
+TRANSACTIONAL_TOPICS = frozenset({DEVICE_STATUS, DEVICE_AGGREGATES, SITE_AGGREGATES, DEVICE_NOTIFICATIONS, DEVICE_COMMAND_EVENTS})
+"""Topics that workers write in transactions: their offsets have gaps, commit markers and aborted records."""
+
 TABLES = (DEVICE_AGGREGATES_TABLE, DEVICE_STATUS_TABLE, NOTIFICATIONS_TABLE)
 
 

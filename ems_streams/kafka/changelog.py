@@ -72,7 +72,7 @@ async def check_positions(settings: Settings, positions: Mapping[TopicPartition,
 async def restore(settings: Settings, partitions: Iterable[ChangelogPartition], on_progress: Callable[[int], None] = lambda _: None) -> int:
     """Bring every store up to the end of its changelog, as it is now; returns how many records were applied.
 
-    Nobody may write to these changelogs meanwhile: fence their former owners first. `on_progress` gets the records applied so far.
+    Nobody may write to these changelogs meanwhile: fence their former owners first. `on_progress` gets the number of records just applied.
     """
     by_tp = {item.tp: item for item in partitions}
     if not by_tp:
@@ -122,7 +122,7 @@ async def _read(
             item = by_tp[tp]
             item.store.write_raw(tp.partition, ((record.key, record.value) for record in records), records[-1].offset)
             applied += len(records)
-            on_progress(applied)
+            on_progress(len(records))
         # By position and not by the last record's offset: the last offset may be a commit marker.
         done = {tp for tp in pending if await consumer.position(tp) >= ends[tp]}
         pending -= done

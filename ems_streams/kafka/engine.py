@@ -62,6 +62,7 @@ class Engine:
         restart: Called when Kafka did not take a commit; must stop the flow and recover every partition again.
 
     Attributes:
+        recovered_records: Records applied in all recoveries so far; grows while one makes progress.
         epoch: Counts the times that all partitions were given up; what was delivered in an earlier one is void.
         breaker: Open while Kafka does not take commits or cannot be recovered from.
     """
@@ -71,6 +72,7 @@ class Engine:
         self._fail = fail
         self._restart = restart
         self.epoch = 0
+        self.recovered_records = 0
         self.breaker = CircuitBreaker()
         self.agents: dict[str, BatchAgent[Any]] = {}
         self._committers: set[asyncio.Task[None]] = set()
@@ -150,7 +152,7 @@ class Engine:
         writers = await self._open_writers(wanted)
         try:
             changelogs = [ChangelogPartition(agent.table.changelog, partition, agent.table.store) for agent, partition in wanted]
-            records = await restore(self._settings, changelogs)
+            records = await restore(self._settings, changelogs, self._count_recovered)
             states = [self._state(agent, partition, writer) for (agent, partition), writer in zip(wanted, writers, strict=True)]
             folded = [(TopicPartition(topic, state.partition), offset) for state in states for topic, offset in state.positions.items()]
             await check_positions(self._settings, {tp: max(offset for other, offset in folded if other == tp) for tp, _ in folded})
@@ -160,6 +162,9 @@ class Engine:
         for (agent, _), state in zip(wanted, states, strict=True):
             self._open(agent, state)
         log.info("recovered", partitions=len(wanted), records=records, generation=generation, took_s=round(time.monotonic() - started_s, 2))
+
+    def _count_recovered(self, records: int) -> None:
+        self.recovered_records += records
 
     async def _open_writers(self, wanted: list[tuple[BatchAgent[Any], int]]) -> list[PartitionWriter]:
         opened = await asyncio.gather(

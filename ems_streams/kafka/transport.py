@@ -18,6 +18,8 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
+from ems_streams.domain.stall import Progress
+from ems_streams.kafka.catalogue import TRANSACTIONAL_TOPICS
 from ems_streams.kafka.engine import Engine
 from ems_streams.kafka.record_batch import Record, RecordBatch
 
@@ -30,6 +32,7 @@ faust_logger = logging.getLogger("faust.transport")
 
 POLL_TIMEOUT_S = 1.0
 COMMIT_TIMEOUT_S = 5.0
+PROGRESS_TIMEOUT_S = 5.0
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
@@ -173,6 +176,31 @@ class Consumer(driver.Consumer):
             self._read_offset[tp] = last.offset
         else:
             self._next_offset.pop(tp, None)
+
+    async def progress(self) -> dict[TP, Progress]:
+        """How far each source partition of this worker has come: fetched and durable, against the end of the log, asked for anew.
+
+        A partition without a position counts as behind: nothing would ever be fetched from it. Empty when Kafka does not answer.
+        """
+        sources = [tp for tp in self.assignment() if tp.topic in self.engine.source_topics]
+        subscription = self._thread._ensure_consumer()._subscription.subscription
+        if not sources or subscription is None or subscription.assignment is None:
+            return {}
+        try:
+            async with asyncio.timeout(PROGRESS_TIMEOUT_S):
+                ends = await self._thread.highwaters(*sources)
+        except (KafkaError, TimeoutError):
+            return {}
+        return {tp: self._progress_of(tp, subscription.assignment.state_value(driver.ensure_aiokafka_TP(tp)), ends[tp]) for tp in sources}
+
+    def _progress_of(self, tp: TP, state: Any, end: int) -> Progress:
+        durable, delivered = self.engine.start_offset(tp), self._next_offset.get(tp)
+        if state is None or not state.has_valid_position:
+            return Progress(durable or 0, behind=True)
+        # What is durable never reaches the end of a log that ends with commit markers; there, what was fetched has to.
+        if state.position < end or (delivered is not None and (durable is None or durable < delivered)):
+            return Progress((durable or 0) + state.position, behind=True)
+        return Progress(durable or 0, behind=durable is not None and durable < end and tp.topic not in TRANSACTIONAL_TOPICS)
 
     async def perform_seek(self) -> None:
         """Put every source partition behind what is durable; raises `KafkaError` when Kafka does not say where one begins.

@@ -11,6 +11,8 @@ from faust.serializers.schemas import Schema
 from ems_streams.kafka.engine import BatchAgent, Engine
 from ems_streams.kafka.probe import KafkaProbe
 from ems_streams.kafka.recovery import Recovery, TableManager
+from ems_streams.kafka.transport import Consumer
+from ems_streams.kafka.watchdog import Watchdog
 from ems_streams.settings import Settings
 
 S = TypeVar("S")
@@ -44,6 +46,7 @@ class WorkerApp(faust.App):
         self.settings = settings
         self.on_recovered: Callable[[], None] = lambda: None
         self.kafka = KafkaProbe(settings)
+        self.watchdog = Watchdog(self, settings.stall_timeout_s)
         self.engine = Engine(settings, fail=self.fail, restart=self.recover_again)
 
     def add_batch_agent(self, agent: BatchAgent[S]) -> None:
@@ -57,6 +60,11 @@ class WorkerApp(faust.App):
         process.__doc__ = agent.fold.__doc__
         # Always named: Faust's default is the module path, and it names topics.
         self.agent(self.topic(*agent.sources, schema=RawSchema()), name=agent.name, concurrency=1)(process)
+
+    @property
+    def batch_consumer(self) -> Consumer:
+        """The consumer of our transport."""
+        return cast(Consumer, self.consumer)
 
     def recover_again(self) -> None:
         """Stop handing records out, forget what is under way, and recover every partition as after a rebalance."""

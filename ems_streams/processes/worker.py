@@ -41,10 +41,12 @@ async def _run(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     app.kafka.start()
+    app.watchdog.start()
     log.info("worker_starting", worker=settings.worker_id, url=settings.worker_url)
     try:
         await _until_stopped(app, stop)
     finally:
+        await app.watchdog.stop()
         await app.kafka.stop()
         await _shut_down(app)
     if app.failure is not None or app.crashed:

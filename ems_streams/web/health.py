@@ -33,7 +33,12 @@ def worker_health(app: WorkerApp) -> Health:
     def failed() -> CheckResult:
         return CheckResult(app.failure is None, "running" if app.failure is None else f"stopping: {app.failure}")
 
+    def progress() -> CheckResult:
+        stall_s = app.watchdog.longest_stall_s
+        return CheckResult(stall_s < app.settings.stall_timeout_s, f"longest stall {stall_s:.0f} s")
+
     health.add_liveness("engine", failed)
+    health.add_liveness("progress", progress)
     health.add_readiness("kafka", kafka)
     health.add_readiness("assigned", assigned)
     health.add_readiness("recovered", recovered)

@@ -141,13 +141,21 @@ class Deployment:
         """Start the gateway."""
         return self.start("gateway", ["gateway"], self.ports.gateway, {})
 
-    def start(self, name: str, arguments: Sequence[str], port: int, environment: Mapping[str, str]) -> Running:
-        """Start a process of ours in the background."""
+    def start(
+        self,
+        name: str,
+        arguments: Sequence[str],
+        port: int,
+        environment: Mapping[str, str],
+        *,
+        program: Sequence[str] = ("-m", "ems_streams"),
+    ) -> Running:
+        """Start a process of ours in the background; `program` is what Python runs, for a process with a fault put in."""
         self.directory.mkdir(parents=True, exist_ok=True)
         log_file = self.directory / f"{name}.log"
         with log_file.open("ab") as log:
             popen = subprocess.Popen(
-                [sys.executable, "-m", "ems_streams", *arguments], env=self.environment(**environment), stdout=log, stderr=subprocess.STDOUT
+                [sys.executable, *program, *arguments], env=self.environment(**environment), stdout=log, stderr=subprocess.STDOUT
             )
         running = Running(name, popen, port, log_file)
         self.running.append(running)

@@ -1,0 +1,58 @@
+"""A worker that is stuck ends itself; one that has nothing to do does not."""
+
+import time
+
+import pytest
+
+from tests.integration.worker.test_worker import produce, telemetry
+from tests.support.processes import Deployment, eventually, get
+
+pytestmark = pytest.mark.integration
+
+STALL_TIMEOUT_S = "6"
+
+# From the first record with 2.5 kW on, what is fetched is handed to nobody, as after a race that leaves a partition behind.
+STUCK_WORKER = """
+import sys
+from ems_streams.cli.main import run
+from ems_streams.kafka.transport import Consumer
+
+deliver = Consumer._deliver
+
+async def deliver_some(self, tp, records, active, generation):
+    if not any(b"2.5" in record.value for record in records):
+        await deliver(self, tp, records, active, generation)
+
+Consumer._deliver = deliver_some
+sys.argv = ["ems-streams", "worker"]
+run()
+"""
+
+
+def test_a_stuck_worker_ends_and_says_where(deployment: Deployment) -> None:
+    port = deployment.ports.worker
+    worker = deployment.start(
+        "worker-0", [], port, {"EMS_WORKER_PORT": str(port), "EMS_STALL_TIMEOUT_S": STALL_TIMEOUT_S}, program=("-c", STUCK_WORKER)
+    )
+    worker.wait_until_ready()
+    serial = f"{deployment.application_id}-A"
+    produce(deployment.stack.kafka_bootstrap, [telemetry(serial, 1.5, 1)])
+    eventually(lambda: get(f"{worker.url}/api/v1/devices/{serial}")[0] == 200, 20, "device known")
+    produce(deployment.stack.kafka_bootstrap, [telemetry(serial, 2.5, 2)])
+    assert worker.popen.wait(30) == 1
+    assert "no progress: device-telemetry[" in worker.log_tail()
+
+
+def test_an_idle_worker_is_not_stuck(deployment: Deployment) -> None:
+    """With records before, transitions with their commit markers, and then nothing for longer than the timeout."""
+    port = deployment.ports.worker
+    worker = deployment.start("worker-0", ["worker"], port, {"EMS_WORKER_PORT": str(port), "EMS_STALL_TIMEOUT_S": STALL_TIMEOUT_S})
+    worker.wait_until_ready()
+    serial = f"{deployment.application_id}-A"
+    produce(deployment.stack.kafka_bootstrap, [telemetry(serial, 1.5, second) for second in range(5)])
+    eventually(lambda: get(f"{worker.url}/api/v1/devices/{serial}")[0] == 200, 20, "device known")
+    idle_until_s = time.monotonic() + 2.5 * float(STALL_TIMEOUT_S)
+    while time.monotonic() < idle_until_s:
+        assert worker.popen.poll() is None, worker.log_tail()
+        assert get(f"{worker.url}/livez")[0] == 200
+        time.sleep(0.5)
