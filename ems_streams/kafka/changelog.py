@@ -6,12 +6,14 @@ them in bulk, and ends by position; any error is raised.
 """
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
 
 from ems_streams.errors import EmsError
 from ems_streams.kafka.client import client_options
@@ -23,6 +25,7 @@ log = structlog.get_logger(__name__)
 POLL_TIMEOUT_MS = 200
 POLL_RECORDS_MAX = 20_000
 PROGRESS_INTERVAL_S = 5.0
+FOLLOW_PAUSE_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,32 @@ async def restore(settings: Settings, partitions: Iterable[ChangelogPartition], 
     by_tp = {item.tp: item for item in partitions}
     if not by_tp:
         return 0
+    async with _reader(settings) as consumer:
+        consumer.assign(list(by_tp))
+        ends = await _seek(consumer, by_tp)
+        return await _read(consumer, by_tp, ends, on_progress)
+
+
+async def follow(settings: Settings, partitions: Iterable[ChangelogPartition]) -> None:
+    """Keep the stores of standby partitions up to date for as long as nobody cancels it, through outages of Kafka.
+
+    Whoever takes such a partition over has next to nothing left to read.
+    """
+    by_tp = {item.tp: item for item in partitions}
+    while by_tp:
+        try:
+            async with _reader(settings) as consumer:
+                consumer.assign(list(by_tp))
+                await _seek(consumer, by_tp)
+                while True:
+                    await _apply(consumer, by_tp)
+        except (KafkaError, OSError) as error:
+            log.warning("standby_put_off", error=repr(error))
+            await asyncio.sleep(FOLLOW_PAUSE_S)
+
+
+@contextlib.asynccontextmanager
+async def _reader(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
     consumer = AIOKafkaConsumer(
         **client_options(settings),
         group_id=None,
@@ -85,13 +114,19 @@ async def restore(settings: Settings, partitions: Iterable[ChangelogPartition], 
         fetch_max_wait_ms=POLL_TIMEOUT_MS,
         max_partition_fetch_bytes=4 * 1024 * 1024,
     )
-    await consumer.start()
     try:
-        consumer.assign(list(by_tp))
-        ends = await _seek(consumer, by_tp)
-        return await _read(consumer, by_tp, ends, on_progress)
+        await consumer.start()
+        yield consumer
     finally:
         await consumer.stop()
+
+
+async def _apply(consumer: AIOKafkaConsumer, by_tp: Mapping[TopicPartition, ChangelogPartition]) -> int:
+    """Write what one poll gives to the stores; how many records that were."""
+    polled = await consumer.getmany(timeout_ms=POLL_TIMEOUT_MS, max_records=POLL_RECORDS_MAX)
+    for tp, records in polled.items():
+        by_tp[tp].store.write_raw(tp.partition, ((record.key, record.value) for record in records), records[-1].offset)
+    return sum(map(len, polled.values()))
 
 
 async def _seek(consumer: AIOKafkaConsumer, by_tp: dict[TopicPartition, ChangelogPartition]) -> dict[TopicPartition, int]:
@@ -118,11 +153,9 @@ async def _read(
     applied = 0
     reported_s = time.monotonic()
     while pending:
-        for tp, records in (await consumer.getmany(timeout_ms=POLL_TIMEOUT_MS, max_records=POLL_RECORDS_MAX)).items():
-            item = by_tp[tp]
-            item.store.write_raw(tp.partition, ((record.key, record.value) for record in records), records[-1].offset)
-            applied += len(records)
-            on_progress(len(records))
+        records = await _apply(consumer, by_tp)
+        applied += records
+        on_progress(records)
         # By position and not by the last record's offset: the last offset may be a commit marker.
         done = {tp for tp in pending if await consumer.position(tp) >= ends[tp]}
         pending -= done

@@ -7,7 +7,7 @@ commit ends the process, and what was in memory only is replayed.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
@@ -16,7 +16,7 @@ from aiokafka import TopicPartition
 from faust.types import TP, EventT
 
 from ems_streams.domain.circuit_breaker import BreakerState, CircuitBreaker
-from ems_streams.kafka.changelog import ChangelogPartition, check_positions, restore
+from ems_streams.kafka.changelog import ChangelogPartition, check_positions, follow, restore
 from ems_streams.kafka.partition_state import PartitionState
 from ems_streams.kafka.record_batch import RecordBatch
 from ems_streams.kafka.state_table import StateTable
@@ -75,7 +75,7 @@ class Engine:
         self.recovered_records = 0
         self.breaker = CircuitBreaker()
         self.agents: dict[str, BatchAgent[Any]] = {}
-        self._committers: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def add(self, agent: BatchAgent[Any]) -> None:
         """Register an agent; before the worker starts."""
@@ -163,6 +163,18 @@ class Engine:
             self._open(agent, state)
         log.info("recovered", partitions=len(wanted), records=records, generation=generation, took_s=round(time.monotonic() - started_s, 2))
 
+    def follow_standbys(self, changelog_tps: Iterable[TP]) -> None:
+        """Keep warm copies of other workers' partitions, until the next `close_partitions`."""
+        tables = {agent.table.changelog: agent.table for agent in self.agents.values()}
+        wanted = [ChangelogPartition(tp.topic, tp.partition, tables[tp.topic].store) for tp in changelog_tps if tp.topic in tables]
+        if wanted:
+            self._spawn(follow(self._settings, wanted), name="standbys")
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     def _count_recovered(self, records: int) -> None:
         self.recovered_records += records
 
@@ -193,9 +205,7 @@ class Engine:
 
     def _open(self, agent: BatchAgent[Any], state: PartitionState[Any]) -> None:
         agent.table.partitions[state.partition] = state
-        task = asyncio.create_task(self._commit_loop(agent, state), name=f"commit-{agent.name}-{state.partition}")
-        self._committers.add(task)
-        task.add_done_callback(self._committers.discard)
+        self._spawn(self._commit_loop(agent, state), name=f"commit-{agent.name}-{state.partition}")
 
     async def _commit_loop(self, agent: BatchAgent[Any], partition: PartitionState[Any]) -> None:
         """Commit by interval, or soon after something is to be published."""
@@ -238,9 +248,11 @@ class Engine:
     async def close_partitions(self) -> None:
         """Give every partition up without committing; used when the assignment changes and at the end."""
         self.epoch += 1
-        for task in list(self._committers):
+        # The caller may be one of them: a commit loop that has lost its partition ends by itself.
+        tasks = [task for task in self._tasks if task is not asyncio.current_task()]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._committers, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         partitions = [partition for agent in self.agents.values() for partition in agent.table.partitions.values()]
         for agent in self.agents.values():
             agent.table.partitions.clear()

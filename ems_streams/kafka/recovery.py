@@ -79,6 +79,7 @@ class Recovery(FaustRecovery):
         self.engine.breaker.on_success(time.monotonic())
         self._set_recovery_ended()
         await self._resume_streams(generation_id=generation)
+        self.engine.follow_standbys(set(self.standby_tps))
         self.app.on_recovered()
 
     @Service.task

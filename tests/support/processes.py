@@ -90,6 +90,7 @@ class Deployment:
     application_id: str
     partitions: int = 4
     running: list[Running] = field(default_factory=list)
+    extra: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.ports = Ports.free()
@@ -110,6 +111,7 @@ class Deployment:
             "EMS_INGRESS_PORT": str(self.ports.ingress),
             "EMS_GATEWAY_PORT": str(self.ports.gateway),
             "EMS_WORKER_URLS": f"http://127.0.0.1:{self.ports.worker}",
+            **self.extra,
             **more,
         }
 
