@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format docs constraints clean
+.PHONY: help setup demo test chaos check format docs constraints clean
 
 VENV := .venv
 RUN := $(VENV)/bin
@@ -40,6 +40,9 @@ demo: setup ## Start everything, with a simulated fleet
 
 test: setup ## Run every test but the long chaos runs
 	@$(RUN)/python -m pytest -m "not chaos"
+
+chaos: setup ## Kill and pause everything under load, and compare with the truth (EMS_CHAOS_SCALE=1 for the long form)
+	@$(RUN)/python -m pytest -m chaos -s tests/chaos
 
 check: setup ## Lint, format, types, import directions
 	@$(RUN)/ruff check .

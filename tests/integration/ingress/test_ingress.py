@@ -59,7 +59,8 @@ async def test_a_burst_at_qos_0_is_not_dropped(ingress: IngressProcess, publishe
     await asyncio.gather(*(publisher.publish(f"sites/1/devices/{prefix}/telemetry", b'{"n": %d}' % n, qos=0) for n in range(1000)))
     records = await reader.read(lambda found: sum(record.topic == "device-telemetry" for record in found) >= 1000)
     events = [decode(TelemetryEvent, record.value) for record in records if record.topic == "device-telemetry"]
-    assert [event.telemetry_data["n"] for event in events] == list(range(1000))
+    # The broker may deliver a burst out of order; what is claimed is that nothing is dropped or doubled.
+    assert sorted(event.telemetry_data["n"] for event in events) == list(range(1000))
     assert len({event.timestamp for event in events}) == 1000
 
 

@@ -1,0 +1,122 @@
+"""Everything that is done to a system. Each fault counts itself in `System.faults`, and leaves the system able to recover."""
+
+import asyncio
+import shutil
+import signal
+import time
+from dataclasses import dataclass, field
+
+from ems_streams.dev.server import Server
+from tests.chaos.harness import SESSION_TIMEOUT_S, System
+
+
+@dataclass(slots=True)
+class Kill:
+    """SIGKILL of a random process of a kind, and its restart."""
+
+    system: System
+    kind: str
+
+    def __call__(self) -> None:
+        victims = [name for name in self.system.names(self.kind) if self.system.alive(name)]
+        if not victims:  # all are just being started again after an end of their own
+            return
+        victim = self.system.random.choice(victims)
+        self.system[victim].kill()
+        self.system.faults[f"{self.kind} kill -9"] += 1
+        self.system.restart(victim)
+
+
+@dataclass(slots=True)
+class Pause:
+    """SIGSTOP of a random process past its session, then SIGCONT."""
+
+    system: System
+    kind: str
+    duration_s: float = SESSION_TIMEOUT_S + 2.0
+
+    def __call__(self) -> None:
+        victim = self.system.random.choice([name for name in self.system.names(self.kind) if self.system.alive(name)])
+        popen = self.system[victim].popen
+        popen.send_signal(signal.SIGSTOP)
+        try:
+            self.system.run_for(self.duration_s)
+        finally:
+            popen.send_signal(signal.SIGCONT)
+        self.system.faults[f"{self.kind} paused {self.duration_s:g} s"] += 1
+        self.system.run_for(3.0)
+
+
+@dataclass(slots=True)
+class Terminate:
+    """SIGTERM of a process; keeps how long each exit took and its code. The restart is another matter."""
+
+    system: System
+    deadline_s: float = 60.0
+    took_s: list[float] = field(default_factory=list)
+    codes: list[int] = field(default_factory=list)
+
+    def __call__(self, *victims: str) -> None:
+        """All victims at the same time."""
+        started_s = time.monotonic()
+        for victim in victims:
+            self.system[victim].popen.send_signal(signal.SIGTERM)
+        for victim in victims:
+            code = self.system[victim].popen.wait(self.deadline_s)
+            self.took_s.append(time.monotonic() - started_s)
+            self.codes.append(code)
+            self.system.faults["SIGTERM"] += 1
+
+
+@dataclass(slots=True)
+class RollingRestart:
+    """SIGTERM and restart of each process of a kind, one after the other, each ready before the next."""
+
+    system: System
+    kind: str
+
+    def __call__(self) -> None:
+        for name in self.system.names(self.kind):
+            Terminate(self.system)(name)
+            self.system.restart(name)
+            self.system.wait_ready()
+
+
+@dataclass(slots=True)
+class WipeDataDirs:
+    """All workers are stopped, their state directories removed, and all are started again."""
+
+    system: System
+
+    def __call__(self) -> None:
+        names = self.system.names("worker")
+        Terminate(self.system)(*names)
+        for name in names:
+            shutil.rmtree(self.system.deployment.directory / name)
+            self.system.faults["datadirs wiped"] += 1
+            self.system.restart(name)
+        self.system.wait_ready()
+
+
+@dataclass(slots=True)
+class ServerKill:
+    """SIGKILL of a server, and its restart on the same data after `away_s`."""
+
+    system: System
+    server: Server
+    away_s: float = 0.0
+
+    def __call__(self) -> None:
+        self.down()
+        try:
+            self.system.run_for(self.away_s)
+        finally:
+            self.up()
+        self.system.faults[f"{self.server.name} outage of {self.away_s:g} s" if self.away_s else f"{self.server.name} kill -9"] += 1
+
+    def down(self) -> None:
+        asyncio.run(self.server.kill())
+
+    def up(self) -> None:
+        # In the calling thread: the kernel ends a server with the thread that started it.
+        asyncio.run(self.server.start())
