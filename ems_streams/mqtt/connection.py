@@ -31,6 +31,7 @@ FAILURES = (
     aiomqtt.ConnectError,
     aiomqtt.ProtocolError,
     aiomqtt.NegativeAckError,
+    RuntimeError,  # what uvloop raises for a write to a transport that is closed already, where asyncio raises an OSError
 )
 """What opening or using a connection may raise: each means "close it and try a new one"."""
 

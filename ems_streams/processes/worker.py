@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import sys
 
 import structlog
 import uvloop
@@ -24,8 +25,13 @@ STOP_TIMEOUT_S = 25.0
 def run(settings: Settings) -> int:
     """Run a worker until SIGTERM or SIGINT (0), or until something is wrong for good (1)."""
     configure_logging(settings, "worker")
-    code = uvloop.run(_run(settings))
-    # Faust's consumer thread may outlive its client when Kafka is away; nothing that matters is left at this point.
+    return uvloop.run(_run_and_exit(settings))
+
+
+async def _run_and_exit(settings: Settings) -> int:
+    code = await _run(settings)
+    # From inside the loop: what is left of Faust's tasks and threads may never end, and nothing that matters is left at this point.
+    sys.stderr.flush()
     os._exit(code)
 
 

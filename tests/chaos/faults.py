@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 import signal
+import subprocess
 import time
 from dataclasses import dataclass, field
 
@@ -62,7 +63,13 @@ class Terminate:
         for victim in victims:
             self.system[victim].popen.send_signal(signal.SIGTERM)
         for victim in victims:
-            code = self.system[victim].popen.wait(self.deadline_s)
+            try:
+                code = self.system[victim].popen.wait(max(0.0, started_s + self.deadline_s - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                self.system.ends.append(f"{victim} did not end within {self.deadline_s:g} s of SIGTERM")
+                self.system.faults["SIGTERM in vain"] += 1
+                self.system[victim].kill()
+                code = -int(signal.SIGKILL)
             self.took_s.append(time.monotonic() - started_s)
             self.codes.append(code)
             self.system.faults["SIGTERM"] += 1

@@ -229,7 +229,7 @@ class Topic:
                     deadline_s = time.monotonic() + timeout_s
                     yield message
                 elif error.code() == KafkaError._PARTITION_EOF:
-                    at_end.add(message.partition())
+                    at_end.add(message.partition() or 0)
             if not at_end and time.monotonic() > deadline_s:
                 return
 
