@@ -1,1 +1,0 @@
-timeout ${T:-40} bash /work/tmp/lead/worker.sh > /work/tmp/lead/w.log 2>&1 & sleep ${S:-12}; curl -s localhost:21566/readyz; echo; curl -s localhost:21566/internal/v1/topology; echo; curl -s localhost:21566/api/v1/devices/INV-00003; echo; curl -s localhost:21566/api/v1/devices/INV-00003/aggregates | head -c 600; tail -${L:-50} /work/tmp/lead/w.log
