@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from ems_streams.domain.dead_letter import Origin, kept_value, malformed_headers
+from ems_streams.domain.dead_letter import Headers, Origin, dead_letter_headers, kept_value, malformed_headers
 from ems_streams.errors import MalformedError
 from ems_streams.kafka.catalogue import dlt_of
 from ems_streams.kafka.partition_state import PartitionState
@@ -12,12 +12,35 @@ from ems_streams.kafka.record_batch import Record, RecordBatch
 
 def publish_dead_letter(partition: PartitionState[Any], batch: RecordBatch, record: Record, error: MalformedError, stage: str) -> None:
     """Publish the record's own key and bytes with the headers that say where it came from and why it failed."""
-    origin = Origin(batch.topic, record.timestamp, batch.partition, record.offset)
     # The record's own time, and not the clock's: a replay must give the same bytes.
     failed_at = datetime.fromtimestamp(record.timestamp / 1000, UTC)
-    value, extra = kept_value(record.value or b"")
-    headers = malformed_headers(origin, error, stage=stage, failed_at=failed_at)
-    partition.publish(dlt_of(batch.topic), record.key, value if record.value is not None else None, [*headers, *extra])
+    _publish(partition, batch, record, malformed_headers(_origin(batch, record), error, stage=stage, failed_at=failed_at))
+
+
+def publish_failed(
+    partition: PartitionState[Any],
+    batch: RecordBatch,
+    record: Record,
+    error: Exception,
+    *,
+    stage: str,
+    attempts: int,
+    first_failed_at: datetime,
+) -> None:
+    """Publish a record that could not be processed although nothing is wrong with its form, after the last attempt."""
+    headers = dead_letter_headers(
+        _origin(batch, record), type(error).__name__, repr(error), stage=stage, failed_at=first_failed_at, attempts=attempts
+    )
+    _publish(partition, batch, record, headers)
+
+
+def _origin(batch: RecordBatch, record: Record) -> Origin:
+    return Origin(batch.topic, record.timestamp, batch.partition, record.offset)
+
+
+def _publish(partition: PartitionState[Any], batch: RecordBatch, record: Record, headers: Headers) -> None:
+    value, size_headers = kept_value(record.value or b"")
+    partition.publish(dlt_of(batch.topic), record.key, value if record.value is not None else None, [*headers, *size_headers])
 
 
 def wrong_key(key: bytes | None, serial_number: str) -> MalformedError:

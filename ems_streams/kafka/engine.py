@@ -16,6 +16,8 @@ from aiokafka import TopicPartition
 from faust.types import TP, EventT
 
 from ems_streams.domain.circuit_breaker import BreakerState, CircuitBreaker
+from ems_streams.domain.state_codec import StateCodecError
+from ems_streams.kafka.careful_fold import CarefulFold, fold_part
 from ems_streams.kafka.changelog import ChangelogPartition, check_positions, follow, restore
 from ems_streams.kafka.partition_state import PartitionState
 from ems_streams.kafka.record_batch import RecordBatch
@@ -58,8 +60,9 @@ class Engine:
     """All batch agents of one worker process.
 
     Args:
-        fail: Called with the error when a fold failed or a commit was fenced; must end the process.
-        restart: Called when Kafka did not take a commit; must stop the flow and recover every partition again.
+        fail: Called with the error when something is wrong that no retry mends; must end the process.
+        restart: Called when what is in memory is void: Kafka did not take a commit, or a fold failed; must stop the flow and recover
+            every partition again.
 
     Attributes:
         recovered_records: Records applied in all recoveries so far; grows while one makes progress.
@@ -76,6 +79,7 @@ class Engine:
         self.breaker = CircuitBreaker()
         self.agents: dict[str, BatchAgent[Any]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._careful = CarefulFold()
 
     def add(self, agent: BatchAgent[Any]) -> None:
         """Register an agent; before the worker starts."""
@@ -98,23 +102,31 @@ class Engine:
         start = batch.after(partition.positions.get(batch.topic, -1))
         try:
             if start < len(batch):
-                agent.fold(batch, start, partition)
-                partition.advance(batch.topic, batch.last_offset)
+                await self._fold(agent, batch, start, partition)
             if partition.overloaded:
                 await partition.commit()
         except CommitError as error:
             await self._lost(error)
         except Exception as error:
-            log.error(
-                "fold_failed",
-                agent=agent.name,
-                topic=batch.topic,
-                partition=batch.partition,
-                last_offset=batch.last_offset,
-                error=repr(error),
-            )
+            log.error("agent_failed", agent=agent.name, topic=batch.topic, partition=batch.partition, error=repr(error))
             await self._fail(error)
             raise
+
+    async def _fold(self, agent: BatchAgent[S], batch: RecordBatch, start: int, partition: PartitionState[S]) -> None:
+        """Fold at full speed; what fails is folded again from the last commit on, carefully."""
+        if self._careful.applies_to(partition, time.monotonic()):
+            await self._careful.fold(agent.name, agent.fold, batch, start, partition)
+            return
+        try:
+            fold_part(agent.fold, batch, start, partition)
+        except StateCodecError:
+            raise  # damage to what is stored, and no fault of the record
+        except Exception as error:  # noqa: BLE001 - whatever a fold raises, the record it was at is looked for and put aside
+            # A state may be half changed, and others of this batch are in memory only.
+            partition.abandon()
+            self._careful.begin(partition, time.monotonic())
+            log.warning("fold_failed", agent=agent.name, topic=batch.topic, partition=batch.partition, error=repr(error))
+            self._restart()
 
     def start_offset(self, tp: TP) -> int | None:
         """Where a source partition has to be read from: behind what all its agents have durable; None when they have nothing."""

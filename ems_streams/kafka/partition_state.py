@@ -38,6 +38,9 @@ class PartitionState(Generic[S]):
     """States of one partition.
 
     Attributes:
+        partition: Its number.
+        epoch: Of the engine, in which it was opened.
+        changelog: Topic of its changes.
         positions: Offset of the last folded record per source topic, as in memory.
         durable_positions: The same, as committed; what a crash falls back to.
     """
@@ -54,7 +57,7 @@ class PartitionState(Generic[S]):
     ) -> None:
         self.partition = partition
         self.epoch = epoch
-        self._changelog = changelog
+        self.changelog = changelog
         self._codec = codec
         self._store = store
         self._writer = writer
@@ -64,6 +67,7 @@ class PartitionState(Generic[S]):
         self._output_count = 0
         self._commit_lock = asyncio.Lock()
         self._void = False
+        self._abandoned = False
         self.urgent = asyncio.Event()
         self.last_commit_s = time.monotonic()
         self.positions: dict[str, int] = self._stored_positions()
@@ -98,6 +102,20 @@ class PartitionState(Generic[S]):
         """Everything up to `offset` of a source topic has been folded."""
         self.positions[topic] = offset
 
+    def abandon(self) -> None:
+        """Never commit again what is in memory: a fold failed in the middle of it. The partition has to be recovered."""
+        self._void = self._abandoned = True
+
+    def rollback(self) -> None:
+        """Forget what was folded since the last commit; only while no commit is under way."""
+        if self._commit_lock.locked():
+            raise RuntimeError(f"rollback of partition {self.partition} of {self.changelog} while a commit is under way")
+        self._states.clear()
+        self._dirty.clear()
+        self._outputs.clear()
+        self._output_count = 0
+        self.positions = dict(self.durable_positions)
+
     @property
     def has_work(self) -> bool:
         """Whether anything is in memory only."""
@@ -114,8 +132,10 @@ class PartitionState(Generic[S]):
         Raises `FencedError` or `CommitError`, after which this object is void and the partition has to be recovered.
         """
         async with self._commit_lock:
+            if self._abandoned:
+                return
             if self._void:
-                raise CommitError(f"partition {self.partition} of {self._changelog}: an earlier commit failed")
+                raise CommitError(f"partition {self.partition} of {self.changelog}: an earlier commit failed")
             if not self.has_work:
                 return
             self.urgent.clear()
@@ -123,9 +143,9 @@ class PartitionState(Generic[S]):
             self._void = True
             changes, outputs, positions = self._take()
             changelog: list[KeyValue] = [(key, value, ()) for key, value in changes.items()]
-            offsets = await self._writer.commit(self.partition, {**outputs, self._changelog: changelog})
-            self._store.write_raw(self.partition, iter(changes.items()), offsets[self._changelog])
-            self._void = False
+            offsets = await self._writer.commit(self.partition, {**outputs, self.changelog: changelog})
+            self._store.write_raw(self.partition, iter(changes.items()), offsets[self.changelog])
+            self._void = self._abandoned
             self.durable_positions = positions
             self.last_commit_s = time.monotonic()
             self._evict()

@@ -41,6 +41,10 @@ class RecordBatch:
     def __len__(self) -> int:
         return len(self.records)
 
+    def part(self, start: int, stop: int) -> "RecordBatch":
+        """The records from index `start` up to and without `stop`, as a batch of its own."""
+        return RecordBatch(self.topic, self.partition, self.records[start:stop], self.epoch)
+
     @property
     def last_offset(self) -> int:
         """Offset of the last record."""

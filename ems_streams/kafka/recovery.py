@@ -11,6 +11,7 @@ from faust.tables.manager import TableManager as FaustTableManager
 from faust.tables.recovery import Recovery as FaustRecovery
 from mode import Service
 
+from ems_streams.errors import EmsError
 from ems_streams.kafka.engine import Engine
 
 if TYPE_CHECKING:
@@ -21,11 +22,20 @@ log = structlog.get_logger(__name__)
 faust_logger = logging.getLogger("faust.tables")
 
 
+NOT_A_MEMBER_WAIT_S = 0.5
+
+
+class NotAMemberError(EmsError):
+    """The group has given this worker's partitions away; it has to wait for what the next rebalance assigns."""
+
+
 class Recovery(FaustRecovery):
     """Recovers the partitions of a new assignment through the engine, then lets the streams run.
 
     A new rebalance cancels a recovery under way. While Kafka is away it is tried again and again, behind the engine's circuit
-    breaker; any other error stops the worker instead of being swallowed.
+    breaker; any other error stops the worker instead of being swallowed. Nothing is opened unless the group says that this
+    worker is still a member of the generation: opening fences, and a worker that wakes from a long pause must not fence the
+    rightful owners.
     """
 
     logger = faust_logger
@@ -64,17 +74,29 @@ class Recovery(FaustRecovery):
 
     async def _may_try_again(self, error: BaseException) -> bool:
         """Whether it was Kafka that failed, and not the data; if so, waits as long as the breaker says and starts over."""
+        if isinstance(error, NotAMemberError):
+            log.warning("not_a_member", detail=str(error))
+            await self._wait_for_rebalance(NOT_A_MEMBER_WAIT_S)
+            return True
         if not isinstance(error, KafkaError | OSError | TimeoutError):
             return False
         breaker = self.engine.breaker
         breaker.on_failure(time.monotonic(), f"recovery: {error!r}")
         log.warning("kafka_away", error=repr(error), next_try_s=round(breaker.wait_s(time.monotonic()), 1))
-        await self.sleep(breaker.wait_s(time.monotonic()))
-        self.again()
+        await self._wait_for_rebalance(breaker.wait_s(time.monotonic()))
         return True
+
+    async def _wait_for_rebalance(self, wait_s: float) -> None:
+        """Wait for a new assignment; when there is none in time, start over with the present one."""
+        try:
+            await asyncio.wait_for(self.signal_recovery_start.wait(), wait_s)
+        except TimeoutError:
+            self.again()
 
     async def _recover(self, generation: int) -> None:
         await self.engine.close_partitions()
+        if not await self.app.batch_consumer.is_member(generation):
+            raise NotAMemberError(f"generation {generation} is over, or a rebalance is under way")
         await self.engine.open_partitions(set(self.active_tps), generation)
         self.engine.breaker.on_success(time.monotonic())
         self._set_recovery_ended()

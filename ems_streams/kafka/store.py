@@ -1,13 +1,16 @@
-"""RocksDB store of a table partition: Faust's store with bounded memory, an explicit close and no thirty-second lock wait.
+"""RocksDB store of a table: Faust's store with bounded memory, an explicit close, and a say in what is damaged.
 
-Faust's own defaults are a 2 GiB block cache and 90 % of the open-file limit *per partition*, and closing is left to the
-garbage collector.
+Faust's own defaults are a 2 GiB block cache and 90 % of the open-file limit *per partition*, closing is left to the
+garbage collector, and a rebalance waits half a minute for a lock. The store is a copy of the changelog and may be lost at any
+time; what must never happen is that it is read when it is not what the changelog says.
 """
 
+import asyncio
 import gc
 import logging
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
@@ -18,23 +21,62 @@ from faust.stores.rocksdb import Store as FaustStore
 from faust.types import TP
 from rocksdict import Rdict, WriteBatch
 
+from ems_streams.domain.state_codec import StateCodecError
+from ems_streams.errors import EmsError
+
 log = structlog.get_logger(__name__)
 
 BLOCK_CACHE_BYTES = 16 * 1024 * 1024
 WRITE_BUFFER_BYTES = 16 * 1024 * 1024
 MAX_OPEN_FILES = 64
 
+LOCK_WAIT_S = 10.0
+"""How long a partition's database may be in use by another process, such as a predecessor that is just ending."""
+
+LOCK_RETRY_S = 0.25
+
+FOUND_DAMAGED = "it was found damaged while in use"
+
+
+class StoreDamagedError(StateCodecError):
+    """A local database turned out to be damaged while in use; the next start wipes it and recovers it from the changelog."""
+
+    def __init__(self, path: Path, error: Exception) -> None:
+        super().__init__("state", f"the local store {path} is damaged, and is wiped at the next start: {_one_line(error)}")
+
+
+class StoreLockedError(EmsError):
+    """Another living process has the database open."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"the local store {path} is in use by another process: two workers must not have the same state directory; "
+            "give each an EMS_WORKER_ID of its own, or end the other one"
+        )
+
+
+class StoreUnusableError(EmsError):
+    """The database cannot be opened for a reason that wiping it would not mend, such as missing permissions or a full disk."""
+
+    def __init__(self, path: Path, error: Exception) -> None:
+        super().__init__(f"the local store {path} cannot be opened: {_one_line(error)}")
+
 
 class Store(FaustStore):
-    """Store of one table; `datadir` must belong to this worker alone.
+    """Store of one table; its directory must belong to this worker alone.
 
-    A partition's database that cannot be opened because it is corrupt is wiped, once, loudly, and recovered from the changelog.
+    A partition's database that is damaged is wiped, once, loudly, and recovered from the changelog: at once if that shows when it is
+    opened, at the next start if it shows later, since whoever reads it by then must not find it empty.
+
+    Attributes:
+        on_damage: Called with the error when damage shows in a database in use; must end the worker.
     """
 
     logger = logging.getLogger("faust.stores")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.on_damage: Callable[[StoreDamagedError], None] = lambda _: None
         self.rocksdb_options = RocksDBOptions(
             max_open_files=MAX_OPEN_FILES,
             write_buffer_size=WRITE_BUFFER_BYTES,
@@ -43,30 +85,66 @@ class Store(FaustStore):
             use_rocksdict=True,
         )
 
+    async def open_partition(self, partition: int, lock_wait_s: float = LOCK_WAIT_S) -> None:
+        """Open a partition's database if it is not open yet, and wait a while if another process has it.
+
+        Raises `StoreLockedError` when it still has it then: its owner lives, and the database is not touched.
+        """
+        started_s = time.monotonic()
+        waiting = False
+        while True:
+            try:
+                self._db_for_partition(partition)
+                return
+            except StoreLockedError:
+                if time.monotonic() - started_s >= lock_wait_s:
+                    raise
+            if not waiting:
+                log.warning("store_locked", path=str(self.path_of(partition)), wait_s=lock_wait_s)
+                waiting = True
+            await asyncio.sleep(LOCK_RETRY_S)
+
     def _open_for_partition(self, partition: int) -> Rdict:
+        path = self.path_of(partition)
+        if self._mark_of(partition).exists():
+            self.wipe(partition, FOUND_DAMAGED)
         try:
             return super()._open_for_partition(partition)
         except Exception as error:
             if "lock" in str(error).lower():
-                raise
-            path = self.partition_path(partition)
-            log.error("store_wiped", table=self.table_name, partition=partition, path=str(path), error=str(error))
-            shutil.rmtree(path, ignore_errors=True)
+                raise StoreLockedError(path) from error
+            if not _is_damage(error):
+                raise StoreUnusableError(path, error) from error
+            self.wipe(partition, _one_line(error))
             return super()._open_for_partition(partition)
 
     def get_raw(self, partition: int, key: bytes) -> bytes | None:
-        """Stored bytes of a key, or None."""
-        value: bytes | None = self._db_for_partition(partition).get(key)
+        """Stored bytes of a key, or None; raises `StoreDamagedError`."""
+        try:
+            value: bytes | None = self._db_for_partition(partition).get(key)
+        except Exception as error:
+            self._raise_if_damage(partition, error)
+            raise
         return value
 
     def items_raw(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
-        """All keys and values of a partition in key order, without the store's own bookkeeping."""
-        for key, value in self._db_for_partition(partition).items():
+        """All keys and values of a partition in key order, without the store's own bookkeeping; raises `StoreDamagedError`."""
+        entries = self._db_for_partition(partition).iter()
+        entries.seek_to_first()
+        while entries.valid():
+            key = entries.key()
             if key != self.offset_key:
-                yield key, value
+                yield key, entries.value()
+            entries.next()
+        try:
+            # A damaged block ends the iteration like the last entry does.
+            entries.status()
+        except Exception as error:
+            self._raise_if_damage(partition, error)
+            raise
 
-    def write_raw(self, partition: int, entries: Iterator[tuple[bytes, bytes | None]], changelog_offset: int) -> None:
-        """Write (or, for None, delete) entries and the changelog offset they are from, all or nothing."""
+    def write_raw(self, partition: int, entries: Iterable[tuple[bytes, bytes | None]], changelog_offset: int) -> None:
+        """Write (or, for None, delete) entries and the changelog offset they are from, all or nothing; raises `StoreDamagedError`."""
         batch = WriteBatch(raw_mode=True)
         for key, value in entries:
             if value is None:
@@ -74,18 +152,51 @@ class Store(FaustStore):
             else:
                 batch.put(key, value)
         batch.put(self.offset_key, str(changelog_offset).encode())
-        self._db_for_partition(partition).write(batch)
+        try:
+            self._db_for_partition(partition).write(batch)
+        except Exception as error:
+            self._raise_if_damage(partition, error)
+            raise
 
-    def wipe(self, partition: int) -> None:
-        """Delete a partition's local database; the next use opens an empty one."""
+    def persisted_offset(self, tp: TP) -> int | None:
+        """Changelog offset up to which the partition's database is complete; None when it is empty, or was damaged and is so now."""
+        if self._mark_of(tp.partition).exists():
+            self.wipe(tp.partition, FOUND_DAMAGED)
+        offset = self.get_raw(tp.partition, self.offset_key)
+        return None if offset is None else int(offset)
+
+    def _raise_if_damage(self, partition: int, error: Exception) -> None:
+        if isinstance(error, EmsError) or not _is_damage(error):
+            return
+        path = self.path_of(partition)
+        self._mark_of(partition).touch()
+        log.error("store_damaged", path=str(path), error=_one_line(error))
+        damage = StoreDamagedError(path, error)
+        self.on_damage(damage)
+        raise damage from error
+
+    def wipe(self, partition: int, reason: str) -> None:
+        """Delete a partition's local database, and say so; the next use opens an empty one."""
+        path, mark = self.path_of(partition), self._mark_of(partition)
+        log.warning("store_wiped", path=str(path), reason=reason)
         self.close_partition(partition)
-        shutil.rmtree(self.partition_path(partition), ignore_errors=True)
+        # As long as the mark is there, what a crash leaves half deleted does not pass for a database.
+        mark.touch()
+        shutil.rmtree(path, ignore_errors=True)
+        mark.unlink()
 
     def close_partition(self, partition: int) -> None:
         """Close a partition's database and release its lock."""
         database = self._dbs.pop(partition, None)
         if database is not None:
             database.close()
+
+    async def assign_partitions(self, table: Any, tps: AbstractSet[TP], generation_id: int = 0) -> None:
+        """Nothing: recovery opens what it needs, outside of the rebalance, which must not wait for anything."""
+
+    async def need_active_standby_for(self, tp: TP) -> bool:
+        """Always: no two workers share a state directory."""
+        return True
 
     def revoke_partitions(self, table: Any, tps: AbstractSet[TP]) -> None:
         """Close what was taken away, so that its next owner on this machine can open it."""
@@ -102,3 +213,18 @@ class Store(FaustStore):
     def path_of(self, partition: int) -> Path:
         """Directory of a partition's database."""
         return Path(self.partition_path(partition))
+
+    def _mark_of(self, partition: int) -> Path:
+        """A file that is there when the database beside it must not be used any more."""
+        path = self.path_of(partition)
+        return path.with_name(path.name + ".damaged")
+
+
+def _is_damage(error: Exception) -> bool:
+    """Whether an error of RocksDB is about the files that it finds, and not about what it may do with them."""
+    text = str(error)
+    return text.startswith(("Corruption", "Invalid argument")) or (text.startswith("IO error") and "No such file or directory" in text)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -27,12 +27,12 @@ COMMIT_TIMEOUT_S = 8.0
 CLOSE_TIMEOUT_S = 3.0
 
 
-class FencedError(EmsError):
-    """Another worker owns the partition now; what is in memory here is void."""
-
-
 class CommitError(EmsError):
     """A transaction did not commit; nothing may be assumed of it, so its partition has to be recovered from the changelog."""
+
+
+class FencedError(CommitError):
+    """Another worker owns the partition now, or did for a moment; whether it is ours again only the group can say."""
 
 
 class PartitionWriter:

@@ -33,6 +33,7 @@ faust_logger = logging.getLogger("faust.transport")
 POLL_TIMEOUT_S = 1.0
 COMMIT_TIMEOUT_S = 5.0
 PROGRESS_TIMEOUT_S = 5.0
+MEMBERSHIP_TIMEOUT_S = 5.0
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
@@ -60,6 +61,16 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             log.debug("group_commit_failed", error=repr(error))
             return False
         return True
+
+    async def is_member(self, generation: int) -> bool:
+        """Whether the group still counts this worker as a member of the generation, asked for anew; otherwise it joins again."""
+        return bool(await self.call_thread(self._is_member, generation))
+
+    async def _is_member(self, generation: int) -> bool:
+        coordinator = self._ensure_consumer()._coordinator
+        async with asyncio.timeout(MEMBERSHIP_TIMEOUT_S):
+            await coordinator.ensure_coordinator_known()
+            return coordinator.generation == generation and await coordinator._do_heartbeat() and not coordinator._rejoin_needed_fut.done()
 
 
 class Consumer(driver.Consumer):
@@ -176,6 +187,10 @@ class Consumer(driver.Consumer):
             self._read_offset[tp] = last.offset
         else:
             self._next_offset.pop(tp, None)
+
+    async def is_member(self, generation: int) -> bool:
+        """Whether what was assigned in this generation is still ours; raises `KafkaError` or `TimeoutError` when Kafka does not say."""
+        return await cast(ConsumerThread, self._thread).is_member(generation)
 
     async def progress(self) -> dict[TP, Progress]:
         """How far each source partition of this worker has come: fetched and durable, against the end of the log, asked for anew.
