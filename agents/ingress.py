@@ -1,13 +1,13 @@
 """The ingress agent: MQTT batch -> validated records -> Kafka, acknowledged -> PUBACK, in this order."""
 
 import time
-from collections.abc import AsyncIterable, Callable, Iterable
+from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 from typing import Protocol
 
 import faust
 import structlog
 
-from ems_streams.domain.dead_letter import Origin, kept_value, malformed_headers
+from ems_streams.domain.dead_letter import Headers, Origin, dead_letter_headers, kept_value, malformed_headers
 from ems_streams.domain.device_topic import DeviceTopic, TopicKind, parse_topic, serial_number_in
 from ems_streams.domain.mqtt_payload import encode_command_ack, encode_status_report, encode_telemetry
 from ems_streams.domain.receipt_clock import ReceiptClock, moment
@@ -15,6 +15,7 @@ from ems_streams.domain.registry import Directory
 from ems_streams.errors import MalformedError
 from ems_streams.kafka.catalogue import DEVICE_COMMAND_ACKS, DEVICE_REGISTRY, DEVICE_STATUS_REPORTS, DEVICE_TELEMETRY, dlt_of
 from ems_streams.kafka.outbox import Record
+from ems_streams.kafka.retries import ATTEMPTS_MAX, attempts
 from ems_streams.mqtt.inbox import MqttBatch, MqttMessage
 
 log = structlog.get_logger(__name__)
@@ -78,15 +79,53 @@ class Translator:
             target, encode = _ROUTES[topic.kind]
             return Record(target, topic.serial_number.encode(), encode(message.payload, topic, received_us, self._directory))
         except MalformedError as error:
-            return _dead_letter(message, dlt_of(target), error, received_us)
+            headers = malformed_headers(_origin(message, received_us), error, stage=STAGE, failed_at=moment(received_us))
+            return _dead_letter(message, target, headers)
+
+    async def translate_patiently(self, messages: Sequence[MqttMessage]) -> list[Record]:
+        """As `translate`, but a message at which it fails is tried again by itself, and then becomes a dead letter."""
+        try:
+            return self.translate(messages)
+        except Exception as error:  # noqa: BLE001 - whatever it is, one message must not hold up all others
+            log.warning("translation_failed", messages=len(messages), error=repr(error))
+        return [record for message in messages for record in await self._translate_alone(message)]
+
+    async def _translate_alone(self, message: MqttMessage) -> list[Record]:
+        records: list[Record] = []
+        received_us = self._clock.tick(self._now_us())
+        try:
+            async for attempt in attempts():
+                with attempt:
+                    records = self.translate([message])
+        except Exception as error:  # noqa: BLE001 - said in the dead letter
+            log.error("message_put_aside", topic=message.topic, attempts=ATTEMPTS_MAX, error=repr(error))
+            headers = dead_letter_headers(
+                _origin(message, received_us),
+                type(error).__name__,
+                repr(error),
+                stage=STAGE,
+                failed_at=moment(received_us),
+                attempts=ATTEMPTS_MAX,
+            )
+            records = [_dead_letter(message, _target(message), headers)]
+        return records
 
 
-def _dead_letter(message: MqttMessage, target: str, error: MalformedError, received_us: int) -> Record:
+def _target(message: MqttMessage) -> str:
+    try:
+        return _ROUTES[parse_topic(message.topic).kind][0]
+    except (MalformedError, KeyError):
+        return DEVICE_TELEMETRY
+
+
+def _origin(message: MqttMessage, received_us: int) -> Origin:
+    return Origin(message.topic, timestamp_ms=received_us // 1000)
+
+
+def _dead_letter(message: MqttMessage, target: str, headers: Headers) -> Record:
     serial_number = serial_number_in(message.topic)
     value, size_headers = kept_value(message.payload)
-    origin = Origin(message.topic, timestamp_ms=received_us // 1000)
-    headers = malformed_headers(origin, error, stage=STAGE, failed_at=moment(received_us))
-    return Record(target, serial_number.encode() if serial_number else None, value, headers + size_headers)
+    return Record(dlt_of(target), serial_number.encode() if serial_number else None, value, headers + size_headers)
 
 
 def register(
@@ -108,7 +147,7 @@ def register(
     async def ingress(batches: AsyncIterable[MqttBatch]) -> None:
         async for batch in batches:
             try:
-                await outbox.deliver(translator.translate(batch.messages))
+                await outbox.deliver(await translator.translate_patiently(batch.messages))
                 await source.acknowledge(batch)
             except Exception as error:  # noqa: BLE001 - whatever it is, it must not be lost with the batch
                 on_failure(error)

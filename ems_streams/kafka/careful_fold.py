@@ -10,13 +10,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-import stamina
 import structlog
 
 from ems_streams.domain.state_codec import StateCodecError
 from ems_streams.kafka.dead_letters import publish_failed
 from ems_streams.kafka.partition_state import PartitionState
 from ems_streams.kafka.record_batch import RecordBatch
+from ems_streams.kafka.retries import ATTEMPTS_MAX, attempts
 
 log = structlog.get_logger(__name__)
 
@@ -25,12 +25,6 @@ Fold = Callable[[RecordBatch, int, PartitionState[S]], None]
 
 CAREFUL_S = 60.0
 """How long a partition is folded carefully after its last failure."""
-
-ATTEMPTS_MAX = 4
-"""The first attempt and three retries."""
-
-RETRY_WAIT_INITIAL_S = 0.1
-RETRY_JITTER_S = 0.1
 
 
 def fold_part(fold: Fold[S], batch: RecordBatch, start: int, partition: PartitionState[S]) -> None:
@@ -88,9 +82,7 @@ async def _try_again(agent_name: str, fold: Fold[S], record: RecordBatch, partit
     """Try a single record with growing waits; the last failure puts it into the dead letters."""
     first_failed_at = datetime.now(UTC)
     try:
-        async for attempt in stamina.retry_context(
-            on=Exception, attempts=ATTEMPTS_MAX, timeout=None, wait_initial=RETRY_WAIT_INITIAL_S, wait_jitter=RETRY_JITTER_S
-        ):
+        async for attempt in attempts():
             with attempt:
                 try:
                     fold_part(fold, record, 0, partition)

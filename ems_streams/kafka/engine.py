@@ -106,7 +106,8 @@ class Engine:
             if partition.overloaded:
                 await partition.commit()
         except CommitError as error:
-            await self._lost(error)
+            if partition.epoch == self.epoch:  # otherwise it was given up while it was being folded
+                await self._lost(error)
         except Exception as error:
             log.error("agent_failed", agent=agent.name, topic=batch.topic, partition=batch.partition, error=repr(error))
             await self._fail(error)

@@ -77,3 +77,32 @@ def test_of_an_enormous_payload_the_beginning_is_kept_with_size_and_hash() -> No
     assert record.value == payload[: 64 * 1024]
     assert headers["dlt-payload-size"] == b"5242880"
     assert headers["dlt-payload-sha256"] == hashlib.sha256(payload).hexdigest().encode()
+
+
+class Stumbling(Entries):
+    """A registry that cannot be asked for INV-666, and for INV-555 not at the first two times."""
+
+    left = 2
+
+    def get(self, serial_number: str, default: RegistryEntry | None = None) -> RegistryEntry | None:  # type: ignore[override]
+        if serial_number == "INV-666":
+            raise RuntimeError("no answer")
+        if serial_number == "INV-555" and self.left:
+            self.left -= 1
+            raise RuntimeError("not yet")
+        return super().get(serial_number, default)
+
+
+async def test_a_message_that_cannot_be_translated_is_tried_again_and_then_put_aside() -> None:
+    translator = Translator(Directory(Stumbling(), provision_unknown=True), now_us=lambda: NOW_US)
+    batch = [message(f"sites/1/devices/INV-{number}/telemetry", b'{"powerKw": 45.2}') for number in ("001", "555", "666", "002")]
+    records = [record for record in await translator.translate_patiently(batch) if record.topic != "device-registry"]
+    assert [(record.topic, record.key) for record in records] == [
+        ("device-telemetry", b"INV-001"),
+        ("device-telemetry", b"INV-555"),
+        ("device-telemetry-dlt", b"INV-666"),
+        ("device-telemetry", b"INV-002"),
+    ]
+    headers = dict(records[2].headers)
+    assert records[2].value == b'{"powerKw": 45.2}'
+    assert (headers["dlt-attempts"], headers["dlt-error-class"], headers["dlt-stage"]) == (b"4", b"RuntimeError", b"ingress")
