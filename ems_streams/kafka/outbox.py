@@ -1,6 +1,8 @@
 """Delivers records to Kafka for as long as it takes: what `deliver` has returned for is on the brokers, acks=all."""
 
 import asyncio
+import random
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +12,8 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from ems_streams.errors import DependencyError, TopicsMissingError
+from ems_streams.domain.circuit_breaker import BreakerState, CircuitBreaker
+from ems_streams.errors import TopicsMissingError
 from ems_streams.kafka.batching import KeyValue, send_records
 from ems_streams.kafka.client import producer_options
 from ems_streams.kafka.partitioner import partition_for
@@ -21,6 +24,7 @@ log = structlog.get_logger(__name__)
 _PROBE_INTERVAL_S = 5.0
 _STUCK_AFTER_S = 5.0
 _STOP_TIMEOUT_S = 3.0
+_JITTER = 1.25
 _MAX_KNOWN_KEYS = 1_000_000
 
 
@@ -41,20 +45,21 @@ class Record:
     headers: Sequence[tuple[str, bytes]] = field(default_factory=list)
 
 
-class UndeliveredError(DependencyError):
-    """Kafka did not take some records; raised only inside, to be tried again."""
-
-
 Shipment = dict[tuple[str, int], list[KeyValue]]
 
 
 class KafkaOutbox:
-    """An idempotent producer that does not give up.
+    """An idempotent producer that does not give up, behind a circuit breaker.
+
+    While the breaker is open nothing is sent; whoever delivers waits, and with it the acknowledgement of what it delivers.
 
     Args:
         settings: Where Kafka is.
         topics: Every topic that is delivered to; they must exist.
         client_id: Name of the producer at the brokers.
+
+    Attributes:
+        breaker: Opens when Kafka does not take a record, and closes with the first that it takes.
     """
 
     def __init__(self, settings: Settings, topics: Iterable[str], client_id: str) -> None:
@@ -67,11 +72,14 @@ class KafkaOutbox:
         self._reachable = False
         self._delivering_since_s: float | None = None
         self._failure = ""
+        self.breaker = CircuitBreaker()
 
     def check(self) -> tuple[bool, str]:
         """Whether Kafka takes records, as far as is known, and one line about it; from memory."""
         if self._producer is None or not self._reachable:
             return False, f"{self._settings.kafka_bootstrap_servers}: not reachable"
+        if self.breaker.state is not BreakerState.CLOSED:
+            return False, f"circuit breaker {self.breaker.state}: {self.breaker.reason}"
         if self._delivering_since_s is not None:
             waited_s = asyncio.get_running_loop().time() - self._delivering_since_s
             if waited_s > _STUCK_AFTER_S:
@@ -94,7 +102,7 @@ class KafkaOutbox:
         await self._close_producer()
 
     async def deliver(self, records: Iterable[Record]) -> None:
-        """Return when Kafka has acknowledged every record; waits through outages with exponential backoff and jitter.
+        """Return when Kafka has acknowledged every record; waits through outages, trying again when the breaker allows it.
 
         Records of one key keep their order within a call, and across calls if each is awaited before the next. A failed
         attempt may leave duplicates, never gaps. Only cancellation ends it early.
@@ -102,13 +110,28 @@ class KafkaOutbox:
         shipment = self._by_partition(records)
         self._delivering_since_s = asyncio.get_running_loop().time()
         try:
-            async for attempt in _patiently():
-                with attempt:
-                    shipment = await self._ship(shipment)
-                    if shipment:
-                        raise UndeliveredError(self._failure)
+            while shipment:
+                await asyncio.sleep(self._pause_s())
+                if self.breaker.allows(time.monotonic()):
+                    shipment = await self._try(shipment)
         finally:
             self._delivering_since_s = None
+
+    def _pause_s(self) -> float:
+        """How long to wait for the breaker; not all the same, so that replicas do not come back at the same moment."""
+        return self.breaker.wait_s(time.monotonic()) * random.uniform(1.0, _JITTER)  # noqa: S311 - no secret
+
+    async def _try(self, shipment: Shipment) -> Shipment:
+        """Try once, and tell the breaker; gives what Kafka did not take."""
+        try:
+            left = await self._ship(shipment)
+        except (KafkaError, OSError) as error:
+            left, self._failure = shipment, repr(error)
+        if left:
+            self.breaker.on_failure(time.monotonic(), self._failure)
+        else:
+            self.breaker.on_success(time.monotonic())
+        return left
 
     def _by_partition(self, records: Iterable[Record]) -> Shipment:
         shipment: Shipment = defaultdict(list)
@@ -191,7 +214,7 @@ class KafkaOutbox:
 
 
 def _patiently() -> stamina._core._RetryContextIterator:
-    return stamina.retry_context(on=(KafkaError, OSError, UndeliveredError), attempts=None, timeout=None, wait_max=5.0)
+    return stamina.retry_context(on=(KafkaError, OSError), attempts=None, timeout=None, wait_max=5.0)
 
 
 async def _close(producer: AIOKafkaProducer) -> None:
