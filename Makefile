@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test chaos check format docs constraints clean
+.PHONY: help setup demo test chaos bench bench-ingress check format docs constraints clean
 
 VENV := .venv
 RUN := $(VENV)/bin
@@ -12,7 +12,7 @@ STAMP := $(VENV)/.setup-done
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 help: ## Show this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
 
 setup: $(STAMP) ## Build .venv with everything, pinned and checked by hash
 
@@ -43,6 +43,12 @@ test: setup ## Run every test but the long chaos runs
 
 chaos: setup ## Kill and pause everything under load, and compare with the truth (EMS_CHAOS_SCALE=1 for the long form)
 	@$(RUN)/python -m pytest -m chaos -s tests/chaos
+
+bench: setup ## Measure beside the peers, on a machine that does nothing else (BENCH="--peers ours,flink --rounds 1"; BENCH=--help)
+	@$(RUN)/python -m benchmarks $(BENCH)
+
+bench-ingress: setup ## The same for the way from MQTT into Kafka
+	@$(RUN)/python -m benchmarks.ingress $(BENCH)
 
 check: setup ## Lint, format, types, import directions
 	@$(RUN)/ruff check .

@@ -2,6 +2,8 @@
 
 import uuid
 from base64 import urlsafe_b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -27,6 +29,19 @@ logger.clients.level = warn
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """One more port of the broker, for clients that reach it another way.
+
+    Attributes:
+        port: Where the broker listens.
+        advertised_port: Where the clients of this listener are sent, such as a proxy's port.
+    """
+
+    port: int
+    advertised_port: int
+
+
 class Kafka(Server):
     """Kafka 4.3 with the guarantees of a real cluster but the replication: one broker, replication factor 1.
 
@@ -36,15 +51,19 @@ class Kafka(Server):
         controller_port: Second port, for the controller role.
         java: Java binary.
         class_path: Kafka's jars, as `java -cp` wants them.
+        listeners: More listeners; none by default.
     """
 
     name = "kafka"
 
-    def __init__(self, port: int, controller_port: int, data_dir: Path, java: Path, class_path: str) -> None:
+    def __init__(
+        self, port: int, controller_port: int, data_dir: Path, java: Path, class_path: str, *, listeners: Sequence[Listener] = ()
+    ) -> None:
         super().__init__(port, data_dir)
         self._controller_port = controller_port
         self._java = java
         self._class_path = class_path
+        self._listeners = tuple(listeners)
 
     @property
     def bootstrap(self) -> str:
@@ -103,4 +122,12 @@ class Kafka(Server):
 
     def _properties(self) -> str:
         template = Template(files("ems_streams.dev.resources").joinpath("kafka.properties").read_text(encoding="utf-8"))
-        return template.substitute(port=self.port, controller_port=self._controller_port, data=self._log_dir)
+        more = list(enumerate(self._listeners))
+        return template.substitute(
+            port=self.port,
+            controller_port=self._controller_port,
+            data=self._log_dir,
+            more_listeners="".join(f",MORE{number}://{LOOPBACK}:{each.port}" for number, each in more),
+            more_advertised="".join(f",MORE{number}://{LOOPBACK}:{each.advertised_port}" for number, each in more),
+            more_protocols="".join(f",MORE{number}:PLAINTEXT" for number, _ in more),
+        )

@@ -2,13 +2,14 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self, TypeVar
 
 from ems_streams.dev.artemis import Artemis
 from ems_streams.dev.jars import JarCache, OnProgress, default_cache_dir, load_jars
 from ems_streams.dev.jre import find_java
-from ems_streams.dev.kafka import Kafka
+from ems_streams.dev.kafka import Kafka, Listener
 from ems_streams.dev.ports import LOOPBACK, Ports
 from ems_streams.dev.postgres import Postgres
 from ems_streams.dev.server import Server
@@ -28,6 +29,7 @@ class EmbeddedStack:
         servers: Which ones to run; the others are somebody else's.
         cache_dir: Where jars are kept; default `EMS_CACHE_DIR`, or the user's cache directory.
         on_progress: Told (jars here, jars in all) while they are fetched, from another thread.
+        kafka_listeners: More listeners of Kafka, beside the one of `kafka_bootstrap`.
     """
 
     def __init__(
@@ -38,12 +40,14 @@ class EmbeddedStack:
         servers: frozenset[str] = ALL_SERVERS,
         cache_dir: Path | None = None,
         on_progress: OnProgress = lambda _done, _all: None,
+        kafka_listeners: Sequence[Listener] = (),
     ) -> None:
         self.data_dir = data_dir.absolute()
         self.ports = ports
         self._wanted = servers
         self._cache_dir = cache_dir
         self._on_progress = on_progress
+        self._kafka_listeners = tuple(kafka_listeners)
         self._servers: dict[str, Server] = {}
 
     @property
@@ -92,7 +96,14 @@ class EmbeddedStack:
         if self._wanted & {"kafka", "mqtt"}:
             java, class_paths = await asyncio.to_thread(self._fetch)
             if "kafka" in self._wanted:
-                found["kafka"] = Kafka(self.ports.kafka, self.ports.kafka_controller, self.data_dir, java, class_paths["kafka"])
+                found["kafka"] = Kafka(
+                    self.ports.kafka,
+                    self.ports.kafka_controller,
+                    self.data_dir,
+                    java,
+                    class_paths["kafka"],
+                    listeners=self._kafka_listeners,
+                )
             if "mqtt" in self._wanted:
                 found["mqtt"] = Artemis(self.ports.mqtt, self.data_dir, java, class_paths["artemis"])
         if "postgres" in self._wanted:

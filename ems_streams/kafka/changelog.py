@@ -79,7 +79,7 @@ class ChangelogPartition:
     topic: str
     partition: int
     store: Store
-    decode: Callable[[bytes], object] = bytes
+    decode: Callable[[bytes], object]
     bad: dict[bytes | None, BadRecord] = field(default_factory=dict)
 
     @property
@@ -234,7 +234,7 @@ async def _seek(consumer: AIOKafkaConsumer, by_tp: dict[TopicPartition, Changelo
     for tp, item in by_tp.items():
         item.bad.clear()
         await item.store.open_partition(tp.partition)
-        persisted = item.store.persisted_offset(item.tp)
+        persisted = item.store.complete_up_to(tp.partition)
         if persisted is not None and persisted >= ends[tp]:
             item.store.wipe(tp.partition, f"it is ahead: complete up to offset {persisted} of {tp.topic}, which ends at {ends[tp]}")
             persisted = None

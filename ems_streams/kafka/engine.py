@@ -79,6 +79,7 @@ class Engine:
         self.breaker = CircuitBreaker()
         self.agents: dict[str, BatchAgent[Any]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._ending: asyncio.Future[None] | None = None
         self._careful = CarefulFold()
 
     def add(self, agent: BatchAgent[Any]) -> None:
@@ -162,9 +163,12 @@ class Engine:
         by_changelog = {agent.table.changelog: agent for agent in self.agents.values()}
         wanted = [(by_changelog[tp.topic], tp.partition) for tp in changelog_tps if tp.topic in by_changelog]
         started_s = time.monotonic()
+        for agent, partition in wanted:
+            # Before anybody is fenced: a store that another process has open ends this one.
+            await agent.table.store.open_partition(partition)
         writers = await self._open_writers(wanted)
         try:
-            changelogs = [ChangelogPartition(agent.table.changelog, partition, agent.table.store) for agent, partition in wanted]
+            changelogs = [self._changelog(agent, partition) for agent, partition in wanted]
             records = await restore(self._settings, changelogs, self._count_recovered)
             states = [self._state(agent, partition, writer) for (agent, partition), writer in zip(wanted, writers, strict=True)]
             folded = [(TopicPartition(topic, state.partition), offset) for state in states for topic, offset in state.positions.items()]
@@ -178,18 +182,27 @@ class Engine:
 
     def follow_standbys(self, changelog_tps: Iterable[TP]) -> None:
         """Keep warm copies of other workers' partitions, until the next `close_partitions`."""
-        tables = {agent.table.changelog: agent.table for agent in self.agents.values()}
-        wanted = [ChangelogPartition(tp.topic, tp.partition, tables[tp.topic].store) for tp in changelog_tps if tp.topic in tables]
+        agents = {agent.table.changelog: agent for agent in self.agents.values()}
+        wanted = [self._changelog(agents[tp.topic], tp.partition) for tp in changelog_tps if tp.topic in agents]
         if wanted:
             self._spawn(follow(self._settings, wanted), name="standbys")
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._on_task_done)
+
+    def _on_task_done(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("task_failed", task=task.get_name(), error=repr(error))
+            self._ending = asyncio.ensure_future(self._fail(error))
 
     def _count_recovered(self, records: int) -> None:
         self.recovered_records += records
+
+    def _changelog(self, agent: BatchAgent[Any], partition: int) -> ChangelogPartition:
+        return ChangelogPartition(agent.table.changelog, partition, agent.table.store, agent.table.codec.decode)
 
     async def _open_writers(self, wanted: list[tuple[BatchAgent[Any], int]]) -> list[PartitionWriter]:
         opened = await asyncio.gather(

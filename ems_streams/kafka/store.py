@@ -111,7 +111,7 @@ class Store(FaustStore):
         try:
             return super()._open_for_partition(partition)
         except Exception as error:
-            if "lock" in str(error).lower():
+            if _is_lock(error):
                 raise StoreLockedError(path) from error
             if not _is_damage(error):
                 raise StoreUnusableError(path, error) from error
@@ -158,11 +158,20 @@ class Store(FaustStore):
             self._raise_if_damage(partition, error)
             raise
 
-    def persisted_offset(self, tp: TP) -> int | None:
-        """Changelog offset up to which the partition's database is complete; None when it is empty, or was damaged and is so now."""
-        if self._mark_of(tp.partition).exists():
-            self.wipe(tp.partition, FOUND_DAMAGED)
-        offset = self.get_raw(tp.partition, self.offset_key)
+    def complete_up_to(self, partition: int) -> int | None:
+        """Changelog offset up to which the partition's database is complete; None when it is empty, or was damaged and is so now.
+
+        Only for who is about to recover the partition: nobody else may be reading it.
+        """
+        if self._mark_of(partition).exists():
+            self.wipe(partition, FOUND_DAMAGED)
+        try:
+            offset = self._db_for_partition(partition).get(self.offset_key)
+        except Exception as error:
+            if not _is_damage(error):
+                raise
+            self.wipe(partition, _one_line(error))
+            return None
         return None if offset is None else int(offset)
 
     def _raise_if_damage(self, partition: int, error: Exception) -> None:
@@ -191,6 +200,10 @@ class Store(FaustStore):
         if database is not None:
             database.close()
 
+    def persisted_offset(self, tp: TP) -> int | None:
+        """None: Faust asks in the middle of a rebalance, which must not wait for a lock, and does nothing with the answer."""
+        return None
+
     async def assign_partitions(self, table: Any, tps: AbstractSet[TP], generation_id: int = 0) -> None:
         """Nothing: recovery opens what it needs, outside of the rebalance, which must not wait for anything."""
 
@@ -218,6 +231,12 @@ class Store(FaustStore):
         """A file that is there when the database beside it must not be used any more."""
         path = self.path_of(partition)
         return path.with_name(path.name + ".damaged")
+
+
+def _is_lock(error: Exception) -> bool:
+    text = str(error)
+    # A damaged block is no lock, and neither is a path with such a name.
+    return text.startswith("IO error") and ("While lock file" in text or "lock hold by current process" in text)
 
 
 def _is_damage(error: Exception) -> bool:

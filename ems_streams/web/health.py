@@ -31,7 +31,8 @@ def worker_health(app: WorkerApp) -> Health:
         return CheckResult(False, f"circuit breaker {breaker.state}: {breaker.reason}")
 
     def failed() -> CheckResult:
-        return CheckResult(app.failure is None, "running" if app.failure is None else f"stopping: {app.failure}")
+        error = app.failure or (app.crash_reason if app.crashed else None)
+        return CheckResult(error is None, "running" if error is None else f"stopping: {error}")
 
     def progress() -> CheckResult:
         stall_s = app.watchdog.longest_stall_s
@@ -39,6 +40,8 @@ def worker_health(app: WorkerApp) -> Health:
 
     health.add_liveness("engine", failed)
     health.add_liveness("progress", progress)
+    # Also here: what is about to end must not be sent any more work.
+    health.add_readiness("engine", failed)
     health.add_readiness("kafka", kafka)
     health.add_readiness("assigned", assigned)
     health.add_readiness("recovered", recovered)

@@ -1,14 +1,20 @@
 """Everything that is done to a system. Each fault counts itself in `System.faults`, and leaves the system able to recover."""
 
 import asyncio
+import contextlib
 import shutil
 import signal
 import subprocess
 import time
 from dataclasses import dataclass, field
 
+from confluent_kafka import KafkaException, Producer
+
 from ems_streams.dev.server import Server
+from ems_streams.kafka.catalogue import DEVICE_TELEMETRY
+from tests.chaos.commits import Commits
 from tests.chaos.harness import SESSION_TIMEOUT_S, System
+from tests.support.processes import get
 
 
 @dataclass(slots=True)
@@ -29,6 +35,38 @@ class Kill:
 
 
 @dataclass(slots=True)
+class KillInCommit:
+    """SIGKILL of a random worker up to 30 ms after it has begun to write a commit of a table, and its restart.
+
+    Counts how many have hit an open transaction: written, and not committed. Without a commit in time it is any other kill.
+    """
+
+    system: System
+    table: str
+    wait_s: float = 3.0
+    after_s: float = 0.03
+
+    def __call__(self) -> None:
+        system = self.system
+        victims = [name for name in system.names("worker") if system.alive(name)]
+        if not victims:
+            return
+        victim = system.random.choice(victims)
+        open_transactions = 0
+        with Commits(system, victim, self.table) as commits:
+            # Kafka may be on its way up from another fault.
+            with contextlib.suppress(KafkaException):
+                if commits.partitions and commits.wait_for_one(system.random.choice(commits.partitions), self.wait_s):
+                    time.sleep(system.random.uniform(0.0, self.after_s))
+            system[victim].kill()
+            with contextlib.suppress(KafkaException):
+                open_transactions = commits.open_transactions(commits.partitions)
+        system.faults["worker kill -9 at a commit"] += 1
+        system.faults["of these with a transaction open"] += bool(open_transactions)
+        system.restart(victim)
+
+
+@dataclass(slots=True)
 class Pause:
     """SIGSTOP of a random process past its session, then SIGCONT."""
 
@@ -37,8 +75,10 @@ class Pause:
     duration_s: float = SESSION_TIMEOUT_S + 2.0
 
     def __call__(self) -> None:
-        victim = self.system.random.choice([name for name in self.system.names(self.kind) if self.system.alive(name)])
-        popen = self.system[victim].popen
+        victims = [name for name in self.system.names(self.kind) if self.system.alive(name)]
+        if not victims:
+            return
+        popen = self.system[self.system.random.choice(victims)].popen
         popen.send_signal(signal.SIGSTOP)
         try:
             self.system.run_for(self.duration_s)
@@ -46,6 +86,48 @@ class Pause:
             popen.send_signal(signal.SIGCONT)
         self.system.faults[f"{self.kind} paused {self.duration_s:g} s"] += 1
         self.system.run_for(3.0)
+
+
+@dataclass(slots=True)
+class Cut:
+    """The network between a process and Kafka drops everything for a while; with `reset` the old connections are gone after it.
+
+    Counts how many of these made the process say that it is not ready.
+    """
+
+    system: System
+    name: str
+    duration_s: float
+    reset: bool = False
+
+    def __call__(self) -> None:
+        link = self.system.links[self.name]
+        link.cut()
+        try:
+            self.system.run_for(self.duration_s)
+            noticed = get(f"{self.system[self.name].url}/readyz")[0] == 503
+        finally:
+            link.heal(self.reset)
+        self.system.faults[f"network of {self.name} cut for {self.duration_s:g} s{' and reset' if self.reset else ''}"] += 1
+        self.system.faults["of these cuts noticed"] += noticed
+        self.system.run_for(3.0)
+
+
+@dataclass(slots=True)
+class Junk:
+    """Records that are no telemetry, from strangers straight into Kafka; each has other bytes."""
+
+    system: System
+    portion: int
+    thrown: set[bytes] = field(default_factory=set)
+
+    def __call__(self) -> None:
+        producer = Producer({"bootstrap.servers": self.system.deployment.stack.kafka_bootstrap, "acks": "all", "enable.idempotence": True})
+        for number in range(len(self.thrown), len(self.thrown) + self.portion):
+            junk = f"junk-{number}".encode()
+            producer.produce(DEVICE_TELEMETRY, key=f"junk-{number % 50}".encode(), value=junk)
+            self.thrown.add(junk)
+        assert producer.flush(30) == 0
 
 
 @dataclass(slots=True)

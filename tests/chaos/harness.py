@@ -1,40 +1,26 @@
-"""What every chaos test needs: a system whose processes are looked after, a load with its ledger, and the comparison of both."""
+"""What every chaos test needs: a system whose processes are looked after, and a load with its ledger."""
 
 import os
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
-
-from ems_streams.dev.simulator.ledger import Totals, read_ledger, totals
+from tests.support.network import Link
 from tests.support.processes import Deployment, Running, get
 
 SCALE = float(os.environ.get("EMS_CHAOS_SCALE", "0.1"))
 SEED = int(os.environ.get("EMS_CHAOS_SEED") or random.SystemRandom().randrange(1_000_000))
 SESSION_TIMEOUT_S = 6.0
 RESTART_DELAY_S = 0.5
-Facts = dict[str, Any]
 
 
 def sized(full: float, least: int) -> int:
     """A figure of the long form at the scale of this run."""
     return max(least, round(full * SCALE))
-
-
-def verdict(name: str, *, load: str, faults: str, expected: Facts, found: Facts, measured: str = "") -> None:
-    """Print the line of a test, and fail when what was found is not what was expected."""
-    more = f" ({measured})" if measured else ""
-    print(f"\nCHAOS {name}: load {load}, faults {faults}, expected {_shown(expected)}, found {_shown(found)}{more}", flush=True)
-    assert found == expected
-
-
-def _shown(facts: Facts) -> str:
-    return "; ".join(f"{name} {value}" for name, value in facts.items())
 
 
 def until(condition: Callable[[], Any], timeout_s: float, pause_s: float = 0.2) -> Any:
@@ -48,9 +34,11 @@ def until(condition: Callable[[], Any], timeout_s: float, pause_s: float = 0.2) 
 class System:
     """Processes of a deployment that are started again when they end by themselves, as a supervisor would, and what happened to them."""
 
-    def __init__(self, deployment: Deployment, name: str) -> None:
+    def __init__(self, deployment: Deployment, name: str, links: Sequence[Link] = ()) -> None:
         self.deployment = deployment
         self.name = name
+        self.links: dict[str, Link] = {}
+        self._spare_links = list(links)
         self.random = random.Random(f"{SEED}/{name}")
         self.faults: Counter[str] = Counter()
         self.ends: list[str] = []
@@ -58,13 +46,29 @@ class System:
         self._starts: dict[str, Callable[[], Running]] = {}
         self._restart_at_s: dict[str, float] = {}
 
+    def link(self, *names: str) -> None:
+        """Let processes that are started from now on reach Kafka through a network of their own, which can be cut."""
+        for name in names:
+            self.links[name] = self._spare_links.pop()
+
     def start(self, ingresses: int = 1, workers: int = 0) -> None:
         """Start processes and wait until all are ready."""
         for index in range(ingresses):
-            self.add(f"ingress-{index}", lambda index=index: self.deployment.ingress(index))  # type: ignore[misc]
+            self.add_ingress(index)
         for index in range(workers):
-            self.add(f"worker-{index}", lambda index=index: self.deployment.worker(index))  # type: ignore[misc]
+            self.add_worker(index)
         self.wait_ready()
+
+    def add_ingress(self, index: int) -> None:
+        """Start `ingress-INDEX` and look after it."""
+        self.add(f"ingress-{index}", lambda: self.deployment.ingress(index, **self._way(f"ingress-{index}")))
+
+    def add_worker(self, index: int) -> None:
+        """Start `worker-INDEX` and look after it."""
+        self.add(f"worker-{index}", lambda: self.deployment.worker(index, **self._way(f"worker-{index}")))
+
+    def _way(self, name: str) -> dict[str, str]:
+        return {"EMS_KAFKA_BOOTSTRAP_SERVERS": self.links[name].address} if name in self.links else {}
 
     def add(self, name: str, start: Callable[[], Running]) -> None:
         """Start a process and look after it from now on."""
@@ -84,7 +88,7 @@ class System:
 
     def names(self, kind: str = "") -> list[str]:
         """Of the processes that are looked after."""
-        return [name for name in self._processes if name.startswith(kind)]
+        return [name for name in list(self._processes) if name.startswith(kind)]
 
     def __getitem__(self, name: str) -> Running:
         return self._processes[name]
@@ -95,7 +99,12 @@ class System:
     @property
     def worker_url(self) -> str:
         """Of a worker that answers for every device."""
-        return self._processes[self.names("worker")[0]].url
+        return self.worker_urls[0]
+
+    @property
+    def worker_urls(self) -> list[str]:
+        """Of all workers that are looked after; may be asked for from another thread."""
+        return [process.url for name, process in list(self._processes.items()) if name.startswith("worker")]
 
     def look_after(self) -> None:
         """Start again, after a moment, what has ended by itself, and remember how it ended."""
@@ -195,107 +204,3 @@ def strike(system: System, load: Load, faults: Sequence[Callable[[], None]]) -> 
     while load.running:
         system.run_for(0.2)
     load.finish()
-
-
-class Topic:
-    """All committed records of a topic, read from its beginning, a part at a time."""
-
-    def __init__(self, system: System, name: str) -> None:
-        deployment = system.deployment
-        self._left = deployment.partitions
-        self._consumer = Consumer(
-            {
-                "bootstrap.servers": deployment.stack.kafka_bootstrap,
-                "group.id": f"chaos-{name}",
-                "enable.auto.commit": False,
-                "isolation.level": "read_committed",
-                "enable.partition.eof": True,
-                "auto.offset.reset": "earliest",
-                "fetch.wait.max.ms": 50,
-                "fetch.message.max.bytes": 8_000_000,
-            }
-        )
-        self._consumer.assign([TopicPartition(name, number, 0) for number in range(deployment.partitions)])
-
-    def new_records(self, timeout_s: float = 5.0) -> Iterator[Message]:
-        """What is there and was not read before; at its end when nothing more comes for a while."""
-        at_end: set[int] = set()
-        deadline_s = time.monotonic() + timeout_s
-        while len(at_end) < self._left and time.monotonic() < deadline_s:
-            for message in self._consumer.consume(1000, 0.3):
-                error = message.error()
-                if error is None:
-                    at_end.discard(message.partition())
-                    deadline_s = time.monotonic() + timeout_s
-                    yield message
-                elif error.code() == KafkaError._PARTITION_EOF:
-                    at_end.add(message.partition() or 0)
-            if not at_end and time.monotonic() > deadline_s:
-                return
-
-    def close(self) -> None:
-        self._consumer.close()
-
-
-def message_keys(ledger: Path) -> set[tuple[str, str]]:
-    """Serial number and message id of every telemetry line."""
-    return {(entry["serialNumber"], entry["messageId"]) for entry in read_ledger(ledger) if "metrics" in entry}
-
-
-def maybe_keys(ledger: Path) -> set[tuple[str, str]]:
-    """Likewise, of messages of which nobody knows whether the broker has them."""
-    path = Path(f"{ledger}.unacknowledged")
-    return message_keys(path) if path.exists() else set()
-
-
-def wrong_statistics(system: System, truth: dict[str, dict[str, Totals]]) -> list[str]:
-    """Devices of which a count, sum, min, max or last differs from the truth, with the first difference."""
-    return [f"{serial}: {problem}" for serial, metrics in truth.items() if (problem := _difference(system, serial, metrics))]
-
-
-def _difference(system: System, serial: str, metrics: dict[str, Totals]) -> str:
-    status, body = get(f"{system.worker_url}/api/v1/devices/{serial}/aggregates")
-    if status != 200:
-        return f"HTTP {status}"
-    for name, truth in metrics.items():
-        live = body["total"]["metrics"].get(name, {})
-        for statistic in ("count", "sum", "min", "max", "last"):
-            if live.get(statistic) != getattr(truth, statistic):
-                return f"{name}.{statistic} {live.get(statistic)!r} instead of {getattr(truth, statistic)!r}"
-    return ""
-
-
-def exactness(system: System, *ledgers: Path, timeout_s: float = 180.0) -> tuple[Facts, Facts, list[str], float]:
-    """Expected and found facts on all statistics of all devices, what is wrong, and the seconds until nothing was.
-
-    Devices that were right once are looked at again at the end: whatever was counted twice afterwards shows.
-    """
-    truth = {serial: metrics for ledger in ledgers for serial, metrics in totals(ledger).items()}
-    started_s = time.monotonic()
-    waiting = dict(truth)
-
-    def all_right() -> bool:
-        for serial in list(waiting):
-            if _difference(system, serial, waiting[serial]):
-                return False
-            del waiting[serial]
-        return True
-
-    system.settled(all_right, timeout_s)
-    took_s = time.monotonic() - started_s
-    system.run_for(2.0)
-    wrong = wrong_statistics(system, truth)
-    if wrong:
-        print(f"\n{system.name}: wrong devices: {len(wrong)}, such as {wrong[:5]}")
-    expected = {"exact devices": len(truth), "counted": sum(_events(metrics) for metrics in truth.values())}
-    found = {"exact devices": len(truth) - len(wrong), "counted": sum(_counted(system, serial) for serial in truth)}
-    return expected, found, wrong, took_s
-
-
-def _events(metrics: dict[str, Totals]) -> int:
-    return sum(each.count for each in metrics.values())
-
-
-def _counted(system: System, serial: str) -> int:
-    status, body = get(f"{system.worker_url}/api/v1/devices/{serial}/aggregates")
-    return sum(each["count"] for each in body["total"]["metrics"].values()) if status == 200 else 0

@@ -1,87 +1,33 @@
 """How long anything stands still: workers that come and go, Kafka that is away, processes that are told to end."""
 
-import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Self
 
 import psutil
 import pytest
-from confluent_kafka import Producer
 
-from ems_streams.kafka.catalogue import DEVICE_TELEMETRY
-from ems_streams.kafka.partitioner import partition_for
 from tests.chaos.faults import ServerKill, Terminate
-from tests.chaos.harness import System, exactness, put_load, sized, strike, verdict
+from tests.chaos.harness import System, put_load, sized, strike
+from tests.chaos.oracles import exactness, readiness
+from tests.chaos.probe import Probe
+from tests.chaos.results import Finding, verdict
 from tests.support.processes import get
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(7200)]
 
 LONGEST_PAUSE_S = 30.0
+TAKE_OVER_S = 10.0
 RED_WITHIN_S = 10.0
 GROWTH_MIB = 150
 EXIT_WITHIN_S = 30.0
 
 
-@dataclass
-class Probe:
-    """A device per partition that counts up in Kafka, and the longest time that nobody could see it count, by partition."""
-
-    system: System
-    longest_s: dict[int, float] = field(default_factory=dict)
-    _stopping: threading.Event = field(default_factory=threading.Event)
-
-    def __enter__(self) -> Self:
-        names = (f"PROBE-{number}" for number in range(10_000))
-        count = self.system.deployment.partitions
-        self._serials: dict[int, str] = {}
-        while len(self._serials) < count:
-            serial = next(names)
-            self._serials.setdefault(partition_for(serial.encode(), count), serial)
-        self._url = self.system.worker_url
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stopping.set()
-        self._thread.join(30)
-
-    def take(self) -> float:
-        """The longest pause since the last question; a pause that is under way counts until now."""
-        longest_s = max(self.longest_s.values(), default=0.0)
-        self.longest_s = {}
-        return longest_s
-
-    def _run(self) -> None:
-        producer = Producer(
-            {"bootstrap.servers": self.system.deployment.stack.kafka_bootstrap, "linger.ms": 0, "partitioner": "murmur2_random"}
-        )
-        last_value = dict[int, float]()
-        changed_s = dict.fromkeys(self._serials, time.monotonic())
-        number = 0
-        while not self._stopping.is_set():
-            number += 1
-            for serial in self._serials.values():
-                producer.produce(DEVICE_TELEMETRY, key=serial.encode(), value=_telemetry(serial, number))
-            producer.poll(0)
-            for partition, serial in self._serials.items():
-                status, body = get(f"{self._url}/api/v1/devices/{serial}", timeout_s=3.0)
-                value = body["latest"].get("probe") if status == 200 else None
-                now_s = time.monotonic()
-                self.longest_s[partition] = max(self.longest_s.get(partition, 0.0), now_s - changed_s[partition])
-                if value is not None and value != last_value.get(partition):
-                    last_value[partition], changed_s[partition] = value, now_s
-            time.sleep(0.2)
-
-
-def _telemetry(serial: str, number: int) -> bytes:
-    now = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()) + f".{time.time_ns() // 1_000_000 % 1000:03}Z"
-    return (
-        f'{{"deviceId":1,"serialNumber":"{serial}","siteId":1,"deviceType":"METER","telemetryData":{{"probe":{number}}},'
-        f'"timestamp":"{now}","eventType":"DEVICE_TELEMETRY","messageId":"{number}"}}'
-    ).encode()
+def pauses(limit_s: float, longest: dict[str, float]) -> Finding:
+    """Whether no partition stood still for longer, after whatever was done."""
+    return Finding(
+        expected={f"pauses over {limit_s:g} s": 0},
+        found={f"pauses over {limit_s:g} s": sum(each > limit_s for each in longest.values())},
+        measured="longest pause of a partition: " + ", ".join(f"{what} {pause_s:.1f} s" for what, pause_s in longest.items()),
+    )
 
 
 def test_membership(system: System) -> None:
@@ -89,12 +35,11 @@ def test_membership(system: System) -> None:
     system.start(ingresses=1, workers=2)
     rounds, longest = sized(15, 3), {"join": 0.0, "leave": 0.0, "kill -9": 0.0}
     load = put_load(system, devices=sized(500, 50), messages=rounds * 24 * 200, rate=200)
-    start: Callable[[], object] = lambda: system.add("worker-2", lambda: system.deployment.worker(2))  # noqa: E731
     with Probe(system) as probe:
         system.run_for(5.0)
         probe.take()
         for number in range(rounds):
-            start()
+            system.add_worker(2)
             system.faults["joins"] += 1
             system.wait_ready()
             system.run_for(system.random.uniform(3, 6))
@@ -108,17 +53,59 @@ def test_membership(system: System) -> None:
             system.faults["leaves" if leave == "leave" else "worker kill -9"] += 1
             system.run_for(12.0)
             longest[leave] = max(longest[leave], probe.take())
-    if load.running:
-        strike(system, load, [])
-    expected, found, _, _ = exactness(system, load.ledger)
-    verdict(
-        "membership",
-        load=str(load),
-        faults=system.tell_faults(),
-        expected={**expected, f"pauses over {LONGEST_PAUSE_S:g} s": 0},
-        found={**found, f"pauses over {LONGEST_PAUSE_S:g} s": sum(each > LONGEST_PAUSE_S for each in longest.values())},
-        measured="longest pause of a partition: " + ", ".join(f"{what} {pause_s:.1f} s" for what, pause_s in longest.items()),
-    )
+    strike(system, load, [])
+    finding = exactness(system, load.ledger) + pauses(LONGEST_PAUSE_S, longest)
+    verdict("membership", finding, load=str(load), faults=system.tell_faults())
+
+
+def test_scale(system: System) -> None:
+    """One worker, three, and one again."""
+    system.start(ingresses=1, workers=1)
+    rounds, longest = sized(8, 1), {"1 -> 3": 0.0, "3 -> 1": 0.0}
+    load = put_load(system, devices=sized(500, 50), messages=rounds * 40 * 200, rate=200)
+    with Probe(system) as probe:
+        system.run_for(5.0)
+        probe.take()
+        for _ in range(rounds):
+            for index in (1, 2):
+                system.add_worker(index)
+            system.wait_ready()
+            system.run_for(8.0)
+            system.faults["1 -> 3"] += 1
+            longest["1 -> 3"] = max(longest["1 -> 3"], probe.take())
+            Terminate(system)("worker-1", "worker-2")
+            for index in (1, 2):
+                system.forget(f"worker-{index}")
+            system.run_for(12.0)
+            system.faults["3 -> 1"] += 1
+            longest["3 -> 1"] = max(longest["3 -> 1"], probe.take())
+    strike(system, load, [])
+    finding = exactness(system, load.ledger) + pauses(LONGEST_PAUSE_S, longest) + readiness(system)
+    verdict("scale", finding, load=str(load), faults=system.tell_faults())
+
+
+def test_take_over(system: System) -> None:
+    """A worker is killed and stays away: whoever has the warm copies goes on with its partitions."""
+    system.deployment.extra["EMS_STANDBY_REPLICAS"] = "1"
+    system.start(ingresses=1, workers=3)
+    rounds, each = sized(20, 3), list[float]()
+    load = put_load(system, devices=sized(1000, 200), messages=rounds * 35 * 300, rate=300)
+    with Probe(system) as probe:
+        for _ in range(rounds):
+            system.wait_ready()
+            system.run_for(10.0)  # the copies have to become warm
+            probe.take()
+            victim = system.random.choice(system.names("worker"))
+            system[victim].kill()
+            system.forget(victim)
+            system.faults["worker kill -9 with a standby"] += 1
+            system.run_for(15.0)
+            each.append(probe.take())
+            system.add_worker(int(victim.removeprefix("worker-")))
+    strike(system, load, [])
+    finding = exactness(system, load.ledger) + pauses(TAKE_OVER_S, {"kill -9": max(each)})
+    measured = "each " + ", ".join(f"{pause_s:.1f}" for pause_s in each) + " s"
+    verdict("take-over", finding + Finding({}, {}, measured), load=str(load), faults=system.tell_faults())
 
 
 def _memory_mib(system: System) -> dict[str, int]:
@@ -153,26 +140,17 @@ def test_outage(system: System) -> None:
         system.run_for(0.2)
         peak = {name: max(mib, peak.get(name, 0)) for name, mib in _memory_mib(system).items()}
     load.finish()
-    expected, found, _, caught_up_s = exactness(system, load.ledger)
     growth = {name: peak.get(name, 0) - mib for name, mib in before.items()}
     memory = ", ".join(f"{name} {mib} -> {peak.get(name, 0)} MiB" for name, mib in before.items())
     late = [name for name in system.names() if red_after_s.get(name, RED_WITHIN_S + 1) > RED_WITHIN_S]
     red = ", ".join(f"{name} {since_s:.1f} s" for name, since_s in red_after_s.items())
-    if system.ends:
-        print(f"\noutage: ends {system.ends}")
-    verdict(
-        "outage",
-        load=str(load),
-        faults=system.tell_faults(),
-        expected={**expected, "not red in 10 s": [], "not ready after": [], f"grown over {GROWTH_MIB} MiB": []},
-        found={
-            **found,
-            "not red in 10 s": late,
-            "not ready after": still_red,
-            f"grown over {GROWTH_MIB} MiB": [name for name, mib in growth.items() if mib > GROWTH_MIB],
-        },
-        measured=f"red after {red}; ready {ready_s:.1f} s after Kafka; exact {caught_up_s:.1f} s after the load's end; peak RSS {memory}",
+    grown = f"grown over {GROWTH_MIB} MiB"
+    finding = exactness(system, load.ledger) + Finding(
+        expected={"not red in 10 s": [], "not ready after": [], grown: []},
+        found={"not red in 10 s": late, "not ready after": still_red, grown: [name for name, mib in growth.items() if mib > GROWTH_MIB]},
+        measured=f"red after {red}; ready {ready_s:.1f} s after Kafka; peak RSS {memory}",
     )
+    verdict("outage", finding, load=str(load), faults=system.tell_faults())
 
 
 def test_sigterm(system: System) -> None:
@@ -201,16 +179,13 @@ def test_sigterm(system: System) -> None:
             system.wait_ready()
         system.run_for(system.random.uniform(0.2, 2.0))
     strike(system, load, [])
-    expected, found, _, _ = exactness(system, load.ledger)
     took_s = terminate.took_s + with_kafka_down.took_s
     late = sum(each > EXIT_WITHIN_S for each in took_s)
     codes = {code: (terminate.codes + with_kafka_down.codes).count(code) for code in sorted({*terminate.codes, *with_kafka_down.codes})}
-    verdict(
-        "sigterm",
-        load=str(load),
-        faults=system.tell_faults(),
-        expected={**expected, "exits over 30 s": 0},
-        found={**found, "exits over 30 s": late},
+    finding = exactness(system, load.ledger) + Finding(
+        expected={"exits over 30 s": 0},
+        found={"exits over 30 s": late},
         measured=f"{len(took_s)} exits, longest {max(terminate.took_s):.1f} s, with Kafka down "
         f"{max(with_kafka_down.took_s, default=0.0):.1f} s, exit codes {codes}",
     )
+    verdict("sigterm", finding, load=str(load), faults=system.tell_faults())

@@ -91,6 +91,7 @@ class Deployment:
     partitions: int = 4
     running: list[Running] = field(default_factory=list)
     extra: dict[str, str] = field(default_factory=dict)
+    program: tuple[str, ...] = ("-m", "ems_streams")
 
     def __post_init__(self) -> None:
         self.ports = Ports.free()
@@ -128,16 +129,17 @@ class Deployment:
         assert not check or done.returncode == 0, f"{arguments}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 
-    def ingress(self, index: int = 0) -> Running:
-        """Start an ingress replica."""
+    def ingress(self, index: int = 0, **environment: str) -> Running:
+        """Start an ingress replica; `environment` is told to it alone."""
         port = self.ports.ingress if index == 0 else Ports.free().ingress
         name = f"{self.application_id}-ingress-{index}"
-        return self.start(name, ["ingress"], port, {"EMS_INGRESS_ID": name, "EMS_INGRESS_PORT": str(port)})
+        return self.start(name, ["ingress"], port, {"EMS_INGRESS_ID": name, "EMS_INGRESS_PORT": str(port), **environment})
 
-    def worker(self, index: int = 0) -> Running:
-        """Start a worker; the same index again continues with the same state directory and port."""
+    def worker(self, index: int = 0, **environment: str) -> Running:
+        """Start a worker; the same index again continues with the same state directory and port. `environment` is told to it alone."""
         port = self._worker_ports.setdefault(index, Ports.free().worker)
-        return self.start(f"worker-{index}", ["worker"], port, {"EMS_WORKER_ID": f"worker-{index}", "EMS_WORKER_PORT": str(port)})
+        name = f"worker-{index}"
+        return self.start(name, ["worker"], port, {"EMS_WORKER_ID": name, "EMS_WORKER_PORT": str(port), **environment})
 
     def gateway(self) -> Running:
         """Start the gateway."""
@@ -150,14 +152,17 @@ class Deployment:
         port: int,
         environment: Mapping[str, str],
         *,
-        program: Sequence[str] = ("-m", "ems_streams"),
+        program: Sequence[str] = (),
     ) -> Running:
-        """Start a process of ours in the background; `program` is what Python runs, for a process with a fault put in."""
+        """Start a process of ours in the background; `program` is what Python runs instead of ours, for a process with a fault put in."""
         self.directory.mkdir(parents=True, exist_ok=True)
         log_file = self.directory / f"{name}.log"
         with log_file.open("ab") as log:
             popen = subprocess.Popen(
-                [sys.executable, *program, *arguments], env=self.environment(**environment), stdout=log, stderr=subprocess.STDOUT
+                [sys.executable, *(program or self.program), *arguments],
+                env=self.environment(**environment),
+                stdout=log,
+                stderr=subprocess.STDOUT,
             )
         running = Running(name, popen, port, log_file)
         self.running.append(running)

@@ -1,0 +1,4 @@
+from benchmarks.run import run
+
+if __name__ == "__main__":
+    run()
