@@ -6,6 +6,7 @@ from tests.chaos.faults import Junk, Kill, ServerKill
 from tests.chaos.harness import System, put_load, sized, strike
 from tests.chaos.oracles import arrivals, dead_letters, exactness, poison_of
 from tests.chaos.results import verdict
+from tests.chaos.retries import KillInRetry, counted_or_dead
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(7200)]
 
@@ -38,3 +39,20 @@ def test_poison(system: System) -> None:
     finding = exactness(system, load.ledger) + dead_letters(system, poison, junk.thrown) + arrivals(system, load, junk.thrown)
     what = f"{load}, {poison.total()} poison, {len(junk.thrown)} junk records in Kafka"
     verdict("poison", finding, load=what, faults=system.tell_faults())
+
+
+def test_retries(system: System) -> None:
+    """Well-formed messages at which ingress and workers fail, for good or for a while; whoever tries them again is killed."""
+    system.deployment.program = ("-m", "tests.support.failing_processes")
+    system.start(ingresses=1, workers=2)
+    rounds = sized(40, 4)
+    load = put_load(system, devices=sized(1000, 100), messages=rounds * 3000, rate=500)
+    failing = KillInRetry(system, devices=10)
+    strike(system, load, [failing] * rounds)
+    finding = exactness(system, load.ledger) + arrivals(system, load, others="X-") + counted_or_dead(system, failing)
+    verdict(
+        "retries",
+        finding,
+        load=f"{load}, {len(failing.sent)} messages of which two in six fail for good and two for a while",
+        faults=system.tell_faults(),
+    )

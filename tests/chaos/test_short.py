@@ -39,7 +39,7 @@ def test_short(system: System) -> None:
     finding = (
         arrivals(system, load, junk.thrown)
         + exactness(system, load.ledger)
-        + transitions(system, load, in_order=False)
+        + transitions(system, load)
         + dead_letters(system, poison, junk.thrown)
         + readiness(system)
     )

@@ -7,32 +7,10 @@ from aiokafka import ConsumerRecord
 
 from ems_streams.kafka.catalogue import DEVICE_TELEMETRY, dlt_of
 from tests.integration.worker.test_worker import consume, produce, telemetry, total
+from tests.support.failing_processes import FOLD_LATER_KW, FOLD_NEVER_KW
 from tests.support.processes import Deployment, Running, eventually, get
 
 pytestmark = pytest.mark.integration
-
-# 666 kW fails always and leaves a half-changed state behind; 555 kW fails the first three times of a process.
-FAILING_WORKER = """
-import sys
-import agents.aggregates
-from ems_streams.cli.main import run
-
-fold = agents.aggregates.fold
-left = {}
-
-def fail_some(state, telemetry, *rest):
-    fold(state, telemetry, *rest)
-    power_kw = dict(telemetry.metrics).get("powerKw")
-    if power_kw == 666.0:
-        raise ValueError("no such power")
-    if power_kw == 555.0 and left.setdefault(telemetry.serial_number, 3):
-        left[telemetry.serial_number] -= 1
-        raise ConnectionError("not now")
-
-agents.aggregates.fold = fail_some
-sys.argv = ["ems-streams", "worker"]
-run()
-"""
 
 DEVICES = 8
 RECORDS_PER_DEVICE = 50
@@ -40,15 +18,16 @@ RECORDS_PER_DEVICE = 50
 
 def failing_worker(deployment: Deployment) -> Running:
     port = deployment.ports.worker
-    return deployment.start("worker-0", [], port, {"EMS_WORKER_PORT": str(port)}, program=("-c", FAILING_WORKER))
+    program = ("-m", "tests.support.failing_processes")
+    return deployment.start("worker-0", ["worker"], port, {"EMS_WORKER_PORT": str(port)}, program=program)
 
 
 def test_every_record_is_either_counted_or_dead(deployment: Deployment) -> None:
     """One in fifty records fails for good, another for a while; the worker is killed in the middle of retries."""
     serials = [f"{deployment.application_id}-{number}" for number in range(DEVICES)]
-    power_kw = {20: 555.0, 30: 666.0}
+    power_kw = {20: FOLD_LATER_KW, 30: FOLD_NEVER_KW}
     records = [telemetry(serial, power_kw.get(second, float(second)), second) for second in range(RECORDS_PER_DEVICE) for serial in serials]
-    doomed = sorted(telemetry(serial, 666.0, 30) for serial in serials)
+    doomed = sorted(telemetry(serial, FOLD_NEVER_KW, 30) for serial in serials)
     worker = failing_worker(deployment).wait_until_ready()
     produce(deployment.stack.kafka_bootstrap, records)
     for kills in range(1, 4):
@@ -59,9 +38,9 @@ def test_every_record_is_either_counted_or_dead(deployment: Deployment) -> None:
 
     expected = {
         "count": RECORDS_PER_DEVICE - 1,
-        "sum": sum(range(RECORDS_PER_DEVICE)) - 20 - 30 + 555.0,
+        "sum": sum(range(RECORDS_PER_DEVICE)) - 20 - 30 + FOLD_LATER_KW,
         "min": 0.0,
-        "max": 555.0,
+        "max": FOLD_LATER_KW,
         "last": float(RECORDS_PER_DEVICE - 1),
     }
 
