@@ -5,8 +5,9 @@ import stamina
 ATTEMPTS_MAX = 4
 """The first attempt and three retries."""
 
-WAIT_INITIAL_S = 0.1
-WAIT_JITTER_S = 0.1
+WAIT_INITIAL_S = 0.02
+WAIT_JITTER_S = 0.02
+"""Short, since what is retried is in memory and all that follows waits: one message in a hundred may fail without the stream falling behind."""
 
 
 def attempts() -> stamina._core._RetryContextIterator:

@@ -6,6 +6,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import cycle
 
 from ems_streams.dev.simulator.ledger import Totals
 from ems_streams.kafka.catalogue import DEVICE_TELEMETRY, dlt_of
@@ -17,49 +18,42 @@ from tests.support.failing_processes import FOLD_LATER_KW, FOLD_NEVER_KW, TRANSL
 from tests.support.processes import Running
 
 GOOD_KW = (1.0, 2.0)
-LATER_KW = (FOLD_LATER_KW, TRANSLATE_LATER_KW)
 NEVER_KW = (FOLD_NEVER_KW, TRANSLATE_NEVER_KW)
+FAILING_KW = {"worker": (FOLD_LATER_KW, FOLD_NEVER_KW), "ingress": (TRANSLATE_LATER_KW, TRANSLATE_NEVER_KW)}
 RETRY = "stamina.retry_scheduled"
 
 Sent = tuple[str, float]
 
 
 class KillInRetry:
-    """Publish messages that cannot be processed, among some that can, and SIGKILL the first process that says it tries one again.
+    """Publish messages at which a worker or the ingress fails, among some that are well, and SIGKILL the first process that tries one again.
 
-    Each call has devices of its own, since what fails for a while fails anew for each.
+    Workers and ingress in turn. Each call has devices of its own, since what fails for a while fails anew for each.
     """
 
     def __init__(self, system: System, devices: int, wait_s: float = 8.0) -> None:
         self._system = system
         self._devices = devices
         self._wait_s = wait_s
+        self._kinds = cycle(FAILING_KW)
         self.sent: list[Sent] = []
 
     def __call__(self) -> None:
-        system = self._system
+        system, kind = self._system, next(self._kinds)
         serials = [f"X-{len(self.sent)}-{number}" for number in range(self._devices)]
-        watched = {name: _Log(system[name]) for name in system.names() if system.alive(name)}
-        asyncio.run(self._publish(list(self._messages(serials))))
+        watched = {name: _Log(system[name]) for name in system.names(kind) if system.alive(name)}
+        asyncio.run(self._publish(list(_messages(serials, [GOOD_KW[0], *FAILING_KW[kind], GOOD_KW[1]]))))
         deadline_s = time.monotonic() + self._wait_s
         while time.monotonic() < deadline_s:
             retrying = [name for name, log in watched.items() if log.says(RETRY) and system.alive(name)]
             if retrying:
                 victim = system.random.choice(retrying)
-                time.sleep(system.random.uniform(0.0, 0.5))
+                time.sleep(system.random.uniform(0.0, 0.2))
                 system[victim].kill()
-                system.faults[f"{victim.split('-')[0]} kill -9 while it tries again"] += 1
+                system.faults[f"{kind} kill -9 while it tries again"] += 1
                 system.restart(victim)
                 return
             system.run_for(0.05)
-
-    def _messages(self, serials: list[str]) -> Iterator[tuple[Sent, bytes]]:
-        now = datetime.now(UTC)
-        order = [GOOD_KW[0], *LATER_KW, *NEVER_KW, GOOD_KW[1]]
-        for second, power_kw in enumerate(order):
-            for serial in serials:
-                timestamp = (now + timedelta(milliseconds=100 * second)).isoformat(timespec="milliseconds")
-                yield (serial, power_kw), json.dumps({"powerKw": power_kw, "timestamp": timestamp}).encode()
 
     async def _publish(self, messages: list[tuple[Sent, bytes]]) -> None:
         async with MqttPublisher(self._system.deployment.stack.mqtt_url, f"{self._system.deployment.application_id}-failing") as publisher:
@@ -67,6 +61,14 @@ class KillInRetry:
             for (serial, power_kw), payload in messages:
                 await publisher.publish(f"sites/1/devices/{serial}/telemetry", payload)
                 self.sent.append((serial, power_kw))
+
+
+def _messages(serials: list[str], powers_kw: list[float]) -> Iterator[tuple[Sent, bytes]]:
+    now = datetime.now(UTC)
+    for number, power_kw in enumerate(powers_kw):
+        timestamp = (now + timedelta(milliseconds=100 * number)).isoformat(timespec="milliseconds")
+        for serial in serials:
+            yield (serial, power_kw), json.dumps({"powerKw": power_kw, "timestamp": timestamp}).encode()
 
 
 class _Log:

@@ -53,6 +53,6 @@ def test_retries(system: System) -> None:
     verdict(
         "retries",
         finding,
-        load=f"{load}, {len(failing.sent)} messages of which two in six fail for good and two for a while",
+        load=f"{load}, {len(failing.sent)} messages of which one in four fails for good and one for a while",
         faults=system.tell_faults(),
     )
