@@ -40,6 +40,8 @@ class Recovery(FaustRecovery):
 
     logger = faust_logger
     app: "WorkerApp"
+    outside_group = False
+    """Whether the group has given this worker's partitions away and nothing new is assigned yet."""
 
     @property
     def engine(self) -> Engine:
@@ -95,7 +97,8 @@ class Recovery(FaustRecovery):
 
     async def _recover(self, generation: int) -> None:
         await self.engine.close_partitions()
-        if not await self.app.batch_consumer.is_member(generation):
+        self.outside_group = not await self.app.batch_consumer.is_member(generation)
+        if self.outside_group:
             raise NotAMemberError(f"generation {generation} is over, or a rebalance is under way")
         await self.engine.open_partitions(set(self.active_tps), generation)
         self.engine.breaker.on_success(time.monotonic())

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 INTERVAL_S = 2.0
+MEMBERSHIP = "membership of the group"
 RECOVERY = "recovery"
 
 
@@ -25,7 +26,7 @@ class StalledError(EmsError):
 
 
 class Watchdog:
-    """Watches source partitions (fetched and durable against the log's end) and recovery.
+    """Watches source partitions (fetched and durable against the log's end), recovery, and the way back into the group.
 
     While Kafka is away nothing counts as stuck: a restart would mend nothing.
     """
@@ -60,7 +61,11 @@ class Watchdog:
 
     async def _observe(self) -> dict[Hashable, Progress]:
         app = self._app
-        if not app.kafka.reachable or app.engine.breaker.state is not BreakerState.CLOSED:
+        if not app.kafka.reachable:
+            return {}
+        if app.outside_group:
+            return {MEMBERSHIP: Progress(app.consumer_generation_id, behind=True)}
+        if app.engine.breaker.state is not BreakerState.CLOSED:
             return {}
         if app.engine.missing_partitions(app.assignor.assigned_actives()):
             return {RECOVERY: Progress(app.engine.recovered_records + app.engine.epoch, behind=True)}

@@ -17,6 +17,8 @@ from ems_streams.settings import Settings
 
 S = TypeVar("S")
 
+MAX_POLL_INTERVAL_S = 7 * 86_400.0
+
 
 class RawSchema(Schema):
     """Hands messages to agents as they are: batches are decoded, once, by the agents."""
@@ -66,12 +68,21 @@ class WorkerApp(faust.App):
         """The consumer of our transport."""
         return cast(Consumer, self.consumer)
 
+    @property
+    def outside_group(self) -> bool:
+        """Whether the group has given this worker's partitions away and nothing new is assigned yet."""
+        return self._recovery.outside_group
+
+    @property
+    def _recovery(self) -> Recovery:
+        return cast(Recovery, cast(TableManager, self.tables).recovery)
+
     def recover_again(self) -> None:
         """Stop handing records out, forget what is under way, and recover every partition as after a rebalance."""
         self.consumer.stop_flow()
         self.flow_control.suspend()
         self.flow_control.clear()
-        cast(Recovery, cast(TableManager, self.tables).recovery).again()
+        self._recovery.again()
 
     async def fail(self, error: BaseException) -> None:
         """End the worker: what is in memory only is replayed by whoever gets its partitions."""
@@ -102,7 +113,9 @@ def _faust_settings(settings: Settings) -> Mapping[str, Any]:
         "broker_rebalance_timeout": settings.kafka_rebalance_timeout_s,
         "broker_request_timeout": settings.kafka_request_timeout_s,
         "producer_request_timeout": settings.kafka_request_timeout_s,
-        "broker_max_poll_interval": 60.0,
+        # Nothing is polled during a recovery or an outage, and the client would not join the group again after that. Our own watchdog
+        # ends a worker that is stuck.
+        "broker_max_poll_interval": MAX_POLL_INTERVAL_S,
         "consumer_auto_offset_reset": "earliest",
         "consumer_max_fetch_size": 1024 * 1024,
         # Batches, not records: more would only be memory that a rebalance throws away.

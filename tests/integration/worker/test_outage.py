@@ -12,10 +12,21 @@ pytestmark = pytest.mark.integration
 
 OUTAGE_S = 25.0
 
+# An outage that to the Kafka client looks an hour longer: nothing is polled meanwhile, and it must join the group again all the same.
+LONG_IDLE_WORKER = """
+from aiokafka.consumer.subscription_state import SubscriptionState
+from ems_streams.cli.main import run
+
+idle_time_s = SubscriptionState.fetcher_idle_time.fget
+SubscriptionState.fetcher_idle_time = property(lambda self: idle_time_s(self) + 3600.0)
+run()
+"""
+
 
 def test_a_worker_outlives_an_outage_of_kafka(deployment: Deployment) -> None:
     """Killed with records folded and not committed; nothing is lost, nothing is counted twice."""
     kafka, serial = deployment.stack.kafka, f"{deployment.application_id}-A"
+    deployment.program = ("-c", LONG_IDLE_WORKER)
     worker = deployment.worker().wait_until_ready()
     produce(deployment.stack.kafka_bootstrap, [telemetry(serial, 1.5, second) for second in range(20)])
     eventually(lambda: total(worker, serial).get("count", 0) > 0, 30, "counting")

@@ -56,3 +56,28 @@ def test_an_idle_worker_is_not_stuck(deployment: Deployment) -> None:
         assert worker.popen.poll() is None, worker.log_tail()
         assert get(f"{worker.url}/livez")[0] == 200
         time.sleep(0.5)
+
+
+# The group never takes it back, although Kafka answers.
+OUTSIDE_WORKER = """
+from ems_streams.cli.main import run
+from ems_streams.kafka.transport import Consumer
+
+async def is_member(self, generation):
+    return False
+
+Consumer.is_member = is_member
+run()
+"""
+
+
+def test_a_worker_that_does_not_get_back_into_the_group_ends(deployment: Deployment) -> None:
+    worker = deployment.start(
+        "worker-0",
+        ["worker"],
+        deployment.ports.worker,
+        {"EMS_WORKER_PORT": str(deployment.ports.worker), "EMS_STALL_TIMEOUT_S": STALL_TIMEOUT_S},
+        program=("-c", OUTSIDE_WORKER),
+    )
+    assert worker.popen.wait(40) == 1
+    assert "no progress: membership of the group" in worker.log_tail()
