@@ -1,7 +1,6 @@
-"""Statistics of one metric as a list of eight floats that can be added to, merged and packed.
+"""Statistics of one metric as eight floats: what they mean, and how they are merged and shown. `section` adds values to them.
 
-A plain list is as fast as a slotted object here and packs without a conversion; floats throughout, since mixing in
-integers costs CPython its specialised float instructions (counts and epoch milliseconds are exact up to 2**53).
+Floats throughout, since they are stored as doubles; counts and epoch milliseconds are exact up to 2**53.
 
 - Sums are exact in practice: every addition keeps its rounding error (Knuth's TwoSum) in a compensation that is added on
   read, so the result is that of `math.fsum` in whatever order values come and however accumulators are merged.
@@ -10,9 +9,6 @@ integers costs CPython its specialised float instructions (counts and epoch mill
 - `last` is the value with the greatest event time; of two with the same time, the one that was added later.
 """
 
-import struct
-from collections.abc import Iterable
-from functools import lru_cache
 from math import inf, isnan, sqrt
 
 COUNT, SUM, COMPENSATION, MIN, MAX, LAST, SQUARES, LAST_MS = range(8)
@@ -24,49 +20,6 @@ Accumulators = dict[str, Accumulator]
 
 MAX_METRICS_PER_DEVICE = 256
 """Distinct metric names of one device over all time; it bounds the state of a device that invents names."""
-
-
-def add_values(accumulators: Accumulators, metrics: dict[str, float], timestamp_ms: float, names: dict[str, int]) -> int:
-    """Add one event's values in place; the hot loop of the system.
-
-    Args:
-        accumulators: By metric name; grows by the metrics that are new to it.
-        metrics: Finite values.
-        timestamp_ms: Event time.
-        names: Number of every metric name that the device ever had; grows up to `MAX_METRICS_PER_DEVICE`.
-
-    Returns:
-        How many values were left out because the device already has the greatest number of names.
-    """
-    left_out = 0
-    get = accumulators.get
-    for name, value in metrics.items():
-        accumulator = get(name)
-        if accumulator is None:
-            if name not in names:
-                if len(names) >= MAX_METRICS_PER_DEVICE:
-                    left_out += 1
-                    continue
-                names[name] = len(names)
-            accumulators[name] = [1.0, value, 0.0, value, value, value, 0.0, timestamp_ms]
-            continue
-        count = accumulator[0]
-        before = accumulator[1]
-        after = before + value
-        part = after - before
-        total = count + 1.0
-        accumulator[0] = total
-        accumulator[1] = after
-        accumulator[2] += (before - (after - part)) + (value - part)
-        if value < accumulator[3]:
-            accumulator[3] = value
-        elif value > accumulator[4]:
-            accumulator[4] = value
-        accumulator[6] += (value - before / count) * (value - after / total)
-        if timestamp_ms >= accumulator[7]:
-            accumulator[7] = timestamp_ms
-            accumulator[5] = value
-    return left_out
 
 
 def merge(into: Accumulator, other: Accumulator) -> None:
@@ -125,25 +78,6 @@ def statistics_view(accumulator: Accumulator) -> dict[str, float | int | None]:
         "last": accumulator[LAST],
         "stddev": _finite(stddev(accumulator)),
     }
-
-
-def pack(accumulators: Iterable[Accumulator], count: int) -> bytes:
-    """`count` accumulators as little-endian doubles, `BYTES` each."""
-    flat: list[float] = []
-    for accumulator in accumulators:
-        flat += accumulator
-    return _layout(count).pack(*flat)
-
-
-def unpack(data: bytes, offset: int, count: int) -> list[Accumulator]:
-    """What `pack` has packed, from `offset` on; raises `struct.error` when there is less."""
-    flat = _layout(count).unpack_from(data, offset)
-    return [list(flat[start : start + FIELDS]) for start in range(0, count * FIELDS, FIELDS)]
-
-
-@lru_cache(maxsize=MAX_METRICS_PER_DEVICE + 1)
-def _layout(count: int) -> struct.Struct:
-    return struct.Struct(f"<{count * FIELDS}d")
 
 
 def _finite(value: float) -> float | None:

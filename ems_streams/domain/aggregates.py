@@ -10,21 +10,22 @@ Windows are tumbling minutes of event time in UTC. The newest `KEPT_WINDOWS` of 
   `future_events`: a device whose clock runs ahead cannot push the windows of the present out. Clocks that lag, or that
   run ahead by less, get windows by what they say, and their number is bounded in any case.
 
-A window is held as accumulators while events come in, and as packed bytes once encoded and left behind, so that a commit
-packs only what has changed and a state in memory stays small.
+Base and windows are held as the bytes that are stored (`section`), so that a commit only copies, and a state in memory is small.
 """
 
 import struct
-from collections.abc import Mapping
 from typing import Final
 
-from ems_streams.domain.accumulators import BYTES, Accumulators, add_values, merge_all, pack, unpack
+from ems_streams.domain.accumulators import Accumulators, merge_all
+from ems_streams.domain.identifiers import IDENTITY_BYTES
+from ems_streams.domain.section import accumulators_of, add_values, merge_section, new_section, section_at
 from ems_streams.domain.state_codec import StateCodecError, check_version
 from ems_streams.domain.telemetry_record import TelemetryRecord
 from ems_streams.domain.timestamps import MINUTE_MS
 
 KEPT_WINDOWS: Final = 10
 RECENT_IDENTITIES: Final = 64
+_RECENT_BYTES: Final = RECENT_IDENTITIES * IDENTITY_BYTES
 FUTURE_TOLERANCE_MS: Final = 3_600_000
 
 _KIND = "device aggregates"
@@ -32,7 +33,6 @@ _VERSION = 1
 # version; device id, site id, last offset, last timestamp, revision, late, duplicate, future, left out;
 # numbers of identities, names and windows; bytes of text
 _HEADER = struct.Struct("<B9qBHBI")
-_SECTION = struct.Struct("<qH")
 
 
 class DeviceAggregates:
@@ -41,10 +41,10 @@ class DeviceAggregates:
     Attributes:
         serial_number: Key of the device.
         device_id: As of the newest window's first event, like `site_id` and `device_type`.
-        base: All that is in no kept window, by metric; bytes while packed.
-        windows: Kept windows by their start in epoch milliseconds; bytes while packed.
-        names: Every metric name the device ever had, with its number in packed sections.
-        recent: The last `RECENT_IDENTITIES` identities, oldest first (a dict as an ordered set).
+        base: Section of all that is in no kept window.
+        windows: Sections of the kept windows by their start in epoch milliseconds.
+        names: Every metric name the device ever had, with its number in sections.
+        recent: The last `RECENT_IDENTITIES` identities one behind the other, oldest first.
         last_offset: Offset of the last record that was folded; -1 before the first.
         last_timestamp_ms: Greatest event time.
         revision: Number of events folded.
@@ -77,10 +77,10 @@ class DeviceAggregates:
         self.device_id = device_id
         self.site_id = site_id
         self.device_type = device_type
-        self.base: Accumulators | bytes = {}
-        self.windows: dict[int, Accumulators | bytes] = {}
+        self.base = new_section(0)
+        self.windows: dict[int, bytearray] = {}
         self.names: dict[str, int] = {}
-        self.recent: dict[int, None] = {}
+        self.recent = bytearray()
         self.last_offset = -1
         self.last_timestamp_ms = -(2**62)
         self.revision = 0
@@ -90,7 +90,7 @@ class DeviceAggregates:
         self.left_out_values = 0
 
 
-def fold(state: DeviceAggregates, record: TelemetryRecord, identity: int, offset: int, arrived_ms: int | None = None) -> bool:
+def fold(state: DeviceAggregates, record: TelemetryRecord, identity: bytes, offset: int, arrived_ms: int | None = None) -> bool:
     """Take one record into the state, in place.
 
     Records of a device come in the order of their offsets, each offset once: who calls drops replays. Event times may come
@@ -108,93 +108,63 @@ def fold(state: DeviceAggregates, record: TelemetryRecord, identity: int, offset
     """
     recent = state.recent
     state.last_offset = offset
+    # Also found where it spans two others, which for two digests is as unlikely as that they are equal.
     if identity in recent:
         state.duplicate_events += 1
         return False
-    recent[identity] = None
-    if len(recent) > RECENT_IDENTITIES:
-        del recent[next(iter(recent))]
+    recent += identity
+    if len(recent) > _RECENT_BYTES:
+        del recent[:IDENTITY_BYTES]
     timestamp_ms = record.timestamp_ms
     if timestamp_ms > state.last_timestamp_ms:
         state.last_timestamp_ms = timestamp_ms
     start_ms = timestamp_ms - timestamp_ms % MINUTE_MS
-    accumulators = state.windows.get(start_ms)
-    if accumulators.__class__ is not dict:
-        accumulators = _open(state, start_ms, record, arrived_ms)
-    left_out = add_values(accumulators, record.metrics, float(timestamp_ms), state.names)
+    section = state.windows.get(start_ms)
+    if section is None:
+        section = _open(state, start_ms, record, arrived_ms)
+    left_out = add_values(section, record.metrics, float(timestamp_ms), state.names)
     if left_out:
         state.left_out_values += left_out
     state.revision += 1
     return True
 
 
-def _open(state: DeviceAggregates, start_ms: int, record: TelemetryRecord, arrived_ms: int | None) -> Accumulators:
-    """The accumulators an event belongs to, when its window is packed or not there."""
+def _open(state: DeviceAggregates, start_ms: int, record: TelemetryRecord, arrived_ms: int | None) -> bytearray:
+    """The section an event belongs to when it has no window yet."""
     windows = state.windows
-    packed = windows.get(start_ms)
-    if packed is not None:
-        opened = thaw(state, packed)
-        windows[start_ms] = opened
-        return opened
     if arrived_ms is not None and record.timestamp_ms > arrived_ms + FUTURE_TOLERANCE_MS:
         state.future_events += 1
-        return _open_base(state)
+        return state.base
     if len(windows) >= KEPT_WINDOWS:
         oldest_ms = min(windows)
         if start_ms < oldest_ms:
             state.late_events += 1
-            return _open_base(state)
-        merge_all(_open_base(state), thaw(state, windows.pop(oldest_ms)))
+            return state.base
+        merge_section(state.base, windows.pop(oldest_ms))
     state.device_id, state.site_id, state.device_type = record.device_id, record.site_id, record.device_type
-    fresh: Accumulators = {}
-    windows[start_ms] = fresh
+    fresh = windows[start_ms] = new_section(start_ms)
     return fresh
 
 
-def _open_base(state: DeviceAggregates) -> Accumulators:
-    state.base = thaw(state, state.base)
-    return state.base
-
-
-def thaw(state: DeviceAggregates, section: Accumulators | bytes) -> Accumulators:
+def thaw(state: DeviceAggregates, section: bytes | bytearray) -> Accumulators:
     """A section (the base or a window) as accumulators; the state stays as it is."""
-    if isinstance(section, dict):
-        return section
-    names = list(state.names)
-    numbers = section[_SECTION.size : _SECTION.size + _SECTION.unpack_from(section)[1]]
     try:
-        return dict(zip([names[number] for number in numbers], unpack(section, _SECTION.size + len(numbers), len(numbers)), strict=True))
+        return accumulators_of(section, state.names)
     except (IndexError, struct.error) as error:
         raise StateCodecError(_KIND, f"damaged section of {state.serial_number}: {error}") from None
 
 
-def _freeze(names: Mapping[str, int], start_ms: int, section: Accumulators | bytes) -> bytes:
-    if isinstance(section, bytes):
-        return section
-    count = len(section)
-    return _SECTION.pack(start_ms, count) + bytes([names[name] for name in section]) + pack(section.values(), count)
-
-
 def total(state: DeviceAggregates) -> Accumulators:
     """Statistics over all time, as accumulators of their own."""
-    merged: Accumulators = {}
-    merge_all(merged, thaw(state, state.base))
+    merged = thaw(state, state.base)
     for start_ms in sorted(state.windows):
         merge_all(merged, thaw(state, state.windows[start_ms]))
     return merged
 
 
 def encode(state: DeviceAggregates) -> bytes:
-    """The state as bytes; packs the base and all windows but the newest for good, which no reader notices."""
-    windows, names = state.windows, state.names
-    newest_ms = max(windows, default=0)
-    sections = []
-    for start_ms, section in windows.items():
-        frozen = _freeze(names, start_ms, section)
-        if start_ms != newest_ms:
-            windows[start_ms] = frozen
-        sections.append(frozen)
-    state.base = base = _freeze(names, 0, state.base)
+    """The state as bytes."""
+    names = state.names
     # The type comes last: of all these texts it alone may contain a NUL.
     text = "\0".join((state.serial_number, *names, state.device_type)).encode()
     header = _HEADER.pack(
@@ -208,12 +178,12 @@ def encode(state: DeviceAggregates) -> bytes:
         state.duplicate_events,
         state.future_events,
         state.left_out_values,
-        len(state.recent),
+        len(state.recent) // IDENTITY_BYTES,
         len(names),
-        len(windows),
+        len(state.windows),
         len(text),
     )
-    return b"".join((header, text, _pack_identities(state.recent), base, *sections))
+    return b"".join((header, text, state.recent, state.base, *state.windows.values()))
 
 
 def decode(data: bytes) -> DeviceAggregates:
@@ -243,20 +213,13 @@ def _decode(data: bytes) -> DeviceAggregates:
         state.left_out_values,
     ) = header[3:10]
     state.names = {name: number for number, name in enumerate(texts[1:-1])}
-    state.recent = dict.fromkeys(_IDENTITIES[identities].unpack_from(data, at))
-    at += 8 * identities
-    _, count = _SECTION.unpack_from(data, at)
-    state.base = data[at : (at := at + _SECTION.size + count * (1 + BYTES))]
+    state.recent = bytearray(data[at : (at := at + identities * IDENTITY_BYTES)])
+    _, state.base = section_at(data, at)
+    at += len(state.base)
     for _ in range(windows):
-        start_ms, count = _SECTION.unpack_from(data, at)
-        state.windows[start_ms] = data[at : (at := at + _SECTION.size + count * (1 + BYTES))]
+        start_ms, section = section_at(data, at)
+        state.windows[start_ms] = section
+        at += len(section)
     if at != len(data):
         raise ValueError(f"ends at byte {at}")
     return state
-
-
-_IDENTITIES = [struct.Struct(f"<{count}Q") for count in range(RECENT_IDENTITIES + 1)]
-
-
-def _pack_identities(recent: dict[int, None]) -> bytes:
-    return _IDENTITIES[len(recent)].pack(*recent)

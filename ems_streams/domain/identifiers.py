@@ -1,22 +1,23 @@
 """Identities that come out the same on every replay and on every machine: none is random, salted or read off a clock."""
 
 from hashlib import blake2b
+from typing import Final
 
-_from_bytes = int.from_bytes
+IDENTITY_BYTES: Final = 8
 
 
-def record_identity(value: bytes) -> int:
+def record_identity(value: bytes) -> bytes:
     """64-bit identity of a record by its bytes: two records with the same bytes are one message sent twice."""
     # A full digest that is cut short costs half of what the keyword argument digest_size costs.
-    return _from_bytes(blake2b(value).digest()[:8], "little")
+    return blake2b(value).digest()[:IDENTITY_BYTES]
 
 
-def message_identity(message_id: str) -> int:
+def message_identity(message_id: str) -> bytes:
     """64-bit identity of a message by the id that its sender gave it."""
-    return _from_bytes(blake2b(message_id.encode()).digest()[:8], "little")
+    return blake2b(message_id.encode()).digest()[:IDENTITY_BYTES]
 
 
-def telemetry_identity(message_id: str | None, value: bytes) -> int:
+def telemetry_identity(message_id: str | None, value: bytes) -> bytes:
     """What a record is recognised by when it comes again: its message id, or all of its bytes when it has none."""
     return message_identity(message_id) if message_id else record_identity(value)
 

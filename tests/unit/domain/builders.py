@@ -5,6 +5,7 @@ from typing import Any
 
 from ems_streams.domain.aggregates import DeviceAggregates, fold
 from ems_streams.domain.events import DeviceStatus, StatusReport
+from ems_streams.domain.identifiers import message_identity
 from ems_streams.domain.telemetry_record import TelemetryRecord
 from ems_streams.domain.timestamps import MINUTE_MS, from_epoch_ms
 
@@ -28,11 +29,16 @@ def record(timestamp_ms: int, metrics: dict[str, float], **changes: Any) -> Tele
     return TelemetryRecord(**(fields | changes))
 
 
+def identity(number: int) -> bytes:
+    """Of the message that a device sent as its `number`th."""
+    return message_identity(str(number))
+
+
 def folded(samples: Iterable[Sample], arrived_ms: int | None = None) -> DeviceAggregates:
     """A state with all samples in it, each one a message of its own."""
     state = DeviceAggregates(SERIAL)
     for offset, (timestamp_ms, metrics) in enumerate(samples):
-        assert fold(state, record(timestamp_ms, metrics), offset, offset, arrived_ms)
+        assert fold(state, record(timestamp_ms, metrics), identity(offset), offset, arrived_ms)
     return state
 
 

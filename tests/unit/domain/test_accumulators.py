@@ -9,17 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ems_streams.domain.accumulators import (
-    MAX_METRICS_PER_DEVICE,
     Accumulator,
-    add_values,
     exact_sum,
     mean,
     merge,
-    pack,
     statistics_view,
     stddev,
-    unpack,
 )
+from ems_streams.domain.section import accumulators_of, add_values, new_section
 
 # What meters send: three decimals, up to hundreds of megawatts, either sign.
 readings = st.integers(min_value=-500_000_000, max_value=500_000_000).map(lambda thousandths: thousandths / 1000)
@@ -27,11 +24,10 @@ samples = st.lists(st.tuples(st.integers(min_value=0, max_value=59_999), reading
 
 
 def accumulate(pairs: list[tuple[int, float]]) -> Accumulator:
-    accumulators: dict[str, Accumulator] = {}
-    names: dict[str, int] = {}
+    section, names = new_section(0), dict[str, int]()
     for timestamp_ms, value in pairs:
-        add_values(accumulators, {"powerKw": value}, float(timestamp_ms), names)
-    return accumulators["powerKw"]
+        add_values(section, {"powerKw": value}, float(timestamp_ms), names)
+    return accumulators_of(section, names)["powerKw"]
 
 
 def assert_is_of(accumulator: Accumulator, pairs: list[tuple[int, float]]) -> None:
@@ -112,19 +108,3 @@ def test_sums_beyond_the_range_of_a_float_are_shown_as_nothing() -> None:
     assert view["mean"] is None
     assert view["stddev"] is None
     assert (view["count"], view["min"], view["max"], view["last"]) == (3, -1.0, 1.7e308, -1.0)
-
-
-def test_names_beyond_the_bound_are_left_out_and_counted() -> None:
-    accumulators: dict[str, Accumulator] = {}
-    names: dict[str, int] = {}
-    for number in range(MAX_METRICS_PER_DEVICE + 2):
-        assert add_values(accumulators, {f"m{number}": 1.0}, 0.0, names) == (number >= MAX_METRICS_PER_DEVICE)
-    assert len(accumulators) == len(names) == MAX_METRICS_PER_DEVICE
-    assert add_values(accumulators, {"m0": 1.0, "other": 1.0}, 0.0, names) == 1
-    assert accumulators["m0"][0] == 2.0
-
-
-@given(st.lists(samples, max_size=5))
-def test_packing_keeps_every_bit(parts: list[list[tuple[int, float]]]) -> None:
-    accumulators = [accumulate(part) for part in parts]
-    assert unpack(b"before" + pack(accumulators, len(parts)), 6, len(parts)) == accumulators

@@ -5,7 +5,7 @@ import orjson
 from ems_streams.domain.aggregate_views import aggregates_view, latest_metrics, total_view, window_views
 from ems_streams.domain.aggregates import DeviceAggregates, decode, encode, fold
 from ems_streams.domain.timestamps import MINUTE_MS
-from tests.unit.domain.builders import NOON_MS, SERIAL, folded, minutes, record
+from tests.unit.domain.builders import NOON_MS, SERIAL, folded, identity, minutes, record
 
 
 def test_the_answer_has_the_contracts_form() -> None:
@@ -43,7 +43,7 @@ def test_the_revision_of_a_window_grows_with_every_event() -> None:
     state = DeviceAggregates(SERIAL)
     revisions = []
     for offset, metrics in enumerate([{"powerKw": 1.0}, {"voltage": 1.0}, {"current": 2.0}, {"powerKw": 1.0}]):
-        fold(state, record(NOON_MS, metrics), offset, offset)
+        fold(state, record(NOON_MS, metrics), identity(offset), offset)
         revisions.append(window_views(state, 1)[0]["revision"])
     assert revisions == sorted(set(revisions))
 
@@ -78,6 +78,6 @@ def test_latest_metrics_are_the_newest_of_each() -> None:
 
 def test_latest_metrics_agree_with_the_total_for_a_clock_that_was_ahead() -> None:
     state = folded([(NOON_MS + 10**9, {"powerKw": 9.0})], arrived_ms=NOON_MS)
-    fold(state, record(NOON_MS, {"powerKw": 1.0}), 100, 100, NOON_MS)
+    fold(state, record(NOON_MS, {"powerKw": 1.0}), identity(100), 100, NOON_MS)
     assert latest_metrics(state) == ({"powerKw": 9.0}, NOON_MS + 10**9)
     assert total_view(state)["metrics"]["powerKw"]["last"] == 9.0

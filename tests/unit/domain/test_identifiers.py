@@ -3,14 +3,14 @@
 import subprocess
 import sys
 
-from ems_streams.domain.identifiers import event_id, message_identity, notification_id, record_identity, telemetry_identity
+from ems_streams.domain.identifiers import IDENTITY_BYTES, event_id, message_identity, notification_id, record_identity, telemetry_identity
 
 
 def test_identities_are_pinned() -> None:
     assert record_identity(b"{}") == message_identity("{}")
     assert event_id("INV-001", "device-telemetry", 3, 17, "status") == "1de95bcff6d6887f3ced685000144f08"
     assert notification_id("1de95bcff6d6887f3ced685000144f08", "STATUS_CHANGE") == "e61adebe1750f0da23f52ed4da236a3f"
-    assert message_identity("m-1") == 11521604552552110440
+    assert message_identity("m-1") == (11521604552552110440).to_bytes(8, "little")
 
 
 def test_identities_do_not_depend_on_the_process() -> None:
@@ -19,13 +19,13 @@ def test_identities_do_not_depend_on_the_process() -> None:
         subprocess.run([sys.executable, "-c", program], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True).stdout
         for seed in ("1", "2")
     }
-    assert found == {f"{message_identity('m-1')}\n"}
+    assert found == {f"{message_identity('m-1')!r}\n"}
 
 
 def test_identities_have_64_bits() -> None:
     identities = {message_identity(str(number)) for number in range(2000)}
     assert len(identities) == 2000
-    assert 2**63 < max(identities) < 2**64
+    assert {len(identity) for identity in identities} == {IDENTITY_BYTES} == {8}
 
 
 def test_a_message_id_counts_more_than_the_bytes() -> None:

@@ -1,0 +1,69 @@
+"""Sections: packed accumulators of several metrics, against accumulators that are merged one by one."""
+
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ems_streams.domain.accumulators import BYTES, MAX_METRICS_PER_DEVICE, Accumulators, merge_all
+from ems_streams.domain.section import accumulators_of, add_values, merge_section, new_section, section_at
+
+NAMES = ["powerKw", "voltage", "current", "temperature"]
+values = st.floats(min_value=-1e6, max_value=1e6)
+events = st.lists(st.tuples(st.integers(0, 59_999), st.dictionaries(st.sampled_from(NAMES), values, min_size=1)), max_size=30)
+
+
+def section_of(samples: list[tuple[int, dict[str, float]]], names: dict[str, int]) -> bytearray:
+    section = new_section(60_000)
+    for timestamp_ms, metrics in samples:
+        assert add_values(section, metrics, float(timestamp_ms), names) == 0
+    return section
+
+
+@given(events)
+def test_metrics_do_not_disturb_each_other(samples: list[tuple[int, dict[str, float]]]) -> None:
+    """Whatever comes together with what, each metric is as if it came alone."""
+    names: dict[str, int] = {}
+    together = accumulators_of(section_of(samples, names), names)
+    alone: Accumulators = {}
+    for name in names:
+        own: dict[str, int] = {}
+        alone |= accumulators_of(section_of([(at, {name: each[name]}) for at, each in samples if name in each], own), own)
+    assert together == alone
+
+
+@given(events, events)
+def test_merged_sections_are_merged_accumulators(
+    one: list[tuple[int, dict[str, float]]], other: list[tuple[int, dict[str, float]]]
+) -> None:
+    names: dict[str, int] = {}
+    first, second = section_of(one, names), section_of(other, names)
+    expected = accumulators_of(first, names)
+    merge_all(expected, accumulators_of(second, names))
+    merge_section(first, second)
+    assert accumulators_of(first, names) == expected
+
+
+@given(events)
+def test_a_section_survives_as_bytes_among_others(samples: list[tuple[int, dict[str, float]]]) -> None:
+    section = section_of(samples, {})
+    assert section_at(b"before" + section + b"behind" + bytes(8), 6) == (60_000, section)
+
+
+def test_a_section_that_is_cut_short_is_refused() -> None:
+    section = section_of([(0, {"powerKw": 1.0, "voltage": 2.0})], {})
+    for length in range(len(section)):
+        with pytest.raises(struct.error):
+            section_at(bytes(section[:length]), 0)
+
+
+def test_names_beyond_the_bound_are_left_out_and_counted() -> None:
+    section, names = new_section(0), dict[str, int]()
+    for number in range(MAX_METRICS_PER_DEVICE + 2):
+        assert add_values(section, {f"m{number}": 1.0}, 0.0, names) == (number >= MAX_METRICS_PER_DEVICE)
+    accumulators = accumulators_of(section, names)
+    assert len(accumulators) == len(names) == MAX_METRICS_PER_DEVICE
+    assert len(section) == 10 + MAX_METRICS_PER_DEVICE * (1 + BYTES)
+    assert add_values(section, {"m0": 1.0, "m255": 1.0, "other": 1.0}, 0.0, names) == 1
+    assert [accumulators_of(section, names)[name][0] for name in ("m0", "m1", "m255")] == [2.0, 1.0, 2.0]
