@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test chaos bench bench-ingress check format docs constraints clean
+.PHONY: help setup demo test chaos chaos-mutations bench bench-ingress check format docs constraints clean
 
 VENV := .venv
 RUN := $(VENV)/bin
@@ -43,6 +43,9 @@ test: setup ## Run every test but the long chaos runs
 
 chaos: setup ## Kill and pause everything under load, and compare with the truth (EMS_CHAOS_SCALE=1 for the long form)
 	@$(RUN)/python -m pytest -m chaos -s tests/chaos
+
+chaos-mutations: setup ## Put known faults in, and see that the chaos suite notices each
+	@$(RUN)/python -m tests.chaos.mutations
 
 bench: setup ## Measure beside the peers, on a machine that does nothing else (BENCH="--peers ours,flink --rounds 1"; BENCH=--help)
 	@$(RUN)/python -m benchmarks $(BENCH)

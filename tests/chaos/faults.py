@@ -36,7 +36,7 @@ class Kill:
 
 @dataclass(slots=True)
 class KillInCommit:
-    """SIGKILL of a random worker up to 30 ms after it has begun to write a commit of a table, and its restart.
+    """SIGKILL of a random worker up to 8 ms after it was seen to write a commit of a table, and its restart.
 
     Counts how many have hit an open transaction: written, and not committed. Without a commit in time it is any other kill.
     """
@@ -44,7 +44,7 @@ class KillInCommit:
     system: System
     table: str
     wait_s: float = 3.0
-    after_s: float = 0.03
+    after_s: float = 0.008
 
     def __call__(self) -> None:
         system = self.system

@@ -1,5 +1,7 @@
 """What is fetched and then lost on the way to the agents is fetched again: batches of a partition are contiguous."""
 
+import os
+
 import pytest
 
 from tests.integration.worker.test_worker import produce, telemetry, total
@@ -10,11 +12,13 @@ pytestmark = pytest.mark.integration
 # The first batch with 2.5 kW in it is lost, as between a fetch and a rebalance.
 FORGETFUL_WORKER = """
 import sys
+from tests.chaos.mutant import FAULTS
 from ems_streams.cli.main import run
 from ems_streams.kafka.transport import Consumer
 
 deliver = Consumer._deliver
 lost = []
+FAULTS.get(sys.argv[1], lambda: None)()
 
 async def deliver_all_but_one(self, tp, records, active, generation):
     if not lost and any(b"2.5" in (record.value or b"") for record in records):
@@ -31,7 +35,8 @@ run()
 
 def test_a_lost_batch_is_fetched_again(deployment: Deployment) -> None:
     port = deployment.ports.worker
-    worker = deployment.start("worker-0", [], port, {"EMS_WORKER_PORT": str(port)}, program=("-c", FORGETFUL_WORKER)).wait_until_ready()
+    program = ("-c", FORGETFUL_WORKER, os.environ.get("EMS_CHAOS_MUTATION", ""))
+    worker = deployment.start("worker-0", [], port, {"EMS_WORKER_PORT": str(port)}, program=program).wait_until_ready()
     serial = f"{deployment.application_id}-A"
     for second, power_kw in enumerate((1.5, 2.5, 3.5)):
         produce(deployment.stack.kafka_bootstrap, [telemetry(serial, power_kw, second)])
