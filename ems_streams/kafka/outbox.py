@@ -16,6 +16,7 @@ from ems_streams.domain.circuit_breaker import BreakerState, CircuitBreaker
 from ems_streams.errors import TopicsMissingError
 from ems_streams.kafka.batching import KeyValue, send_records
 from ems_streams.kafka.client import producer_options
+from ems_streams.kafka.gzip_level import use_fast_gzip
 from ems_streams.kafka.partitioner import partition_for
 from ems_streams.settings import Settings
 
@@ -88,6 +89,7 @@ class KafkaOutbox:
 
     async def start(self) -> None:
         """Connect, however long Kafka takes to be there; raises `TopicsMissingError`."""
+        use_fast_gzip()
         async for attempt in _patiently():
             with attempt:
                 await self._open_producer()

@@ -45,7 +45,7 @@ def run(fault: str) -> tuple[str, str]:
         if verdict["found"].get(name) != must
     ]
     # Outside the chaos suite there is no verdict, only the assertion that failed.
-    wrong = wrong or re.findall(r"^E +AssertionError: (.*)$", done.stdout, re.MULTILINE)
+    wrong = wrong or re.findall(r"^E +(?:AssertionError: )?(assert .*)$", done.stdout, re.MULTILINE)
     return ("caught", "; ".join(wrong)) if wrong else ("BROKEN", done.stdout[-3000:])
 
 
