@@ -18,11 +18,15 @@ from ems_streams.mqtt.adapter import MqttSubscriber
 def auto_ack() -> None:
     """PUBACK as soon as a message is received, as MQTT libraries do by themselves, instead of after Kafka has it."""
     receive = MqttSubscriber._receive
+    received: list[tuple[int, int]] = []
 
     def receive_and_acknowledge(self: MqttSubscriber, packet: Any) -> None:
         receive(self, packet)
-        if packet.packet_id is not None and self._connection is not None:
-            self._connection.acknowledge([packet.packet_id])
+        if packet.packet_id is not None:
+            received.append((self._inbox.epoch, packet.packet_id))
+        if self._connection is not None:  # the first messages come before it is known
+            self._connection.acknowledge([packet_id for epoch, packet_id in received if epoch == self._inbox.epoch])
+            received.clear()
 
     async def acknowledge(self: MqttSubscriber, batch: Any) -> bool:
         return True
