@@ -37,8 +37,14 @@ def auto_ack() -> None:
 
 def faust_commits() -> None:
     """Faust's own bookkeeping: offsets of messages that agents are done with are committed, and reading goes on from them."""
-    for name in ("perform_seek", "_filter_tps_with_pending_acks", "_new_offset"):
+    for name in ("perform_seek", "_filter_tps_with_pending_acks"):
         setattr(Consumer, name, getattr(driver.Consumer, name))
+
+    def new_offset(self: Consumer, tp: Any) -> int | None:
+        # Faust's own wants one message per offset; a batch has the offset of its last record.
+        return max(self._acked[tp]) + 1 if self._acked[tp] else None
+
+    Consumer._new_offset = new_offset  # type: ignore[method-assign]
     ConsumerThread._commit = driver.AIOKafkaConsumerThread._commit  # type: ignore[method-assign]
     contiguous_or_not()
 
