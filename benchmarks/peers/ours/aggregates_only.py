@@ -6,6 +6,7 @@ The process is the real one; only the composition root registers one agent of th
 import sys
 
 import agents.aggregates
+import ems_streams.app
 import tables.device_aggregates
 from ems_streams.kafka.worker_app import WorkerApp
 from ems_streams.processes import worker
@@ -21,5 +22,6 @@ def aggregates_app(settings: Settings) -> WorkerApp:
 
 
 if __name__ == "__main__":
-    worker.worker_app = aggregates_app
+    # The worker process imports its composition root when it needs it.
+    ems_streams.app.worker_app = aggregates_app
     sys.exit(worker.run(Settings.load()))
