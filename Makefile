@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test chaos chaos-mutations bench bench-ingress check format docs constraints clean
+.PHONY: help setup demo test chaos chaos-mutations bench bench-ingress bench-latency check format docs constraints clean
 
 VENV := .venv
 RUN := $(VENV)/bin
@@ -33,6 +33,8 @@ $(STAMP): constraints.txt pyproject.toml
 	@echo "setup: installing the pinned packages"
 	@$(RUN)/python -m pip install --quiet --no-deps --require-hashes -r constraints.txt
 	@$(RUN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@$(RUN)/python -c 'import ems_streams.domain._section' 2>/dev/null || \
+	  echo "setup: NOTE: no C compiler was found, so telemetry is folded in plain Python, at about half the speed; nothing else differs"
 	@touch $@
 
 demo: setup ## Start everything, with a simulated fleet
@@ -52,6 +54,9 @@ bench: setup ## Measure beside the peers, on a machine that does nothing else (B
 
 bench-ingress: setup ## The same for the way from MQTT into Kafka
 	@$(RUN)/python -m benchmarks.ingress $(BENCH)
+
+bench-latency: setup ## From an MQTT publish to the live table and to the WebSocket, under load (BENCH="--rates 1000,5000")
+	@$(RUN)/python -m benchmarks.latency $(BENCH)
 
 check: setup ## Lint, format, types, import directions
 	@$(RUN)/ruff check .
@@ -75,5 +80,5 @@ constraints: ## Pin the newest allowed versions again, with hashes
 	  --strip-extras --allow-unsafe --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --output-file constraints.txt
 
 clean: ## Remove the environment, caches and the data of the dev stack
-	rm -rf $(VENV) .ems .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist
+	rm -rf $(VENV) .ems .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist ems_streams/domain/*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -3,9 +3,12 @@
 A state of thousands of devices does not fit into a processor's cache, and what an event costs is mostly how many places of memory it
 touches. So a section is one buffer: header (start of the span, number of metrics), one byte per metric with the number of its name,
 eight little-endian doubles per metric (`accumulators`). Storing it is a copy.
+
+The two functions that fold are compiled where there is a C compiler (`_section.pyx`); what stands here is what they do, and does it where there is none.
 """
 
 import struct
+import sys
 from collections.abc import Iterator, Mapping
 
 from ems_streams.domain.accumulators import BYTES, FIELDS, MAX_METRICS_PER_DEVICE, Accumulator, Accumulators, merge
@@ -77,7 +80,7 @@ def add_values(section: bytearray, metrics: Mapping[str, float], timestamp_ms: f
     return left_out
 
 
-def merge_section(into: bytearray, other: bytes | bytearray) -> None:
+def merge_section(into: bytearray, other: bytearray) -> None:
     """Merge every metric of another section of the same device in place."""
     for number, accumulator in _items(other):
         end = _NUMBERS_AT + _count(into)
@@ -126,3 +129,15 @@ def _append(section: bytearray, number: int, packed: bytes) -> None:
     _COUNT.pack_into(section, _COUNT_AT, count + 1)
     section.insert(_NUMBERS_AT + count, number)
     section += packed
+
+
+python_add_values, python_merge_section = add_values, merge_section
+COMPILED = False
+"""Whether `add_values` and `merge_section` are compiled."""
+if sys.byteorder == "little":  # the compiled ones take the bytes as they are
+    try:
+        from ems_streams.domain._section import add_values, merge_section
+    except ImportError:
+        pass
+    else:
+        COMPILED = True

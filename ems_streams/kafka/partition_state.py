@@ -90,7 +90,9 @@ class PartitionState(Generic[S]):
 
     def put(self, key: bytes, state: S) -> None:
         """Mark a state as changed; it is written with the next commit."""
-        self._states[key] = self._dirty[key] = state
+        # Most keys that change have changed since the last commit already.
+        if self._dirty.get(key) is not state:
+            self._states[key] = self._dirty[key] = state
 
     def publish(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers = ()) -> None:
         """Publish a record with the next commit, which then comes soon."""

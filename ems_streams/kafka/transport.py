@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, cast
 import aiokafka
 import structlog
 from aiokafka import OffsetAndMetadata
+from aiokafka.consumer import fetcher
+from aiokafka.consumer.fetcher import PartitionRecords
 from aiokafka.errors import KafkaError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -36,6 +38,15 @@ PROGRESS_TIMEOUT_S = 5.0
 MEMBERSHIP_TIMEOUT_S = 5.0
 
 
+class _PartitionRecords(PartitionRecords):
+    """Gives records of source topics as the client has parsed them: its `ConsumerRecord` is a copy that costs more than the parsing."""
+
+    source_topics: frozenset[str] = frozenset()
+
+    def _consumer_record(self, tp: Any, record: Any) -> Any:
+        return record if tp.topic in self.source_topics else super()._consumer_record(tp, record)
+
+
 class ConsumerThread(driver.AIOKafkaConsumerThread):
     """Consumer thread whose client reads committed records only and does not wait long for a fetch to fill."""
 
@@ -47,6 +58,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         # Faust hard-codes both; the client reads them when it starts.
         consumer._isolation_level = "read_committed"
         consumer._fetch_max_wait_ms = self.app.settings.kafka_fetch_max_wait_ms
+        _PartitionRecords.source_topics = self.app.engine.source_topics
+        fetcher.PartitionRecords = _PartitionRecords
         return consumer
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:

@@ -20,6 +20,7 @@ from ems_streams.kafka.outbox import KafkaOutbox
 from ems_streams.kafka.registry import RegistryView
 from ems_streams.mqtt.adapter import MqttSubscriber
 from ems_streams.mqtt.inbox import MqttBatch
+from ems_streams.ops import garbage
 from ems_streams.ops.health import CheckResult, Health
 from ems_streams.ops.http import health_routes, start_site
 from ems_streams.ops.logs import configure_logging
@@ -154,6 +155,7 @@ async def _serve(settings: Settings) -> int:
     web_app = web.Application()
     web_app.add_routes(health_routes(health))
     ingress = Ingress(settings)
+    garbage.settle()
     ingress.watch(health)
     site = await start_site(web_app, settings.bind_host, settings.ingress_port, "EMS_INGRESS_PORT")
     try:

@@ -14,6 +14,7 @@ import structlog
 import uvloop
 
 from ems_streams.errors import EmsError, TopicsMissingError
+from ems_streams.ops import garbage
 from ems_streams.ops.logs import configure_logging
 from ems_streams.settings import Settings
 
@@ -66,6 +67,7 @@ async def _run(settings: Settings, stop: asyncio.Event) -> int:
 
     settings.worker_data_dir.mkdir(parents=True, exist_ok=True)
     app = worker_app(settings)
+    garbage.settle()
     _end_with_damaged_stores(app)
     app.kafka.start()
     app.watchdog.start()

@@ -1,0 +1,133 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+"""The two hot functions of `section`, compiled. What they do, and the layout of a section, is said there; results are the same to the bit."""
+
+from cpython.bytearray cimport PyByteArray_AS_STRING
+from libc.math cimport isnan
+from libc.string cimport memchr, memcpy
+
+from ems_streams.domain.accumulators import MAX_METRICS_PER_DEVICE
+
+cdef enum:
+    COUNT_AT = 8
+    NUMBERS_AT = 10
+    BYTES = 64
+
+cdef Py_ssize_t NAMES_MAX = MAX_METRICS_PER_DEVICE
+
+# As in `accumulators`.
+cdef struct Accumulator:
+    double count
+    double sum
+    double compensation
+    double least
+    double greatest
+    double last
+    double squares
+    double last_ms
+
+
+cdef inline Py_ssize_t metrics_in(const char* section):
+    return <unsigned char> section[COUNT_AT] | (<unsigned char> section[COUNT_AT + 1] << 8)
+
+
+cdef inline Py_ssize_t place_of(const char* section, int number, Py_ssize_t count):
+    """Index of a metric in a section, or -1."""
+    cdef const char* numbers = section + NUMBERS_AT
+    cdef const char* found = <const char*> memchr(numbers, number, count)
+    return -1 if found == NULL else found - numbers
+
+
+cdef void append(bytearray section, int number, Accumulator* accumulator):
+    """Invalidates every pointer into the section."""
+    cdef Py_ssize_t count = metrics_in(PyByteArray_AS_STRING(section))
+    section.insert(NUMBERS_AT + count, number)
+    section.extend((<char*> accumulator)[:BYTES])
+    section[COUNT_AT] = (count + 1) & 255
+    section[COUNT_AT + 1] = (count + 1) >> 8
+
+
+def add_values(bytearray section not None, metrics not None, double timestamp_ms, dict names not None):
+    cdef char* data = PyByteArray_AS_STRING(section)
+    cdef Py_ssize_t count = metrics_in(data)
+    cdef Py_ssize_t place
+    cdef int number
+    cdef int left_out = 0
+    cdef double value, after, part, total
+    cdef Accumulator a
+    for name, boxed in metrics.items():
+        value = boxed
+        known = names.get(name)
+        if known is None:
+            if len(names) >= NAMES_MAX:
+                left_out += 1
+                continue
+            known = names[name] = len(names)
+        number = known
+        place = place_of(data, number, count)
+        if place < 0:
+            a.count, a.sum, a.compensation, a.least, a.greatest = 1.0, value, 0.0, value, value
+            a.last, a.squares, a.last_ms = value, 0.0, timestamp_ms
+            append(section, number, &a)
+            data = PyByteArray_AS_STRING(section)
+            count += 1
+            continue
+        memcpy(&a, data + NUMBERS_AT + count + place * BYTES, BYTES)
+        after = a.sum + value
+        part = after - a.sum
+        total = a.count + 1.0
+        a.compensation = a.compensation + ((a.sum - (after - part)) + (value - part))
+        a.squares = a.squares + (value - a.sum / a.count) * (value - after / total)
+        if value < a.least:
+            a.least = value
+        elif value > a.greatest:
+            a.greatest = value
+        if timestamp_ms >= a.last_ms:
+            a.last_ms = timestamp_ms
+            a.last = value
+        a.count = total
+        a.sum = after
+        memcpy(data + NUMBERS_AT + count + place * BYTES, &a, BYTES)
+    return left_out
+
+
+cdef inline double mean(const Accumulator* a):
+    cdef double total = a.sum + a.compensation
+    return (a.sum if isnan(total) else total) / a.count
+
+
+cdef void merge(Accumulator* into, const Accumulator* other):
+    cdef double delta = mean(other) - mean(into)
+    cdef double after = into.sum + other.sum
+    cdef double part = after - into.sum
+    into.squares = into.squares + (other.squares + delta * delta * (into.count * other.count / (into.count + other.count)))
+    into.count = into.count + other.count
+    into.compensation = into.compensation + (other.compensation + ((into.sum - (after - part)) + (other.sum - part)))
+    into.sum = after
+    if other.least < into.least:
+        into.least = other.least
+    if other.greatest > into.greatest:
+        into.greatest = other.greatest
+    if other.last_ms >= into.last_ms:
+        into.last_ms = other.last_ms
+        into.last = other.last
+
+
+def merge_section(bytearray into not None, bytearray other not None):
+    cdef const char* theirs = PyByteArray_AS_STRING(other)
+    cdef Py_ssize_t their_count = metrics_in(theirs)
+    cdef Py_ssize_t their_place, place, count
+    cdef char* data
+    cdef int number
+    cdef Accumulator a, b
+    for their_place in range(their_count):
+        number = <unsigned char> theirs[NUMBERS_AT + their_place]
+        memcpy(&b, theirs + NUMBERS_AT + their_count + their_place * BYTES, BYTES)
+        data = PyByteArray_AS_STRING(into)
+        count = metrics_in(data)
+        place = place_of(data, number, count)
+        if place < 0:
+            append(into, number, &b)
+            continue
+        memcpy(&a, data + NUMBERS_AT + count + place * BYTES, BYTES)
+        merge(&a, &b)
+        memcpy(data + NUMBERS_AT + count + place * BYTES, &a, BYTES)
