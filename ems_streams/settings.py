@@ -87,7 +87,7 @@ class Settings(BaseSettings):
     standby_replicas: int = Field(default=0, ge=0, le=5, description="Warm copies of each partition's state on other workers")
     stall_timeout_s: Seconds = Field(default=60.0, description="A worker that is behind and makes no progress for this long ends itself")
     aggregates_commit_interval_s: Seconds = Field(
-        default=1.0, description="How often aggregates are made durable; live reads do not wait for it"
+        default=2.0, description="How often aggregates are made durable; live reads do not wait for it"
     )
     status_commit_interval_s: Seconds = Field(default=0.1, description="Longest wait of a transition before it is published")
     ingress_id: str = Field(

@@ -189,13 +189,13 @@ PEERS_BY_NAME: dict[str, Peer] = {
         _ours(
             "ours",
             "EMS Streams worker, as shipped",
-            "all three agents: status and notifications besides the aggregates; exactly once, durable each second",
+            "all three agents: status and notifications besides the aggregates; exactly once, durable every two seconds",
             ["-m", "ems_streams", "worker"],
         ),
         _ours(
             "ours-aggregates",
             "EMS Streams worker, aggregates only",
-            "the agent that does the work of the peers; exactly once, durable each second",
+            "the agent that does the work of the peers; exactly once, durable every two seconds",
             [str(PEERS / "ours" / "aggregates_only.py")],
             same_work=True,
         ),
@@ -259,14 +259,14 @@ EXTRA_PEERS: dict[str, Peer] = {
         _ours(
             "ours-2-workers",
             "EMS Streams, two workers, as shipped",
-            "all three agents in each; exactly once, durable each second",
+            "all three agents in each; exactly once, durable every two seconds",
             ["-m", "ems_streams", "worker"],
             instances=2,
         ),
         _ours(
             "ours-aggregates-2-workers",
             "EMS Streams, two workers, aggregates only",
-            "exactly once, durable each second",
+            "exactly once, durable every two seconds",
             [str(PEERS / "ours" / "aggregates_only.py")],
             instances=2,
             same_work=True,
