@@ -238,8 +238,12 @@ async def _bench(deployment: Deployment, bar: Progress, devices: int, seconds: f
         log.close()
 
 
-async def _run_all(deployment: Deployment, bar: Progress, rates: Sequence[int], devices: int, seconds: float, target: Path) -> list[Round]:
+async def _run_all(
+    deployment: Deployment, bar: Progress, rates: Sequence[int], devices: int, seconds: float, target: Path
+) -> tuple[list[Round], str]:
+    """The rounds, and what kept the rest from being measured."""
     rounds: list[Round] = []
+    problem = ""
     async with _bench(deployment, bar, devices, seconds) as bench:
         poll_us = await _cost_of_a_poll(deployment, bench.table)
         # What is there now stays; a collection in the middle would be taken for latency.
@@ -249,7 +253,7 @@ async def _run_all(deployment: Deployment, bar: Progress, rates: Sequence[int], 
             try:
                 measured = await bench.measure(rate)
             except (PeerFailedError, psutil.Error, KafkaException) as error:
-                bar.console.print(f"NOT MEASURED  {rate:,} msg/s: {error}", style="bold red", markup=False)
+                problem = f"{rate:,} msg/s failed: {error}"
                 break
             measured.cost.poll_us = poll_us
             rounds.append(measured)
@@ -257,9 +261,11 @@ async def _run_all(deployment: Deployment, bar: Progress, rates: Sequence[int], 
                 file.write(json.dumps(dataclasses.asdict(measured)) + "\n")
             bar.console.print(latency_report.line(measured), markup=False, highlight=False)
             if measured.drained_s is None:
-                bar.console.print("the backlog is not worked off: no further rate is measured", style="bold red")
+                problem = f"the backlog of {rate:,} msg/s was not worked off within {DRAINED_TIMEOUT_S:.0f} s"
                 break
-    return rounds
+    if problem:
+        bar.console.print(problem, style="bold red", markup=False)
+    return rounds, problem
 
 
 def _rates(text: str) -> list[int]:
@@ -297,12 +303,12 @@ def main(
         _progress_bar(console) as bar,
         deployed(Path(directory), logs) as deployment,
     ):
-        rounds = uvloop.run(_run_all(deployment, bar, wanted, devices, seconds, target))
-    latency_report.write(target, rounds, wanted, facts)
+        rounds, problem = uvloop.run(_run_all(deployment, bar, wanted, devices, seconds, target))
+    latency_report.write(target, rounds, wanted, problem, facts)
     if json_output:
         sys.stdout.write((target / "rounds.jsonl").read_text() if rounds else "")
     else:
-        latency_report.show(console, rounds, wanted)
+        latency_report.show(console, rounds, wanted, problem)
     console.print(f"written to {target}")
     if len(rounds) < len(wanted) or not all(each.complete for each in rounds):
         raise typer.Exit(1)

@@ -191,8 +191,8 @@ def line(measured: Round) -> str:
     return f"{measured.rate:,} msg/s: {'; '.join([*parts, *measured.short])}"
 
 
-def rows(rounds: Sequence[Round], wanted: Sequence[int]) -> list[tuple[str, ...]]:
-    """Cells of the table of latencies; a rate that was not measured is a row that says so."""
+def rows(rounds: Sequence[Round], wanted: Sequence[int], problem: str) -> list[tuple[str, ...]]:
+    """Cells of the table of latencies; a rate that was not measured is a row that says so, and the `problem` that was why."""
     table = []
     for measured in rounds:
         reached = f"yes: {measured.achieved:,.0f}" if not measured.short else "NOT REACHED: " + "; ".join(measured.short)
@@ -200,7 +200,7 @@ def rows(rounds: Sequence[Round], wanted: Sequence[int]) -> list[tuple[str, ...]
             figures = [_ms(each, percent) for percent in ("50", "99", "99.9", "100")]
             counts = [f"{number:,}" for number in (each.samples, each.lost + each.failed, each.postponed, each.unmatched)]
             table.append((f"{measured.rate:,}", name, *figures, *counts, reached))
-    table += [(f"{rate:,}", "NOT MEASURED", *[""] * (len(COLUMNS) - 2)) for rate in wanted[len(rounds) :]]
+    table += [(f"{rate:,}", "NOT MEASURED", *[""] * (len(COLUMNS) - 3), problem) for rate in wanted[len(rounds) :]]
     return table
 
 
@@ -269,9 +269,9 @@ def stage_rows(rounds: Sequence[Round]) -> list[tuple[str, ...]]:
 STAGE_COLUMNS = ("msg/s", "to", "part of the way", "p50 ms", "p99 ms", "samples")
 
 
-def show(console: Console, rounds: Sequence[Round], wanted: Sequence[int]) -> None:
+def show(console: Console, rounds: Sequence[Round], wanted: Sequence[int], problem: str) -> None:
     """Print the tables and what has to stand below them."""
-    console.print(_terminal("From an MQTT publish, in milliseconds", COLUMNS, rows(rounds, wanted)))
+    console.print(_terminal("From an MQTT publish, in milliseconds", COLUMNS, rows(rounds, wanted, problem)))
     console.print(_terminal("CPU us per message", COST_COLUMNS, cost_rows(rounds)))
     console.print(_terminal("Where the time went", STAGE_COLUMNS, stage_rows(rounds)))
     for note in notes(rounds):
@@ -287,11 +287,11 @@ def _terminal(title: str, columns: Sequence[str], cells: Sequence[tuple[str, ...
     return table
 
 
-def write(directory: Path, rounds: Sequence[Round], wanted: Sequence[int], told: dict[str, str]) -> None:
+def write(directory: Path, rounds: Sequence[Round], wanted: Sequence[int], problem: str, told: dict[str, str]) -> None:
     """Write `table.md` and `plot.svg`."""
     lines = ["# From MQTT to the live table and the WebSocket", "", "| | |", "|---|---|"]
     lines += [f"| {name} | {value} |" for name, value in told.items()]
-    lines += ["", *_markdown(COLUMNS, rows(rounds, wanted))]
+    lines += ["", *_markdown(COLUMNS, rows(rounds, wanted, problem))]
     lines += ["", "![latency by percentile](plot.svg)", "", "## CPU us per message", "", *_markdown(COST_COLUMNS, cost_rows(rounds))]
     lines += ["", "## Where the time went", "", *_markdown(STAGE_COLUMNS, stage_rows(rounds))]
     lines += ["", "## Notes", "", *(f"- {note}" for note in notes(rounds))]
