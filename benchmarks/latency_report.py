@@ -142,6 +142,11 @@ class Round:
         return (self.cost.machine_s - sum(self.cost.cpu_s.values())) / self.flow.seconds
 
     @property
+    def disturbed(self) -> bool:
+        """Whether something else used the machine."""
+        return self.other_cores > BUSY_CORES
+
+    @property
     def grown(self) -> int:
         """Messages by which what waits before Kafka, or in it, grew more than it does at a rate that is reached; 0 when it did not."""
         flow = self.flow
@@ -196,6 +201,7 @@ def rows(rounds: Sequence[Round], wanted: Sequence[int], problem: str) -> list[t
     table = []
     for measured in rounds:
         reached = f"yes: {measured.achieved:,.0f}" if not measured.short else "NOT REACHED: " + "; ".join(measured.short)
+        reached += "; NOT VALID: disturbed" if measured.disturbed else ""
         for name, each in measured.ways:
             figures = [_ms(each, percent) for percent in ("50", "99", "99.9", "100")]
             counts = [f"{number:,}" for number in (each.samples, each.lost + each.failed, each.postponed, each.unmatched)]
@@ -232,7 +238,7 @@ def notes(rounds: Sequence[Round]) -> list[str]:
             f"{rate}: {cost.polls_per_s:,.0f} looks a second at {cost.poll_us:,.0f} us took {cores:.3f} cores of the worker, "
             f"which is in its figure; 99 % of the latencies to the live table are at most {measured.table.resolution_ms:.1f} ms too great."
         )
-        if measured.other_cores > BUSY_CORES:
+        if measured.disturbed:
             said.append(f"{rate}: DISTURBED: something else took {measured.other_cores:.2f} cores; these figures are not valid.")
         if measured.trouble:
             said.append(f"{rate}: {measured.trouble}.")
@@ -247,6 +253,8 @@ def _drained(measured: Round) -> str:
 
 def _goal(name: str, each: Latencies, measured: Round) -> str:
     goal_ms = GOALS_MS[name]
+    if measured.disturbed:
+        return f"Goal at {GOAL_RATE:,} msg/s to the {name}: p99 below {goal_ms} ms: cannot be told from a run that was disturbed."
     met = bool(each.percentiles_ms) and each.percentiles_ms["99"] < goal_ms and not measured.short and not each.lost
     return f"Goal at {GOAL_RATE:,} msg/s to the {name}: p99 below {goal_ms} ms: {'met' if met else 'NOT MET'} ({_ms(each, '99')} ms)."
 
@@ -283,7 +291,7 @@ def _terminal(title: str, columns: Sequence[str], cells: Sequence[tuple[str, ...
     for name in columns:
         table.add_column(name, justify="left" if name in {"to", "reached", "part of the way"} else "right")
     for row in cells:
-        table.add_row(*row, style="red" if any(cell.startswith("NOT ") for cell in row) else None)
+        table.add_row(*row, style="red" if any("NOT " in cell for cell in row) else None)
     return table
 
 
@@ -301,7 +309,8 @@ def write(directory: Path, rounds: Sequence[Round], wanted: Sequence[int], probl
 
 def _markdown(columns: Sequence[str], cells: Sequence[tuple[str, ...]]) -> list[str]:
     rule = ["---" if name in {"to", "reached", "part of the way"} else "---:" for name in columns]
-    return [f"| {' | '.join(row)} |" for row in (columns, rule, *cells)]
+    escaped = [[cell.replace("|", "\\|") for cell in row] for row in (columns, rule, *cells)]
+    return [f"| {' | '.join(row)} |" for row in escaped]
 
 
 def plot(rounds: Sequence[Round]) -> str:
