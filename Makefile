@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test chaos chaos-mutations bench bench-ingress bench-latency check format docs constraints clean
+.PHONY: help setup demo test chaos chaos-mutations bench bench-ingress bench-latency bench-scaling check format docs constraints clean
 
 VENV := .venv
 RUN := $(VENV)/bin
@@ -57,6 +57,9 @@ bench-ingress: setup ## The same for the way from MQTT into Kafka
 
 bench-latency: setup ## From an MQTT publish to the live table and to the WebSocket, under load (BENCH="--rates 1000,5000")
 	@$(RUN)/python -m benchmarks.latency $(BENCH)
+
+bench-scaling: setup ## More workers, more devices, and recovery beside Faust's own (BENCH="--only workers --rounds 1")
+	@$(RUN)/python -m benchmarks.scaling $(BENCH)
 
 check: setup ## Lint, format, types, import directions
 	@$(RUN)/ruff check .

@@ -238,7 +238,7 @@ class Engine:
         while True:
             try:
                 await asyncio.wait_for(partition.urgent.wait(), agent.commit_interval_s)
-                await asyncio.sleep(COMMIT_GAP_S)
+                await asyncio.sleep(max(partition.last_commit_s + COMMIT_GAP_S - time.monotonic(), 0.0))
             except TimeoutError:
                 pass
             try:
