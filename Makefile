@@ -16,7 +16,7 @@ help: ## Show this
 
 setup: $(STAMP) ## Build .venv with everything, pinned and checked by hash
 
-$(STAMP): constraints.txt pyproject.toml hatch_build.py ems_streams/domain/_section.pyx
+$(STAMP): constraints.txt pyproject.toml hatch_build.py ems_streams/domain/_hot.pyx
 	@python=""; \
 	for candidate in $(PYTHON) python3 python3.13 python3.12 python3.11; do \
 	  if "$$candidate" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then \
@@ -33,7 +33,7 @@ $(STAMP): constraints.txt pyproject.toml hatch_build.py ems_streams/domain/_sect
 	@echo "setup: installing the pinned packages"
 	@$(RUN)/python -m pip install --quiet --no-deps --require-hashes -r constraints.txt
 	@$(RUN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
-	@$(RUN)/python -c 'import ems_streams.domain._section' 2>/dev/null || \
+	@$(RUN)/python -c 'import ems_streams.domain._hot' 2>/dev/null || \
 	  echo "setup: NOTE: no C compiler was found, so telemetry is folded in plain Python, at about half the speed; nothing else differs"
 	@touch $@
 

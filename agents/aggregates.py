@@ -22,6 +22,7 @@ def agent(table: StateTable[DeviceAggregates], settings: Settings) -> BatchAgent
 
 def fold_batch(batch: RecordBatch, start: int, partition: PartitionState[DeviceAggregates]) -> None:
     """Fold telemetry into the devices' statistics; what is malformed goes to the dead letters."""
+    get, put = partition.get, partition.put
     for record, telemetry in batch.decoded(decode_telemetry_record, start):
         if isinstance(telemetry, MalformedError):
             publish_dead_letter(partition, batch, record, telemetry, NAME)
@@ -30,8 +31,8 @@ def fold_batch(batch: RecordBatch, start: int, partition: PartitionState[DeviceA
         if record.key != key:
             publish_dead_letter(partition, batch, record, wrong_key(record.key, telemetry.serial_number), NAME)
             continue
-        state = partition.get(key)
+        state = get(key)
         if state is None:
             state = DeviceAggregates(telemetry.serial_number)
         fold(state, telemetry, telemetry_identity(telemetry.message_id, record.value or b""), record.offset, record.timestamp)
-        partition.put(key, state)
+        put(key, state)

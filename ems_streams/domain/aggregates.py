@@ -18,6 +18,7 @@ from typing import Final
 
 from ems_streams.domain.accumulators import Accumulators, merge_all
 from ems_streams.domain.identifiers import IDENTITY_BYTES
+from ems_streams.domain.recent_identities import remember
 from ems_streams.domain.section import accumulators_of, add_values, merge_section, new_section, section_at
 from ems_streams.domain.state_codec import StateCodecError, check_version
 from ems_streams.domain.telemetry_record import TelemetryRecord
@@ -25,7 +26,6 @@ from ems_streams.domain.timestamps import MINUTE_MS
 
 KEPT_WINDOWS: Final = 10
 RECENT_IDENTITIES: Final = 64
-_RECENT_BYTES: Final = RECENT_IDENTITIES * IDENTITY_BYTES
 FUTURE_TOLERANCE_MS: Final = 3_600_000
 
 _KIND = "device aggregates"
@@ -106,15 +106,10 @@ def fold(state: DeviceAggregates, record: TelemetryRecord, identity: bytes, offs
     Returns:
         False for a message that is among the last ones folded: nothing but the counter of duplicates has changed.
     """
-    recent = state.recent
     state.last_offset = offset
-    # Also found where it spans two others, which for two digests is as unlikely as that they are equal.
-    if identity in recent:
+    if not remember(state.recent, identity, RECENT_IDENTITIES):
         state.duplicate_events += 1
         return False
-    recent += identity
-    if len(recent) > _RECENT_BYTES:
-        del recent[:IDENTITY_BYTES]
     timestamp_ms = record.timestamp_ms
     if timestamp_ms > state.last_timestamp_ms:
         state.last_timestamp_ms = timestamp_ms

@@ -136,7 +136,7 @@ COMPILED = False
 """Whether `add_values` and `merge_section` are compiled."""
 if sys.byteorder == "little":  # the compiled ones take the bytes as they are
     try:
-        from ems_streams.domain._section import add_values, merge_section
+        from ems_streams.domain._hot import add_values, merge_section
     except ImportError:
         pass
     else:

@@ -63,9 +63,21 @@ def _is_serial_number(text: str) -> bool:
     return _SERIAL_NUMBER.fullmatch(text) is not None
 
 
-@lru_cache(maxsize=4_096)
-def _are_metric_names(names: tuple[str, ...]) -> bool:
-    return 0 < len(names) <= MAX_METRICS and all(map(_METRIC_NAME.fullmatch, names))
+_known_metric_names: set[str] = set()
+_KNOWN_NAMES_MAX = 4_096
+
+
+def _are_metric_names(metrics: dict[str, float]) -> bool:
+    if not 0 < len(metrics) <= MAX_METRICS:
+        return False
+    if _known_metric_names.issuperset(metrics):
+        return True
+    if not all(map(_METRIC_NAME.fullmatch, metrics)):
+        return False
+    if len(_known_metric_names) >= _KNOWN_NAMES_MAX:
+        _known_metric_names.clear()
+    _known_metric_names.update(metrics)
+    return True
 
 
 def decode_telemetry_record(value: bytes | None) -> TelemetryRecord:
@@ -81,7 +93,7 @@ def decode_telemetry_record(value: bytes | None) -> TelemetryRecord:
     metrics = wire.telemetry_data
     age = wire.timestamp - EPOCH
     days = age.days
-    if not (_are_metric_names(tuple(metrics)) and _is_serial_number(wire.serial_number) and 0 <= days < _DAYS_LIMIT):
+    if not (_are_metric_names(metrics) and _is_serial_number(wire.serial_number) and 0 <= days < _DAYS_LIMIT):
         return _decode_carefully(value)
     return TelemetryRecord(
         wire.serial_number,

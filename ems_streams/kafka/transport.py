@@ -43,6 +43,10 @@ class _PartitionRecords(PartitionRecords):
 
     source_topics: frozenset[str] = frozenset()
 
+    def __iter__(self) -> Iterator[Any]:
+        # Not through `__next__` of the client, which is called for each record and only passes it on.
+        return cast(Iterator[Any], self._records_iterator)
+
     def _consumer_record(self, tp: Any, record: Any) -> Any:
         return record if tp.topic in self.source_topics else super()._consumer_record(tp, record)
 

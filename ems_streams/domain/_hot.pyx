@@ -1,9 +1,9 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""The two hot functions of `section`, compiled. What they do, and the layout of a section, is said there; results are the same to the bit."""
+"""The hot functions of `section` and `recent_identities`, compiled. What they do is said there; results are the same to the bit."""
 
-from cpython.bytearray cimport PyByteArray_AS_STRING
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_Resize
 from libc.math cimport isnan
-from libc.string cimport memchr, memcpy
+from libc.string cimport memchr, memcpy, memmove
 
 from ems_streams.domain.accumulators import MAX_METRICS_PER_DEVICE
 
@@ -37,13 +37,19 @@ cdef inline Py_ssize_t place_of(const char* section, int number, Py_ssize_t coun
     return -1 if found == NULL else found - numbers
 
 
-cdef void append(bytearray section, int number, Accumulator* accumulator):
+cdef int append(bytearray section, int number, Accumulator* accumulator) except -1:
     """Invalidates every pointer into the section."""
-    cdef Py_ssize_t count = metrics_in(PyByteArray_AS_STRING(section))
-    section.insert(NUMBERS_AT + count, number)
-    section.extend((<char*> accumulator)[:BYTES])
-    section[COUNT_AT] = (count + 1) & 255
-    section[COUNT_AT + 1] = (count + 1) >> 8
+    cdef Py_ssize_t size = len(section)
+    PyByteArray_Resize(section, size + 1 + BYTES)
+    cdef char* data = PyByteArray_AS_STRING(section)
+    cdef Py_ssize_t count = metrics_in(data)
+    cdef char* end_of_numbers = data + NUMBERS_AT + count
+    memmove(end_of_numbers + 1, end_of_numbers, size - NUMBERS_AT - count)
+    end_of_numbers[0] = <char> number
+    memcpy(data + size + 1, accumulator, BYTES)
+    data[COUNT_AT] = <char> ((count + 1) & 255)
+    data[COUNT_AT + 1] = <char> ((count + 1) >> 8)
+    return 0
 
 
 def add_values(bytearray section not None, metrics not None, double timestamp_ms, dict names not None):
@@ -131,3 +137,24 @@ def merge_section(bytearray into not None, bytearray other not None):
         memcpy(&a, data + NUMBERS_AT + count + place * BYTES, BYTES)
         merge(&a, &b)
         memcpy(data + NUMBERS_AT + count + place * BYTES, &a, BYTES)
+
+
+def remember(bytearray recent not None, bytes identity not None, Py_ssize_t limit):
+    cdef Py_ssize_t size = len(recent)
+    cdef Py_ssize_t at
+    cdef char* data = PyByteArray_AS_STRING(recent)
+    cdef unsigned long long wanted, found
+    if len(identity) != sizeof(wanted):
+        raise ValueError(f"an identity of {len(identity)} bytes, expected {sizeof(wanted)}")
+    memcpy(&wanted, <const char*> identity, sizeof(wanted))
+    for at in range(0, size - 7, 8):
+        memcpy(&found, data + at, sizeof(found))
+        if found == wanted:
+            return False
+    if size >= limit * 8:
+        memmove(data, data + 8, size - 8)
+        memcpy(data + size - 8, &wanted, sizeof(wanted))
+    else:
+        PyByteArray_Resize(recent, size + 8)
+        memcpy(PyByteArray_AS_STRING(recent) + size, &wanted, sizeof(wanted))
+    return True
