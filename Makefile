@@ -16,7 +16,7 @@ help: ## Show this
 
 setup: $(STAMP) ## Build .venv with everything, pinned and checked by hash
 
-$(STAMP): constraints.txt pyproject.toml hatch_build.py ems_streams/domain/_hot.pyx
+$(STAMP): constraints.txt pyproject.toml hatch_build.py $(wildcard ems_streams/domain/_*.p??)
 	@python=""; \
 	for candidate in $(PYTHON) python3 python3.13 python3.12 python3.11; do \
 	  if "$$candidate" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then \

@@ -6,7 +6,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SOURCE = "ems_streams/domain/_hot.pyx"
+MODULES = ("ems_streams.domain._telemetry", "ems_streams.domain._hot")
 # Sums are exact only when every operation is rounded as written: some compilers fuse multiplication and addition unless told not to.
 OPTIONS = ["-O2", "-ffp-contract=off"]
 
@@ -23,7 +23,7 @@ class CustomBuildHook(BuildHookInterface):
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever is missing, the plain Python does the same
             self.app.display_warning(f"the folds are not compiled ({error}); they run in plain Python, at about half the speed")
             return
-        build_data["artifacts"].append("ems_streams/domain/_hot.*.so")
+        build_data["artifacts"].append("ems_streams/domain/_*.so")
         build_data["pure_python"] = False
         build_data["infer_tag"] = True
 
@@ -39,9 +39,9 @@ def compile_folds(root: Path) -> None:
         before = Path.cwd()
         os.chdir(root)  # module names come from paths relative to here
         try:
-            extension = Extension("ems_streams.domain._hot", [SOURCE], extra_compile_args=OPTIONS)
-            modules = cythonize([extension], build_dir=directory, quiet=True)
-            command = Distribution({"ext_modules": modules}).get_command_obj("build_ext")
+            extensions = [Extension(name, [f"{name.replace('.', '/')}.pyx"], extra_compile_args=OPTIONS) for name in MODULES]
+            compiled = cythonize(extensions, build_dir=directory, quiet=True)
+            command = Distribution({"ext_modules": compiled}).get_command_obj("build_ext")
             command.inplace = True
             command.build_temp = directory
             command.ensure_finalized()

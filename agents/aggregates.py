@@ -27,7 +27,7 @@ def fold_batch(batch: RecordBatch, start: int, partition: PartitionState[DeviceA
         if isinstance(telemetry, MalformedError):
             publish_dead_letter(partition, batch, record, telemetry, NAME)
             continue
-        key = telemetry.serial_number.encode()
+        key = telemetry.key
         if record.key != key:
             publish_dead_letter(partition, batch, record, wrong_key(record.key, telemetry.serial_number), NAME)
             continue

@@ -36,7 +36,7 @@ def _fold_telemetry(batch: RecordBatch, start: int, partition: PartitionState[De
     for record, telemetry in batch.decoded(decode_telemetry_record, start):
         if isinstance(telemetry, MalformedError):
             continue  # the aggregates agent sends it to the dead letters
-        key = telemetry.serial_number.encode()
+        key = telemetry.key
         if record.key != key:
             continue  # likewise
         state = partition.get(key)

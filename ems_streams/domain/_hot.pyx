@@ -5,6 +5,7 @@ from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_Resize
 from libc.math cimport isnan
 from libc.string cimport memchr, memcpy, memmove
 
+from ems_streams.domain._telemetry cimport TelemetryRecord
 from ems_streams.domain.accumulators import MAX_METRICS_PER_DEVICE
 
 cdef enum:
@@ -52,16 +53,18 @@ cdef int append(bytearray section, int number, Accumulator* accumulator) except 
     return 0
 
 
-def add_values(bytearray section not None, metrics not None, double timestamp_ms, dict names not None):
+def add_values(bytearray section not None, TelemetryRecord record not None, dict names not None):
     cdef char* data = PyByteArray_AS_STRING(section)
     cdef Py_ssize_t count = metrics_in(data)
-    cdef Py_ssize_t place
+    cdef Py_ssize_t place, metric
     cdef int number
     cdef int left_out = 0
     cdef double value, after, part, total
+    cdef double timestamp_ms = record.timestamp_ms
     cdef Accumulator a
-    for name, boxed in metrics.items():
-        value = boxed
+    for metric in range(record.count):
+        name = <object> record.values[metric].name
+        value = record.values[metric].value
         known = names.get(name)
         if known is None:
             if len(names) >= NAMES_MAX:

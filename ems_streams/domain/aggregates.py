@@ -117,7 +117,7 @@ def fold(state: DeviceAggregates, record: TelemetryRecord, identity: bytes, offs
     section = state.windows.get(start_ms)
     if section is None:
         section = _open(state, start_ms, record, arrived_ms)
-    left_out = add_values(section, record.metrics, float(timestamp_ms), state.names)
+    left_out = add_values(section, record, state.names)
     if left_out:
         state.left_out_values += left_out
     state.revision += 1

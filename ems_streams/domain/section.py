@@ -4,7 +4,8 @@ A state of thousands of devices does not fit into a processor's cache, and what 
 touches. So a section is one buffer: header (start of the span, number of metrics), one byte per metric with the number of its name,
 eight little-endian doubles per metric (`accumulators`). Storing it is a copy.
 
-The two functions that fold are compiled where there is a C compiler (`_section.pyx`); what stands here is what they do, and does it where there is none.
+The two functions that fold are compiled where there is a C compiler (`_hot.pyx`); what stands here is what they do, and does it where
+there is none.
 """
 
 import struct
@@ -12,6 +13,7 @@ import sys
 from collections.abc import Iterator, Mapping
 
 from ems_streams.domain.accumulators import BYTES, FIELDS, MAX_METRICS_PER_DEVICE, Accumulator, Accumulators, merge
+from ems_streams.domain.telemetry_record import TelemetryRecord
 
 _HEADER = struct.Struct("<qH")
 _COUNT = struct.Struct("<H")
@@ -26,22 +28,22 @@ def new_section(start_ms: int) -> bytearray:
     return bytearray(_HEADER.pack(start_ms, 0))
 
 
-def add_values(section: bytearray, metrics: Mapping[str, float], timestamp_ms: float, names: dict[str, int]) -> int:
+def add_values(section: bytearray, record: TelemetryRecord, names: dict[str, int]) -> int:
     """Add one event's values in place; the hot loop of the system.
 
     Args:
         section: Grows by the metrics that are new to it.
-        metrics: Finite values.
-        timestamp_ms: Event time.
+        record: The event.
         names: Number of every metric name that the device ever had; grows up to `MAX_METRICS_PER_DEVICE`.
 
     Returns:
         How many values were left out because the device already has the greatest number of names.
     """
     left_out = 0
+    timestamp_ms = float(record.timestamp_ms)
     end = _NUMBERS_AT + (section[_COUNT_AT] | section[_COUNT_AT + 1] << 8)
     find = section.find
-    for name, value in metrics.items():
+    for name, value in record.metrics.items():
         number = names.get(name)
         if number is None:
             if len(names) >= MAX_METRICS_PER_DEVICE:

@@ -1,15 +1,17 @@
-"""The hot decoder of `device-telemetry`: the checks of `events.TelemetryEvent` at about half of its cost.
+"""The hot decoder of `device-telemetry`: the checks of `events.TelemetryEvent` at a small part of its cost.
 
-The usual record is decoded by msgspec, with the patterns of names and serials remembered. Whatever that refuses goes to
-the pydantic model, which has the last word: it accepts rarer spellings (other forms of times, unknown fields) and words
-the error. Both accept and read the same, but for two rarities: of a key that occurs twice in `telemetryData` only the last
-value is looked at here, and times finer than a microsecond are rounded here, where the model cuts them off.
+The usual record is read by a scanner (`_telemetry`), where there is a C compiler. What that does not know, or everything where there is
+none, is decoded by msgspec, with the patterns of names and serials remembered. Whatever that refuses goes to the pydantic model, which
+has the last word: it accepts rarer spellings (other forms of times, unknown fields) and words the error. All three accept and
+read the same, but for two rarities of msgspec: of a key that occurs twice in `telemetryData` only the last value is looked at, and
+times finer than a microsecond are rounded, where the model cuts them off.
 """
 
+import contextlib
 import re
 from datetime import datetime
 from functools import lru_cache
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
@@ -26,7 +28,8 @@ class TelemetryRecord(msgspec.Struct, frozen=True, gc=False):
     """A valid record of `device-telemetry`.
 
     Attributes:
-        serial_number: Also the record's key.
+        serial_number: Of the device.
+        key: The serial number as the key of the device's records.
         device_id: As in the registry.
         site_id: As in the registry.
         device_type: As in the registry.
@@ -42,6 +45,20 @@ class TelemetryRecord(msgspec.Struct, frozen=True, gc=False):
     metrics: dict[str, float]
     timestamp_ms: int
     message_id: str | None
+
+    @property
+    def key(self) -> bytes:
+        return self.serial_number.encode()
+
+
+def scan(value: bytes | None) -> TelemetryRecord | None:  # noqa: ARG001 - the signature of the compiled one
+    """The record, if it is of the usual form; None says nothing about it. Knows no form at all unless it is compiled."""
+    return None
+
+
+if not TYPE_CHECKING:  # the compiled ones have the same attributes and signatures
+    with contextlib.suppress(ImportError):
+        from ems_streams.domain._telemetry import TelemetryRecord, scan
 
 
 class _Wire(msgspec.Struct, rename="camel", forbid_unknown_fields=True, gc=False):
@@ -86,6 +103,11 @@ def decode_telemetry_record(value: bytes | None) -> TelemetryRecord:
     Raises:
         MalformedError: `empty`, `invalid_json` or `invalid_field`, with field, value and expectation.
     """
+    return scan(value) or decode_uncompiled(value)
+
+
+def decode_uncompiled(value: bytes | None) -> TelemetryRecord:
+    """As `decode_telemetry_record`, without the scanner."""
     try:
         wire = _decode_wire(value)  # type: ignore[arg-type]  # no value at all ends in the careful path like any defect
     except (msgspec.MsgspecError, ValueError, TypeError, RecursionError):

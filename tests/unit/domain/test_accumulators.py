@@ -17,6 +17,7 @@ from ems_streams.domain.accumulators import (
     stddev,
 )
 from ems_streams.domain.section import accumulators_of, add_values, new_section
+from tests.unit.domain.builders import record
 
 # What meters send: three decimals, up to hundreds of megawatts, either sign.
 readings = st.integers(min_value=-500_000_000, max_value=500_000_000).map(lambda thousandths: thousandths / 1000)
@@ -26,7 +27,7 @@ samples = st.lists(st.tuples(st.integers(min_value=0, max_value=59_999), reading
 def accumulate(pairs: list[tuple[int, float]]) -> Accumulator:
     section, names = new_section(0), dict[str, int]()
     for timestamp_ms, value in pairs:
-        add_values(section, {"powerKw": value}, float(timestamp_ms), names)
+        add_values(section, record(timestamp_ms, {"powerKw": value}), names)
     return accumulators_of(section, names)["powerKw"]
 
 

@@ -18,12 +18,14 @@ from ems_streams.domain.section import (
     python_merge_section,
     section_at,
 )
+from ems_streams.domain.telemetry_record import TelemetryRecord
+from tests.unit.domain.builders import record
 
 NAMES = ["powerKw", "voltage", "current", "temperature"]
 values = st.floats(min_value=-1e6, max_value=1e6)
 events = st.lists(st.tuples(st.integers(0, 59_999), st.dictionaries(st.sampled_from(NAMES), values, min_size=1)), max_size=30)
 Samples = list[tuple[int, dict[str, float]]]
-Add = Callable[[bytearray, dict[str, float], float, dict[str, int]], int]
+Add = Callable[[bytearray, TelemetryRecord, dict[str, int]], int]
 Merge = Callable[[bytearray, bytearray], None]
 
 adds = pytest.mark.parametrize("add", [python_add_values, *([add_values] if COMPILED else [])])
@@ -33,7 +35,7 @@ merges = pytest.mark.parametrize("merge", [python_merge_section, *([merge_sectio
 def section_of(samples: Samples, names: dict[str, int], add: Add = add_values) -> bytearray:
     section = new_section(60_000)
     for timestamp_ms, metrics in samples:
-        assert add(section, metrics, float(timestamp_ms), names) == 0
+        assert add(section, record(timestamp_ms, metrics), names) == 0
     return section
 
 
@@ -94,9 +96,9 @@ def test_a_section_that_is_cut_short_is_refused() -> None:
 def test_names_beyond_the_bound_are_left_out_and_counted(add: Add) -> None:
     section, names = new_section(0), dict[str, int]()
     for number in range(MAX_METRICS_PER_DEVICE + 2):
-        assert add(section, {f"m{number}": 1.0}, 0.0, names) == (number >= MAX_METRICS_PER_DEVICE)
+        assert add(section, record(0, {f"m{number}": 1.0}), names) == (number >= MAX_METRICS_PER_DEVICE)
     accumulators = accumulators_of(section, names)
     assert len(accumulators) == len(names) == MAX_METRICS_PER_DEVICE
     assert len(section) == 10 + MAX_METRICS_PER_DEVICE * (1 + BYTES)
-    assert add(section, {"m0": 1.0, "m255": 1.0, "other": 1.0}, 0.0, names) == 1
+    assert add(section, record(0, {"m0": 1.0, "m255": 1.0, "other": 1.0}), names) == 1
     assert [accumulators_of(section, names)[name][0] for name in ("m0", "m1", "m255")] == [2.0, 1.0, 2.0]
