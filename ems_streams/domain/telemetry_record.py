@@ -51,7 +51,7 @@ class TelemetryRecord(msgspec.Struct, frozen=True, gc=False):
         return self.serial_number.encode()
 
 
-def scan(value: bytes | None) -> TelemetryRecord | None:  # noqa: ARG001 - the signature of the compiled one
+def scan(value: bytes | None) -> TelemetryRecord | None:
     """The record, if it is of the usual form; None says nothing about it. Knows no form at all unless it is compiled."""
     return None
 
