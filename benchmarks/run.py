@@ -221,9 +221,9 @@ def attempt(result: report.Result, console: Console, work: Callable[[], None]) -
 def main(
     peers: Annotated[str, typer.Option(help="Which ones, separated by commas; all by default.")] = "",
     rounds: Annotated[int, typer.Option(min=1, help="How often each is measured.")] = 3,
-    events: Annotated[int, typer.Option(min=1000, help="Events in the topic.")] = 6_000_000,
+    events: Annotated[int, typer.Option(min=1000, help="Events in the topic.")] = 7_000_000,
     devices: Annotated[int, typer.Option(min=1, help="Devices that send them.")] = 10_000,
-    seconds: Annotated[float, typer.Option(min=2, help="How long each is measured, from its first event on.")] = 30.0,
+    seconds: Annotated[float, typer.Option(min=2, help="How long each is measured, from its first event on.")] = 40.0,
     java: Annotated[str, typer.Option(help="Java that runs the Java peers.")] = "java",
     json_output: Annotated[bool, typer.Option("--json", help="Print the rounds as JSON lines instead of a table.")] = False,
     list_peers: Annotated[bool, typer.Option("--list", help="Show the peers and stop.")] = False,
