@@ -3,9 +3,8 @@
 from ems_streams.domain.aggregates import DeviceAggregates, fold
 from ems_streams.domain.identifiers import telemetry_identity
 from ems_streams.domain.telemetry_record import decode_telemetry_record
-from ems_streams.errors import MalformedError
 from ems_streams.kafka.catalogue import DEVICE_TELEMETRY
-from ems_streams.kafka.dead_letters import publish_dead_letter, wrong_key
+from ems_streams.kafka.dead_letters import good_records
 from ems_streams.kafka.engine import BatchAgent
 from ems_streams.kafka.partition_state import PartitionState
 from ems_streams.kafka.record_batch import RecordBatch
@@ -23,14 +22,8 @@ def agent(table: StateTable[DeviceAggregates], settings: Settings) -> BatchAgent
 def fold_batch(batch: RecordBatch, start: int, partition: PartitionState[DeviceAggregates]) -> None:
     """Fold telemetry into the devices' statistics; what is malformed goes to the dead letters."""
     get, put = partition.get, partition.put
-    for record, telemetry in batch.decoded(decode_telemetry_record, start):
-        if isinstance(telemetry, MalformedError):
-            publish_dead_letter(partition, batch, record, telemetry, NAME)
-            continue
+    for record, telemetry in good_records(batch, decode_telemetry_record, start, partition, NAME):
         key = telemetry.key
-        if record.key != key:
-            publish_dead_letter(partition, batch, record, wrong_key(record.key, telemetry.serial_number), NAME)
-            continue
         state = get(key)
         if state is None:
             state = DeviceAggregates(telemetry.serial_number)

@@ -4,9 +4,8 @@ from functools import partial
 
 from ems_streams.domain.events import StatusEvent, decode
 from ems_streams.domain.notifications import of_transition
-from ems_streams.errors import MalformedError
 from ems_streams.kafka.catalogue import DEVICE_NOTIFICATIONS, DEVICE_STATUS
-from ems_streams.kafka.dead_letters import publish_dead_letter
+from ems_streams.kafka.dead_letters import good_records
 from ems_streams.kafka.engine import BatchAgent
 from ems_streams.kafka.partition_state import PartitionState
 from ems_streams.kafka.record_batch import RecordBatch
@@ -25,8 +24,5 @@ def agent(table: StateTable[bytes], settings: Settings) -> BatchAgent[bytes]:
 
 def fold_batch(batch: RecordBatch, start: int, partition: PartitionState[bytes]) -> None:
     """Publish the notification of every transition."""
-    for record, event in batch.decoded(decode_transition, start):
-        if isinstance(event, MalformedError):
-            publish_dead_letter(partition, batch, record, event, NAME)
-            continue
-        partition.publish(DEVICE_NOTIFICATIONS, record.key, of_transition(event).encode())
+    for _, event in good_records(batch, decode_transition, start, partition, NAME):
+        partition.publish(DEVICE_NOTIFICATIONS, event.key, of_transition(event).encode())

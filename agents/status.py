@@ -5,9 +5,8 @@ from functools import partial
 from ems_streams.domain.events import StatusReport, decode
 from ems_streams.domain.status import DeviceStatusState, Transition, on_report, on_telemetry
 from ems_streams.domain.telemetry_record import decode_telemetry_record
-from ems_streams.errors import MalformedError
 from ems_streams.kafka.catalogue import DEVICE_STATUS, DEVICE_STATUS_REPORTS, DEVICE_TELEMETRY
-from ems_streams.kafka.dead_letters import publish_dead_letter, wrong_key
+from ems_streams.kafka.dead_letters import good_records
 from ems_streams.kafka.engine import BatchAgent
 from ems_streams.kafka.partition_state import PartitionState
 from ems_streams.kafka.record_batch import RecordBatch
@@ -33,29 +32,18 @@ def fold_batch(batch: RecordBatch, start: int, partition: PartitionState[DeviceS
 
 
 def _fold_telemetry(batch: RecordBatch, start: int, partition: PartitionState[DeviceStatusState]) -> None:
-    for record, telemetry in batch.decoded(decode_telemetry_record, start):
-        if isinstance(telemetry, MalformedError):
-            continue  # the aggregates agent sends it to the dead letters
-        key = telemetry.key
-        if record.key != key:
-            continue  # likewise
-        state = partition.get(key)
+    # The aggregates agent sends what is malformed to the dead letters.
+    for record, telemetry in good_records(batch, decode_telemetry_record, start, partition, None):
+        state = partition.get(telemetry.key)
         transition = on_telemetry(state, telemetry, batch.topic, batch.partition, record.offset)
-        _write(partition, key, state, transition)
+        _write(partition, telemetry.key, state, transition)
 
 
 def _fold_reports(batch: RecordBatch, start: int, partition: PartitionState[DeviceStatusState]) -> None:
-    for record, report in batch.decoded(decode_report, start):
-        if isinstance(report, MalformedError):
-            publish_dead_letter(partition, batch, record, report, NAME)
-            continue
-        key = report.serial_number.encode()
-        if record.key != key:
-            publish_dead_letter(partition, batch, record, wrong_key(record.key, report.serial_number), NAME)
-            continue
-        state = partition.get(key)
+    for record, report in good_records(batch, decode_report, start, partition, NAME):
+        state = partition.get(report.key)
         transition = on_report(state, report, batch.topic, batch.partition, record.offset)
-        _write(partition, key, state, transition)
+        _write(partition, report.key, state, transition)
 
 
 def _write(

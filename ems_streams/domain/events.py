@@ -108,6 +108,11 @@ class StatusReport(Event):
     event_type: Literal["DEVICE_STATUS_REPORT"] = "DEVICE_STATUS_REPORT"
     message_id: str | None = None
 
+    @property
+    def key(self) -> bytes:
+        """Key of the record."""
+        return self.serial_number.encode()
+
 
 class CommandAck(Event):
     """A record of `device-command-acks`: what a device answers to a command."""
@@ -137,6 +142,11 @@ class StatusEvent(Event):
     timestamp: Time
     event_type: Literal["DEVICE_STATUS_CHANGE"] = "DEVICE_STATUS_CHANGE"
     reason: str
+
+    @property
+    def key(self) -> bytes:
+        """Key of the record."""
+        return self.serial_number.encode()
 
 
 class Notification(Event):

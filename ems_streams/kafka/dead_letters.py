@@ -1,13 +1,48 @@
 """A record that cannot be processed goes to `{topic}-dlt`, in the same transaction that moves the position past it."""
 
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from ems_streams.domain.dead_letter import Headers, Origin, dead_letter_headers, kept_value, malformed_headers
 from ems_streams.errors import MalformedError
 from ems_streams.kafka.catalogue import dlt_of
 from ems_streams.kafka.partition_state import PartitionState
 from ems_streams.kafka.record_batch import Record, RecordBatch
+
+
+class Keyed(Protocol):
+    """What is decoded from a record of a device."""
+
+    @property
+    def key(self) -> bytes: ...
+
+
+E = TypeVar("E", bound=Keyed)
+
+
+def good_records(
+    batch: RecordBatch, decode: Callable[[bytes | None], E], start: int, partition: PartitionState[Any], stage: str | None
+) -> Iterator[tuple[Record, E]]:
+    """Records from index `start` that decode, and whose key is their device's serial number; the others go to the dead letters.
+
+    Args:
+        batch: All records.
+        decode: Raises `MalformedError`.
+        start: Index of the first record.
+        partition: Publishes the dead letters.
+        stage: Agent that the dead letters name; None leaves them to the other agent that reads the topic.
+    """
+    for record, event in batch.decoded(decode, start):
+        if isinstance(event, MalformedError):
+            error = event
+        elif record.key != event.key:
+            error = wrong_key(record.key, event.key)
+        else:
+            yield record, event
+            continue
+        if stage is not None:
+            publish_dead_letter(partition, batch, record, error, stage)
 
 
 def publish_dead_letter(partition: PartitionState[Any], batch: RecordBatch, record: Record, error: MalformedError, stage: str) -> None:
@@ -43,6 +78,6 @@ def _publish(partition: PartitionState[Any], batch: RecordBatch, record: Record,
     partition.publish(dlt_of(batch.topic), record.key, value if record.value is not None else None, [*headers, *size_headers])
 
 
-def wrong_key(key: bytes | None, serial_number: str) -> MalformedError:
+def wrong_key(key: bytes | None, wanted: bytes) -> MalformedError:
     """A record whose key is not its device's serial number: it may be in a partition that another worker owns."""
-    return MalformedError("key_mismatch", f"key={key!r}: must be the serial number {serial_number!r}")
+    return MalformedError("key_mismatch", f"key={key!r}: must be the serial number {wanted.decode()!r}")

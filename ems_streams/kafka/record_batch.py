@@ -1,6 +1,7 @@
 """All records of one partition from one poll: what an agent gets as one stream event."""
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import Any, Protocol, TypeVar, cast
 
 from ems_streams.errors import MalformedError
@@ -66,6 +67,9 @@ class RecordBatch:
 
         Each value is decoded once, however many agents read the batch.
         """
+        return chain.from_iterable(self._pieces(decode, start))
+
+    def _pieces(self, decode: Callable[[bytes | None], T], start: int) -> Iterator[Iterator[tuple[Record, T | MalformedError]]]:
         values = self._decoded.get(decode)
         if values is None:
             values = self._decoded[decode] = []
@@ -74,7 +78,7 @@ class RecordBatch:
             stop = min(start + DECODED_AT_ONCE, len(records))
             if len(values) < stop:
                 _decode_all(decode, records[len(values) : stop], values)
-            yield from zip(records[start:stop], cast(list[T | MalformedError], values[start:stop]), strict=True)
+            yield zip(records[start:stop], cast(list[T | MalformedError], values[start:stop]), strict=True)
             start = stop
 
 

@@ -7,10 +7,9 @@ from types import TracebackType
 from typing import Self
 
 import mqtt5
-import stamina
 import structlog
 
-from ems_streams.mqtt.connection import FAILURES, Connection
+from ems_streams.mqtt.connection import CONNECT_TIMEOUT_S, Connection, connect_patiently
 from ems_streams.mqtt.endpoint import Login, parse_url
 from ems_streams.mqtt.inbox import Inbox, MqttBatch, MqttMessage
 from ems_streams.mqtt.topics import ALL_SITES
@@ -18,7 +17,6 @@ from ems_streams.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-CONNECT_TIMEOUT_S = 5.0
 MAX_BATCH_MESSAGES = 2000
 MAX_BATCH_BYTES = 8 * 1024 * 1024
 MAX_WAITING_QOS_0 = 20_000
@@ -114,7 +112,7 @@ class MqttSubscriber:
 
     async def _supervise(self) -> None:
         while True:
-            connection = await self._connect()
+            connection = await connect_patiently(self._open)
             self._subscribed = True
             self._state = "connected"
             log.info(
@@ -131,20 +129,6 @@ class MqttSubscriber:
                 )
             finally:
                 await self._drop(connection)
-
-    async def _connect(self) -> Connection:
-        retrying = stamina.retry_context(
-            on=FAILURES,
-            attempts=None,
-            timeout=None,
-            wait_initial=0.1,
-            wait_max=10.0,
-            wait_jitter=1.0,
-        )
-        async for attempt in retrying:
-            with attempt:
-                return await self._open()
-        raise AssertionError("unreachable: attempts are unlimited")
 
     async def _open(self) -> Connection:
         """A connection on a session that has the subscription.

@@ -14,16 +14,18 @@ A connection lives once. Reconnecting means making a new one, so that no packet 
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, Self, cast
 
 import aiomqtt
 import mqtt5
+import stamina
 
 from ems_streams.mqtt.endpoint import Endpoint, Login
 
 MAX_PACKET_BYTES = 16 * 1024 * 1024 - 64 * 1024
 """Largest packet we ask the broker for: the input buffer of the library holds 16 MiB and fails beyond."""
+CONNECT_TIMEOUT_S = 5.0
 CLOSE_TIMEOUT_S = 2.0
 
 FAILURES = (
@@ -235,6 +237,15 @@ class Connection(aiomqtt.Client):
             pass
         finally:
             self._writer.transport.abort()
+
+
+async def connect_patiently(open_connection: Callable[[], Awaitable[Connection]]) -> Connection:
+    """Try, with exponential backoff and jitter up to ten seconds, for as long as it takes; one of `FAILURES` means once more."""
+    retrying = stamina.retry_context(on=FAILURES, attempts=None, timeout=None, wait_initial=0.1, wait_max=10.0, wait_jitter=1.0)
+    async for attempt in retrying:
+        with attempt:
+            return await open_connection()
+    raise AssertionError("unreachable: attempts are unlimited")
 
 
 def _root_cause(error: BaseException | None) -> str:

@@ -7,16 +7,14 @@ from types import TracebackType
 from typing import Self
 
 import mqtt5
-import stamina
 import structlog
 
 from ems_streams.errors import EmsError
-from ems_streams.mqtt.connection import FAILURES, Connection
+from ems_streams.mqtt.connection import CONNECT_TIMEOUT_S, Connection, connect_patiently
 from ems_streams.mqtt.endpoint import Login, parse_url
 
 log = structlog.get_logger(__name__)
 
-CONNECT_TIMEOUT_S = 5.0
 _LAST_PACKET_ID = 65_535
 _TAKEN = (mqtt5.PubAckReasonCode.SUCCESS, mqtt5.PubAckReasonCode.NO_MATCHING_SUBSCRIBERS)
 
@@ -186,7 +184,7 @@ class MqttPublisher:
 
     async def _supervise(self) -> None:
         while True:
-            connection = await self._connect()
+            connection = await connect_patiently(self._open)
             self._unsent = deque(self._unacknowledged.values())
             self._in_flight = 0
             self._connection = connection
@@ -200,28 +198,17 @@ class MqttPublisher:
                 self._connection = None
                 await connection.close()
 
-    async def _connect(self) -> Connection:
-        retrying = stamina.retry_context(
-            on=FAILURES,
-            attempts=None,
-            timeout=None,
-            wait_initial=0.1,
-            wait_max=10.0,
-            wait_jitter=1.0,
+    async def _open(self) -> Connection:
+        connection = Connection(
+            self.endpoint,
+            self._login,
+            self._client_id,
+            clean_start=True,
+            session_expiry_s=0,
+            keep_alive_s=self._keep_alive_s,
         )
-        async for attempt in retrying:
-            with attempt:
-                connection = Connection(
-                    self.endpoint,
-                    self._login,
-                    self._client_id,
-                    clean_start=True,
-                    session_expiry_s=0,
-                    keep_alive_s=self._keep_alive_s,
-                )
-                await connection.open(CONNECT_TIMEOUT_S)
-                return connection
-        raise AssertionError("unreachable: attempts are unlimited")
+        await connection.open(CONNECT_TIMEOUT_S)
+        return connection
 
 
 def _packet_ids() -> Iterator[int]:
