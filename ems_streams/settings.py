@@ -89,7 +89,9 @@ class Settings(BaseSettings):
     aggregates_commit_interval_s: Seconds = Field(
         default=2.0, description="How often aggregates are made durable; live reads do not wait for it"
     )
-    status_commit_interval_s: Seconds = Field(default=0.1, description="Longest wait of a transition before it is published")
+    status_commit_interval_s: Seconds = Field(
+        default=2.0, description="How often the times of last life are made durable; transitions are published at once"
+    )
     ingress_id: str = Field(
         default="ingress-0", pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="Stable name of this ingress: its MQTT client id"
     )

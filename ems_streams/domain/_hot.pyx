@@ -142,22 +142,23 @@ def merge_section(bytearray into not None, bytearray other not None):
         memcpy(data + NUMBERS_AT + count + place * BYTES, &a, BYTES)
 
 
-def remember(bytearray recent not None, bytes identity not None, Py_ssize_t limit):
+def remember(bytearray recent not None, bytes identity not None, Py_ssize_t limit, bint surely_new=False):
     cdef Py_ssize_t size = len(recent)
+    cdef Py_ssize_t kept = limit * 8
     cdef Py_ssize_t at
     cdef char* data = PyByteArray_AS_STRING(recent)
     cdef unsigned long long wanted, found
     if len(identity) != sizeof(wanted):
         raise ValueError(f"an identity of {len(identity)} bytes, expected {sizeof(wanted)}")
     memcpy(&wanted, <const char*> identity, sizeof(wanted))
-    for at in range(0, size - 7, 8):
-        memcpy(&found, data + at, sizeof(found))
-        if found == wanted:
-            return False
-    if size >= limit * 8:
-        memmove(data, data + 8, size - 8)
-        memcpy(data + size - 8, &wanted, sizeof(wanted))
-    else:
-        PyByteArray_Resize(recent, size + 8)
-        memcpy(PyByteArray_AS_STRING(recent) + size, &wanted, sizeof(wanted))
+    if not surely_new:
+        for at in range(max(size - kept, 0), size - 7, 8):
+            memcpy(&found, data + at, sizeof(found))
+            if found == wanted:
+                return False
+    if size >= 2 * kept:
+        size -= kept
+        memmove(data, data + kept, size)
+    PyByteArray_Resize(recent, size + 8)
+    memcpy(PyByteArray_AS_STRING(recent) + size, &wanted, sizeof(wanted))
     return True

@@ -18,7 +18,7 @@ from typing import Final
 
 from ems_streams.domain.accumulators import Accumulators, merge_all
 from ems_streams.domain.identifiers import IDENTITY_BYTES
-from ems_streams.domain.recent_identities import remember
+from ems_streams.domain.recent_identities import last, remember
 from ems_streams.domain.section import accumulators_of, add_values, merge_section, new_section, section_at
 from ems_streams.domain.state_codec import StateCodecError, check_version
 from ems_streams.domain.telemetry_record import TelemetryRecord
@@ -44,7 +44,9 @@ class DeviceAggregates:
         base: Section of all that is in no kept window.
         windows: Sections of the kept windows by their start in epoch milliseconds.
         names: Every metric name the device ever had, with its number in sections.
-        recent: The last `RECENT_IDENTITIES` identities one behind the other, oldest first.
+        recent: `recent_identities` of its messages, of which the last `RECENT_IDENTITIES` count.
+        newest_start_ms: Start of the window that was folded into last.
+        newest: Its section; one of `windows`, kept at hand since most events belong to it.
         last_offset: Offset of the last record that was folded; -1 before the first.
         last_timestamp_ms: Greatest event time.
         revision: Number of events folded.
@@ -65,6 +67,8 @@ class DeviceAggregates:
         "late_events",
         "left_out_values",
         "names",
+        "newest",
+        "newest_start_ms",
         "recent",
         "revision",
         "serial_number",
@@ -81,6 +85,8 @@ class DeviceAggregates:
         self.windows: dict[int, bytearray] = {}
         self.names: dict[str, int] = {}
         self.recent = bytearray()
+        self.newest_start_ms = -1
+        self.newest = self.base
         self.last_offset = -1
         self.last_timestamp_ms = -(2**62)
         self.revision = 0
@@ -107,16 +113,16 @@ def fold(state: DeviceAggregates, record: TelemetryRecord, identity: bytes, offs
         False for a message that is among the last ones folded: nothing but the counter of duplicates has changed.
     """
     state.last_offset = offset
-    if not remember(state.recent, identity, RECENT_IDENTITIES):
+    timestamp_ms = record.timestamp_ms
+    is_newest = timestamp_ms > state.last_timestamp_ms
+    # What is recognised by its bytes, and with them by its time, cannot have been there before that time.
+    if not remember(state.recent, identity, RECENT_IDENTITIES, is_newest and record.message_id is None):
         state.duplicate_events += 1
         return False
-    timestamp_ms = record.timestamp_ms
-    if timestamp_ms > state.last_timestamp_ms:
+    if is_newest:
         state.last_timestamp_ms = timestamp_ms
     start_ms = timestamp_ms - timestamp_ms % MINUTE_MS
-    section = state.windows.get(start_ms)
-    if section is None:
-        section = _open(state, start_ms, record, arrived_ms)
+    section = state.newest if start_ms == state.newest_start_ms else _section_of(state, start_ms, record, arrived_ms)
     left_out = add_values(section, record, state.names)
     if left_out:
         state.left_out_values += left_out
@@ -124,21 +130,24 @@ def fold(state: DeviceAggregates, record: TelemetryRecord, identity: bytes, offs
     return True
 
 
-def _open(state: DeviceAggregates, start_ms: int, record: TelemetryRecord, arrived_ms: int | None) -> bytearray:
-    """The section an event belongs to when it has no window yet."""
+def _section_of(state: DeviceAggregates, start_ms: int, record: TelemetryRecord, arrived_ms: int | None) -> bytearray:
+    """The section an event belongs to; may open a window, and close the oldest one for it."""
     windows = state.windows
-    if arrived_ms is not None and record.timestamp_ms > arrived_ms + FUTURE_TOLERANCE_MS:
-        state.future_events += 1
-        return state.base
-    if len(windows) >= KEPT_WINDOWS:
-        oldest_ms = min(windows)
-        if start_ms < oldest_ms:
-            state.late_events += 1
+    section = windows.get(start_ms)
+    if section is None:
+        if arrived_ms is not None and record.timestamp_ms > arrived_ms + FUTURE_TOLERANCE_MS:
+            state.future_events += 1
             return state.base
-        merge_section(state.base, windows.pop(oldest_ms))
-    state.device_id, state.site_id, state.device_type = record.device_id, record.site_id, record.device_type
-    fresh = windows[start_ms] = new_section(start_ms)
-    return fresh
+        if len(windows) >= KEPT_WINDOWS:
+            oldest_ms = min(windows)
+            if start_ms < oldest_ms:
+                state.late_events += 1
+                return state.base
+            merge_section(state.base, windows.pop(oldest_ms))
+        state.device_id, state.site_id, state.device_type = record.device_id, record.site_id, record.device_type
+        section = windows[start_ms] = new_section(start_ms)
+    state.newest_start_ms, state.newest = start_ms, section
+    return section
 
 
 def thaw(state: DeviceAggregates, section: bytes | bytearray) -> Accumulators:
@@ -162,6 +171,7 @@ def encode(state: DeviceAggregates) -> bytes:
     names = state.names
     # The type comes last: of all these texts it alone may contain a NUL.
     text = "\0".join((state.serial_number, *names, state.device_type)).encode()
+    recent = last(state.recent, RECENT_IDENTITIES)
     header = _HEADER.pack(
         _VERSION,
         state.device_id,
@@ -173,12 +183,12 @@ def encode(state: DeviceAggregates) -> bytes:
         state.duplicate_events,
         state.future_events,
         state.left_out_values,
-        len(state.recent) // IDENTITY_BYTES,
+        len(recent) // IDENTITY_BYTES,
         len(names),
         len(state.windows),
         len(text),
     )
-    return b"".join((header, text, state.recent, state.base, *state.windows.values()))
+    return b"".join((header, text, recent, state.base, *state.windows.values()))
 
 
 def decode(data: bytes) -> DeviceAggregates:
