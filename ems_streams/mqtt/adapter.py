@@ -17,6 +17,8 @@ from ems_streams.settings import Settings
 
 log = structlog.get_logger(__name__)
 
+BATCH_GAP_S = 0.005
+"""Shortest time between two batches, so that one carries more than a message or two: each costs a request to Kafka of its own."""
 MAX_BATCH_MESSAGES = 2000
 MAX_BATCH_BYTES = 8 * 1024 * 1024
 MAX_WAITING_QOS_0 = 20_000
@@ -86,8 +88,13 @@ class MqttSubscriber:
 
     async def batches(self) -> AsyncIterator[MqttBatch]:
         """All that waits, again and again, until `stop_taking`; waits while nothing does. For one consumer."""
+        loop = asyncio.get_running_loop()
+        next_s = 0.0
         while True:
             await self._arrived.wait()
+            # A message that comes alone does not wait: only what comes right behind another batch.
+            await asyncio.sleep(max(next_s - loop.time(), 0.0))
+            next_s = loop.time() + BATCH_GAP_S
             if self._stopping:
                 return
             batch = self._inbox.take(MAX_BATCH_MESSAGES, MAX_BATCH_BYTES)
