@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import aiokafka
 import structlog
+import uvloop
 from aiokafka import OffsetAndMetadata
-from aiokafka.consumer import fetcher
-from aiokafka.consumer.fetcher import PartitionRecords
 from aiokafka.errors import KafkaError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -23,6 +22,7 @@ from faust.types.tuples import ConsumerMessage
 from ems_streams.domain.stall import Progress
 from ems_streams.kafka.catalogue import TRANSACTIONAL_TOPICS
 from ems_streams.kafka.engine import Engine
+from ems_streams.kafka.fetched_records import use_source_records
 from ems_streams.kafka.record_batch import Record, RecordBatch
 
 if TYPE_CHECKING:
@@ -38,19 +38,6 @@ PROGRESS_TIMEOUT_S = 5.0
 MEMBERSHIP_TIMEOUT_S = 5.0
 
 
-class _PartitionRecords(PartitionRecords):
-    """Gives records of source topics as the client has parsed them: its `ConsumerRecord` is a copy that costs more than the parsing."""
-
-    source_topics: frozenset[str] = frozenset()
-
-    def __iter__(self) -> Iterator[Any]:
-        # Not through `__next__` of the client, which is called for each record and only passes it on.
-        return cast(Iterator[Any], self._records_iterator)
-
-    def _consumer_record(self, tp: Any, record: Any) -> Any:
-        return record if tp.topic in self.source_topics else super()._consumer_record(tp, record)
-
-
 class ConsumerThread(driver.AIOKafkaConsumerThread):
     """Consumer thread whose client reads committed records only and does not wait long for a fetch to fill."""
 
@@ -59,11 +46,11 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     def _create_worker_consumer(self, transport: driver.Transport) -> aiokafka.AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
-        # Faust hard-codes both; the client reads them when it starts.
+        # Faust hard-codes these; the client reads them when it starts.
         consumer._isolation_level = "read_committed"
         consumer._fetch_max_wait_ms = self.app.settings.kafka_fetch_max_wait_ms
-        _PartitionRecords.source_topics = self.app.engine.source_topics
-        fetcher.PartitionRecords = _PartitionRecords
+        consumer._max_poll_records = None
+        use_source_records(self.app.engine.source_topics)
         return consumer
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
@@ -107,7 +94,7 @@ class Consumer(driver.Consumer):
         return self.app.engine
 
     def _new_consumer_thread(self) -> ConsumerThread:
-        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+        return ConsumerThread(self, thread_loop=uvloop.new_event_loop(), loop=self.loop, beacon=self.beacon)
 
     async def _drain_messages(self, fetcher: Any) -> None:
         try:
