@@ -22,6 +22,7 @@ MqttUrl = Annotated[AnyUrl, UrlConstraints(allowed_schemes=["mqtt", "mqtts", "tc
 HttpUrl = Annotated[AnyUrl, UrlConstraints(allowed_schemes=["http", "https"], host_required=True)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
+Days = Annotated[int, Field(ge=0, le=36_500)]
 
 
 class Settings(BaseSettings):
@@ -97,6 +98,14 @@ class Settings(BaseSettings):
     )
     ingress_port: Port = Field(default=6060, description="Port of the ingress' health endpoints")
     sink_port: Port = Field(default=6061, description="Port of the sink's health endpoints")
+    sink_batch_records: int = Field(default=5000, ge=1, le=100_000, description="Most records that the sink writes in one transaction")
+    sink_write_timeout_s: Seconds = Field(
+        default=30.0, description="Deadline of one transaction of the sink; what takes longer is tried again with half as much"
+    )
+    retention_device_aggregates_days: Days = Field(default=90, description="How long PostgreSQL keeps windows of devices; 0 for ever")
+    retention_site_aggregates_days: Days = Field(default=1095, description="How long PostgreSQL keeps windows of sites; 0 for ever")
+    retention_status_events_days: Days = Field(default=1095, description="How long PostgreSQL keeps status transitions; 0 for ever")
+    retention_notifications_days: Days = Field(default=365, description="How long PostgreSQL keeps notifications; 0 for ever")
     gateway_host: str = Field(default="127.0.0.1", description="Address that the gateway listens on")
     gateway_port: Port = Field(default=8080, description="Port of the gateway")
     worker_urls: str = Field(
@@ -134,6 +143,11 @@ class Settings(BaseSettings):
         if self.worker_advertised_url is not None:
             return str(self.worker_advertised_url).rstrip("/")
         return f"http://{self.bind_host}:{self.worker_port}"
+
+    @property
+    def sink_group(self) -> str:
+        """Consumer group of the sinks, and whose offsets they store."""
+        return f"{self.application_id}-sink"
 
     @property
     def worker_data_dir(self) -> Path:
