@@ -1,4 +1,4 @@
-"""`ems-streams ingress`, `worker` and `gateway`: the long-running processes, one command each."""
+"""`ems-streams ingress`, `worker`, `sink` and `gateway`: the long-running processes, one command each."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +12,7 @@ IngressId = Annotated[str | None, typer.Option("--id", help="Stable name of this
 IngressPort = Annotated[int | None, typer.Option("--port", help="Port of the health endpoints (EMS_INGRESS_PORT).")]
 WorkerId = Annotated[str | None, typer.Option("--id", help="Stable name of this worker: its state directory (EMS_WORKER_ID).")]
 WorkerPort = Annotated[int | None, typer.Option("--port", help="Port of the worker's web (EMS_WORKER_PORT).")]
+SinkPort = Annotated[int | None, typer.Option("--port", help="Port of the health endpoints (EMS_SINK_PORT).")]
 GatewayPort = Annotated[int | None, typer.Option("--port", help="Port of the gateway (EMS_GATEWAY_PORT).")]
 
 
@@ -19,6 +20,7 @@ def register(app: typer.Typer) -> None:
     """Add the process commands."""
     app.command()(ingress)
     app.command()(worker)
+    app.command()(sink)
     app.command()(gateway)
 
 
@@ -34,6 +36,13 @@ def worker(id_: WorkerId = None, port: WorkerPort = None) -> None:
     from ems_streams.processes.worker import run
 
     _run(run, worker_id=id_, worker_port=port)
+
+
+def sink(port: SinkPort = None) -> None:
+    """Write aggregates, transitions and notifications to PostgreSQL, each once; start more of them to share the partitions."""
+    from ems_streams.processes.sink import run
+
+    _run(run, sink_port=port)
 
 
 def gateway(port: GatewayPort = None) -> None:

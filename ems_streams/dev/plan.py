@@ -70,7 +70,7 @@ class Plan:
     @property
     def ports_needed(self) -> frozenset[str]:
         """Names of the ports that must be free."""
-        names = {"worker", "ingress", "gateway"} | self.embedded
+        names = {"worker", "ingress", "sink", "gateway"} | self.embedded
         return frozenset(names | {"kafka_controller"} if "kafka" in self.embedded else names)
 
     @property
@@ -130,6 +130,7 @@ def programs(plan: Plan, database_url: str | None = None) -> list[Program]:
         identity = {"EMS_WORKER_ID": f"worker-{index}", "EMS_WORKER_PORT": str(port)}
         address = {"EMS_WORKER_ADVERTISED_URL": f"http://{_LOOPBACK}:{port}"}
         found.append(program(f"worker-{index}", "worker", port=port, **identity, **address))
+    found.append(program("sink", "sink", port=plan.ports.sink))
     found.append(program("gateway", "gateway", port=plan.ports.gateway))
     if plan.options.simulator:
         # Serial numbers of their own, so that whoever tries the simulator beside it gets other devices.

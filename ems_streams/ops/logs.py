@@ -10,7 +10,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from ems_streams.settings import Settings
 
 # At INFO these report every assignment, timer and table: a normal minute of operation must log nothing.
-_NOISY = ("faust", "mode", "aiokafka", "kafka", "aiohttp.access", "asyncio", "aiomqtt")
+_NOISY = ("faust", "mode", "aiokafka", "kafka", "aiohttp.access", "asyncio", "aiomqtt", "alembic", "sqlalchemy")
 
 # While Kafka is away its client says so ten times a second, as errors; our own probe and breaker say it once.
 _QUIET_LEVELS = {"aiokafka": logging.CRITICAL}

@@ -9,7 +9,7 @@ import pytest
 
 from ems_streams import __version__
 
-HEAVY = ("faust", "mode", "aiokafka", "confluent_kafka", "aiohttp", "aiomqtt", "asyncpg", "pydantic", "rich.table")
+HEAVY = ("faust", "mode", "aiokafka", "confluent_kafka", "aiohttp", "aiomqtt", "asyncpg", "alembic", "sqlalchemy", "pydantic", "rich.table")
 
 
 def ems_streams(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -34,7 +34,7 @@ def test_help_names_every_command() -> None:
 
     assert result.returncode == 0
     commands = {line.split()[0] for line in result.stdout.partition("Commands:")[2].splitlines() if line.strip()}
-    assert commands == {"dev", "ingress", "worker", "gateway", "simulate", "topics", "config"}
+    assert commands == {"dev", "ingress", "worker", "sink", "gateway", "simulate", "topics", "db", "config"}
 
 
 def test_help_loads_nothing_heavy() -> None:

@@ -59,7 +59,7 @@ def test_each_worker_has_a_name_a_port_and_knows_the_others(tmp_path: Path):
 
 
 def test_no_simulator():
-    assert [program.name for program in programs(make_plan(Options(simulator=False)))] == ["ingress", "worker-0", "gateway"]
+    assert [program.name for program in programs(make_plan(Options(simulator=False)))] == ["ingress", "worker-0", "sink", "gateway"]
 
 
 def test_a_port_setting_is_kept_and_moved(monkeypatch: pytest.MonkeyPatch):

@@ -1,0 +1,98 @@
+"""Connections to PostgreSQL: how they are made, and which of its errors are whose fault."""
+
+import asyncio
+from typing import Any
+
+import asyncpg
+
+from ems_streams.errors import DependencyError
+from ems_streams.settings import Settings
+
+CONNECT_TIMEOUT_S = 5.0
+
+SERVER_SETTINGS = {
+    "timezone": "UTC",
+    # A session of a process that has vanished without a word must not hold its locks for long.
+    "idle_in_transaction_session_timeout": "30s",
+    "lock_timeout": "10s",
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+}
+
+Connection = Any
+"""asyncpg ships no types that a strict checker takes."""
+
+
+async def connect(settings: Settings, application_name: str) -> Connection:
+    """A connection; raises what `asyncpg.connect` raises, or `TimeoutError` after `CONNECT_TIMEOUT_S`."""
+    return await asyncpg.connect(
+        settings.database_url.get_secret_value(),
+        timeout=CONNECT_TIMEOUT_S,
+        server_settings={**SERVER_SETTINGS, "application_name": application_name},
+    )
+
+
+async def connect_or_fail(settings: Settings, application_name: str) -> Connection:
+    """As `connect`, for commands: raises `DependencyError` when it is not possible now."""
+    try:
+        return await connect(settings, application_name)
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise unreachable(settings, error) from None
+
+
+async def close(connection: Connection, timeout_s: float = 2.0) -> None:
+    """Say good-bye if the server still listens; the connection is gone afterwards in any case."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            await connection.close()
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        connection.terminate()
+
+
+def unreachable(settings: Settings, error: BaseException) -> DependencyError:
+    """For people: where PostgreSQL was looked for, without the password, and what came of it."""
+    return DependencyError(f"PostgreSQL cannot be used at {address(settings)} (EMS_DATABASE_URL): {summary(error)}")
+
+
+def address(settings: Settings) -> str:
+    """Host, port and database, without user and password."""
+    url: str = settings.database_url.get_secret_value()
+    return url.rpartition("@")[2] if "@" in url else url.rpartition("//")[2]
+
+
+def summary(error: BaseException) -> str:
+    """An error in one line; the first one says it, and many have no text."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+_AT_FAULT_IS_THE_DATA = (
+    asyncpg.DataError,  # class 22, such as a NUL in a text
+    asyncpg.IntegrityConstraintViolationError,  # class 23
+    asyncpg.ProgramLimitExceededError,  # class 54, such as a key that is too large for its index
+    asyncpg.CardinalityViolationError,
+    # The driver's own, before anything is sent: a number, a time or a text that has no form in PostgreSQL.
+    ValueError,
+    TypeError,
+    OverflowError,
+)
+
+
+def blames_the_data(error: BaseException) -> bool:
+    """Whether the rows can never be written: a server that is away, full, locked or wrongly set up is no fault of theirs."""
+    if isinstance(error, asyncpg.CheckViolationError):
+        return not lacks_partition(error)
+    return isinstance(error, _AT_FAULT_IS_THE_DATA)
+
+
+def lacks_partition(error: BaseException) -> bool:
+    """Whether a row found no partition: retention, or an operator, has removed it between the look and the write."""
+    return isinstance(error, asyncpg.CheckViolationError) and "no partition of relation" in str(error)
+
+
+SERVER_ERRORS: tuple[type[Exception], ...] = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+"""Whatever talking to the server can raise; what is not the data's fault is waited out."""
+
+WRITE_ERRORS: tuple[type[Exception], ...] = (*SERVER_ERRORS, ValueError, TypeError, OverflowError)
+"""Whatever writing rows can raise."""

@@ -1,0 +1,205 @@
+"""The sink process: event topics -> PostgreSQL, with health endpoints."""
+
+import asyncio
+import contextlib
+import random
+import signal
+import time
+from collections.abc import Hashable
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+
+import structlog
+import uvloop
+from aiohttp import web
+from aiokafka.errors import KafkaError
+
+from ems_streams.domain.circuit_breaker import CircuitBreaker
+from ems_streams.domain.stall import Progress, StallDetector
+from ems_streams.errors import EmsError
+from ems_streams.kafka.outbox import KafkaOutbox
+from ems_streams.kafka.positioned_reader import PositionedReader
+from ems_streams.ops import garbage
+from ems_streams.ops.health import CheckResult, Health
+from ems_streams.ops.http import health_routes, start_site
+from ems_streams.ops.logs import configure_logging
+from ems_streams.postgres.connection import SERVER_ERRORS, address, summary
+from ems_streams.postgres.database import Database, SlowError
+from ems_streams.postgres.migrate import migrate
+from ems_streams.postgres.partitions import maintain
+from ems_streams.postgres.rows import TOPICS
+from ems_streams.postgres.sink import WRITTEN_TOPICS, Sink
+from ems_streams.postgres.writer import make_staging
+from ems_streams.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+FINISH_TIMEOUT_S = 10.0
+WATCH_INTERVAL_S = 1.0
+MAINTENANCE_INTERVAL_S = 3600.0
+_MAINTENANCE_TIMEOUT_S = 60.0
+
+
+class StalledError(EmsError):
+    """A partition has more to read and does not move, although Kafka and PostgreSQL are there."""
+
+
+class SinkProcess:
+    """All parts of the process, from `start` to `stop`.
+
+    Guarantees: a record is in the database, or in the dead letters, before the stored offset moves past it.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        client_id = f"{settings.sink_group}-{settings.sink_port}"
+        self.database = Database(settings, "ems-sink", settings.sink_write_timeout_s, make_staging)
+        self.outbox = KafkaOutbox(settings, [*TOPICS, *WRITTEN_TOPICS], client_id=client_id)
+        self.reader = PositionedReader(settings, TOPICS, settings.sink_group, client_id)
+        self.sink = Sink(settings, self.reader, self.database, self.outbox)
+        self.migration = CircuitBreaker()
+        self.schema: str | None = None
+        self._progress = CheckResult(False, "not reading yet")
+        self._tasks: list[asyncio.Task[None]] = []
+        self._parts = AsyncExitStack()
+
+    def watch(self, health: Health) -> None:
+        """Register what makes this process ready: Kafka, PostgreSQL and progress, each by name."""
+        health.add_readiness("kafka", lambda: CheckResult(*self.outbox.check()))
+        health.add_readiness("postgres", self._check_postgres)
+        health.add_readiness("progress", lambda: self._progress)
+
+    async def start(self) -> None:
+        """Start everything; waits for servers that are not there yet, and raises `TopicsMissingError` and `MigrationError`."""
+        await self._migrate_patiently()
+        self._parts.push_async_callback(self.database.stop)
+        self._parts.push_async_callback(self.outbox.stop)
+        await self.outbox.start()
+        self._parts.push_async_callback(self.reader.stop)
+        await self._join_patiently()
+        self.database.start_probing()
+        for name, work in (("sink", self.sink.run()), ("watchdog", self._watch()), ("maintenance", self._keep_maintaining())):
+            self._tasks.append(asyncio.create_task(work, name=name))
+
+    async def failed(self) -> None:
+        """Return, or raise the error, when one of the parts has ended by itself."""
+        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            await task
+
+    async def stop(self) -> None:
+        """Finish the batch under way, for at most `FINISH_TIMEOUT_S` and only if its database is there; then close everything."""
+        self.sink.stop_soon()
+        if self._tasks and self.database.available:
+            await asyncio.wait(self._tasks[:1], timeout=FINISH_TIMEOUT_S)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._parts.aclose()
+
+    def _check_postgres(self) -> CheckResult:
+        if self.schema is None:
+            return CheckResult(False, f"{address(self._settings)}: schema not migrated yet {self.migration.reason}".rstrip())
+        ok, detail = self.database.check()
+        return CheckResult(ok, f"{detail}, schema {self.schema}" if ok else detail)
+
+    async def _migrate_patiently(self) -> None:
+        while True:
+            try:
+                self.schema = (await migrate(self._settings)).head
+                return
+            except SERVER_ERRORS as error:
+                if not self.migration.failures:
+                    log.warning("postgres_unavailable", reason=summary(error))
+                self.migration.on_failure(time.monotonic(), summary(error))
+            await asyncio.sleep(self.migration.wait_s(time.monotonic()) * random.uniform(1.0, 1.25))  # noqa: S311 - no secret
+
+    async def _join_patiently(self) -> None:
+        while True:
+            try:
+                await self.reader.start()
+                return
+            except (KafkaError, OSError) as error:
+                log.warning("group_not_joined", error=repr(error))
+                await asyncio.sleep(random.uniform(1.0, 2.0))  # noqa: S311 - no secret
+
+    async def _watch(self) -> None:
+        """Says how far behind it is, and ends the process when that does not change although it could."""
+        detector = StallDetector()
+        while True:
+            await asyncio.sleep(WATCH_INTERVAL_S)
+            found = await self.reader.progress()
+            able = self.database.available and self.outbox.check()[0]
+            observed: dict[Hashable, Progress] = (
+                {f"{tp.topic}[{tp.partition}]": progress for tp, (progress, _) in found.items()} if able else {}
+            )
+            stalled = detector.stalled_for_s(observed, time.monotonic())
+            longest_s = max(stalled.values(), default=0.0)
+            lag = sum(lag for _, lag in found.values())
+            self._progress = CheckResult(
+                able and longest_s < self._settings.stall_timeout_s / 2,
+                f"{len(found)} partitions, {lag} offsets behind, {self.sink.store.rows} rows written, longest stall {longest_s:.0f} s",
+            )
+            if longest_s > self._settings.stall_timeout_s:
+                raise StalledError(f"no progress: {', '.join(f'{key} for {seconds:.0f} s' for key, seconds in stalled.items())}")
+
+    async def _keep_maintaining(self) -> None:
+        # On a connection of its own: a long wait for a lock must not hold up the batches.
+        database = Database(self._settings, "ems-sink-maintenance", _MAINTENANCE_TIMEOUT_S)
+        try:
+            while True:
+                with contextlib.suppress(SlowError):
+                    await database.run(lambda connection: maintain(connection, self._settings, datetime.now(UTC)))
+                await database.stop()
+                await asyncio.sleep(MAINTENANCE_INTERVAL_S * random.uniform(0.9, 1.1))  # noqa: S311 - no secret
+        finally:
+            await database.stop()
+
+
+def run(settings: Settings) -> int:
+    """Run until SIGTERM or SIGINT; returns the exit code, or raises an `EmsError` that says why it cannot run."""
+    configure_logging(settings, "sink")
+    return uvloop.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> int:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    health = Health()
+    web_app = web.Application()
+    web_app.add_routes(health_routes(health))
+    process = SinkProcess(settings)
+    garbage.settle()
+    process.watch(health)
+    site = await start_site(web_app, settings.bind_host, settings.sink_port, "EMS_SINK_PORT")
+    try:
+        await _run_until(process, health, stopping)
+    finally:
+        await process.stop()
+        await site.cleanup()
+    return 0
+
+
+async def _run_until(process: SinkProcess, health: Health, stopping: asyncio.Event) -> None:
+    """Start, then wait for the signal to stop, or for a failure, which is raised."""
+    starting = asyncio.create_task(process.start(), name="sink start")
+    stop = asyncio.create_task(stopping.wait(), name="stop signal")
+    failed: asyncio.Task[None] | None = None
+    try:
+        await asyncio.wait((starting, stop), return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            return
+        await starting
+        health.mark_started()
+        log.info("sink_started")
+        failed = asyncio.create_task(process.failed(), name="sink failure")
+        await asyncio.wait((failed, stop), return_when=asyncio.FIRST_COMPLETED)
+        if failed.done():
+            await failed
+    finally:
+        tasks = [task for task in (starting, stop, failed) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
