@@ -1,31 +1,73 @@
-"""Agent `aggregates`: telemetry -> statistics per device and metric, in the table `device-aggregates`."""
+"""Agent `aggregates`: telemetry -> statistics and windows per device -> `device-aggregates`, and parts of the windows of sites."""
 
-from ems_streams.domain.aggregates import DeviceAggregates, fold
+from functools import partial
+
+from ems_streams.domain.aggregate_events import SitePart, device_event
+from ems_streams.domain.aggregates import DeviceAggregates, Outcome, fold
 from ems_streams.domain.identifiers import telemetry_identity
 from ems_streams.domain.telemetry_record import decode_telemetry_record
-from ems_streams.kafka.catalogue import DEVICE_TELEMETRY
-from ems_streams.kafka.dead_letters import good_records
+from ems_streams.domain.window_closing import settle
+from ems_streams.domain.windows import Window, WindowPolicy
+from ems_streams.kafka.catalogue import DEVICE_AGGREGATES, DEVICE_TELEMETRY, SITE_PARTS
+from ems_streams.kafka.dead_letters import good_records, publish_late
 from ems_streams.kafka.engine import BatchAgent
 from ems_streams.kafka.partition_state import PartitionState
+from ems_streams.kafka.partitioner import partition_for
 from ems_streams.kafka.record_batch import RecordBatch
 from ems_streams.kafka.state_table import StateTable
 from ems_streams.settings import Settings
+from ems_streams.windowing import window_policy
+from tables.device_aggregates import DeviceQuarters, Record, state_of
 
 NAME = "aggregates"
 
 
-def agent(table: StateTable[DeviceAggregates], settings: Settings) -> BatchAgent[DeviceAggregates]:
+def agent(table: StateTable[Record], settings: Settings) -> BatchAgent[Record]:
     """The agent on its table; live reads do not wait for its commits, so they may be seldom."""
-    return BatchAgent(NAME, (DEVICE_TELEMETRY,), table, fold_batch, settings.aggregates_commit_interval_s)
+    policy = window_policy(settings)
+    published = frozenset(Window.of_label(label) for label in settings.published_windows)
+    work = partial(fold_batch, policy=policy, published=published, partitions=settings.partitions)
+    return BatchAgent(NAME, (DEVICE_TELEMETRY,), table, work, settings.aggregates_commit_interval_s)
 
 
-def fold_batch(batch: RecordBatch, start: int, partition: PartitionState[DeviceAggregates]) -> None:
-    """Fold telemetry into the devices' statistics; what is malformed goes to the dead letters."""
-    get, put = partition.get, partition.put
+def fold_batch(
+    batch: RecordBatch,
+    start: int,
+    partition: PartitionState[Record],
+    *,
+    policy: WindowPolicy,
+    published: frozenset[Window],
+    partitions: int,
+) -> None:
+    """Fold telemetry into the devices' statistics, and publish the windows that it closes or corrects."""
+    put = partition.put
+    due: dict[bytes, DeviceAggregates] = {}
     for record, telemetry in good_records(batch, decode_telemetry_record, start, partition, NAME):
         key = telemetry.key
-        state = get(key)
-        if state is None:
-            state = DeviceAggregates(telemetry.serial_number)
-        fold(state, telemetry, telemetry_identity(telemetry.message_id, record.value or b""), record.offset, record.timestamp)
+        state = state_of(partition, key) or DeviceAggregates(telemetry.serial_number)
+        identity = telemetry_identity(telemetry.message_id, record.value or b"")
+        outcome = fold(state, telemetry, identity, record.offset, record.timestamp, policy)
         put(key, state)
+        if outcome is Outcome.DUE:
+            due[key] = state
+        elif outcome is Outcome.LATE:
+            publish_late(partition, batch, record, state.watermark_ms)
+    for key, state in due.items():
+        _publish_windows(partition, key, state, policy, published, partitions)
+
+
+def _publish_windows(
+    partition: PartitionState[Record],
+    key: bytes,
+    state: DeviceAggregates,
+    policy: WindowPolicy,
+    published: frozenset[Window],
+    partitions: int,
+) -> None:
+    zone = policy.zone_of(state.site_id)
+    for result in settle(state, DeviceQuarters(partition, key), policy):
+        if result.window not in published:
+            continue
+        partition.publish(DEVICE_AGGREGATES, key, device_event(state, result, None if zone is None else zone.key))
+        part = SitePart(state.site_id, state.serial_number, result.window, result.span, result.revision, result.summary)
+        partition.publish(SITE_PARTS, part.key, part.encode(), partition=partition_for(part.key, partitions))

@@ -14,6 +14,7 @@ from ems_streams.kafka.worker_app import WorkerApp
 from ems_streams.settings import Settings
 from ems_streams.web.live import LiveTables
 from ems_streams.web.routes import add_routes
+from ems_streams.windowing import window_policy
 
 PACKAGES = ("ems_streams", "agents", "tables")
 
@@ -44,5 +45,5 @@ def worker_app(settings: Settings) -> WorkerApp:
     app.add_batch_agent(agents.aggregates.agent(aggregates, settings))
     app.add_batch_agent(agents.status.agent(status, settings))
     app.add_batch_agent(agents.notifications.agent(notifications, settings))
-    add_routes(app, LiveTables(app, aggregates, status))
+    add_routes(app, LiveTables(app, aggregates, status, window_policy(settings)))
     return app

@@ -8,9 +8,10 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from zoneinfo import available_timezones
 
 from dotenv import dotenv_values
-from pydantic import AliasChoices, AnyUrl, Field, SecretStr, UrlConstraints, ValidationError, field_validator
+from pydantic import AfterValidator, AliasChoices, AnyUrl, Field, SecretStr, UrlConstraints, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -23,6 +24,17 @@ HttpUrl = Annotated[AnyUrl, UrlConstraints(allowed_schemes=["http", "https"], ho
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
 Days = Annotated[int, Field(ge=0, le=36_500)]
+NotNegative = Annotated[float, Field(ge=0)]
+
+
+def _known_zone(name: str) -> str:
+    if name not in available_timezones():
+        raise ValueError("must be a time zone of the IANA database, such as Europe/Berlin")
+    return name
+
+
+TimeZone = Annotated[str, AfterValidator(_known_zone)]
+WindowLabel = Literal["1m", "15m", "1h", "1d", "1d-local"]
 
 
 class Settings(BaseSettings):
@@ -93,6 +105,22 @@ class Settings(BaseSettings):
     status_commit_interval_s: Seconds = Field(
         default=2.0, description="How often the times of last life are made durable; transitions are published at once"
     )
+    published_windows: tuple[WindowLabel, ...] = Field(
+        default=("1m", "15m", "1h", "1d", "1d-local"),
+        description="Windows that are published when they close: 1m, 15m, 1h, 1d, 1d-local, separated by commas",
+    )
+    window_lateness_s: tuple[NotNegative, NotNegative, NotNegative, NotNegative] = Field(
+        default=(30.0, 60.0, 120.0, 600.0),
+        description="How long windows of 1m, 15m, 1h and 1d wait for messages after their end, in event time; not falling",
+    )
+    correction_horizon_s: Seconds = Field(
+        default=86_400.0, description="Messages that are later than this correct no window any more; samples are kept for as long"
+    )
+    quiet_device_s: Seconds = Field(default=120.0, description="After so long without a message a device's windows close by the clock")
+    default_time_zone: TimeZone = Field(default="UTC", description="Time zone of sites that have none of their own, for their local day")
+    site_time_zones: dict[int, TimeZone] = Field(
+        default={}, description="Time zones of sites by site id, as site=zone separated by commas: 1=Europe/Berlin,2=Asia/Kolkata"
+    )
     ingress_id: str = Field(
         default="ingress-0", pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="Stable name of this ingress: its MQTT client id"
     )
@@ -135,6 +163,26 @@ class Settings(BaseSettings):
             host, _, port = server.strip().rpartition(":")
             if not host or not port.isdigit() or not 0 < int(port) < 65536:
                 raise ValueError("must be host:port, several separated by commas")
+        return value
+
+    @field_validator("published_windows", "window_lateness_s", mode="before")
+    @classmethod
+    def _split_at_commas(cls, value: object) -> object:
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("site_time_zones", mode="before")
+    @classmethod
+    def _split_zones(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        pairs = [part.partition("=") for part in value.split(",") if part.strip()]
+        return {site.strip(): zone.strip() for site, _, zone in pairs}
+
+    @field_validator("window_lateness_s")
+    @classmethod
+    def _check_lateness(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if list(value) != sorted(value):
+            raise ValueError("must not fall from one window to the next longer one: a window closes after its parts")
         return value
 
     @property

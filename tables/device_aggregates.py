@@ -1,13 +1,64 @@
-"""`device-aggregates`: statistics per device and metric, over all time and per one-minute window."""
+"""`device-aggregates`: statistics per device and metric, over all time and per window.
+
+One table holds two kinds of records: the state of every device under its serial number, and each quarter of an hour of it that may still be
+corrected under a key of its own, so that what changes seldom is not written again with what changes always.
+"""
+
+import struct
 
 import faust
 
-from ems_streams.domain.aggregates import DeviceAggregates, decode, encode
+from ems_streams.domain import aggregates, quarter
+from ems_streams.domain.aggregates import DeviceAggregates
+from ems_streams.domain.quarter import Quarter
 from ems_streams.kafka.catalogue import DEVICE_AGGREGATES_TABLE
-from ems_streams.kafka.partition_state import Codec
+from ems_streams.kafka.partition_state import Codec, PartitionState
 from ems_streams.kafka.state_table import StateTable
 
+Record = DeviceAggregates | Quarter
 
-def declare(app: faust.App, partitions: int) -> StateTable[DeviceAggregates]:
-    """Declare the table on an app; key: serial number, value: versioned binary state."""
+QUARTER_MARK = b"\x01"
+"""First byte of the key of a quarter; no serial number begins with it."""
+_START = struct.Struct(">q")
+
+
+def declare(app: faust.App, partitions: int) -> StateTable[Record]:
+    """Declare the table on an app."""
     return StateTable(app, DEVICE_AGGREGATES_TABLE, Codec(encode, decode), partitions)
+
+
+def encode(record: Record) -> bytes:
+    """A state or a quarter as bytes."""
+    return quarter.encode(record) if isinstance(record, Quarter) else aggregates.encode(record)
+
+
+def decode(data: bytes) -> Record:
+    """The state or quarter of its bytes, told apart by the first one; raises `StateCodecError`."""
+    return quarter.decode(data) if data[:1] == bytes((quarter.VERSION,)) else aggregates.decode(data)
+
+
+def state_of(partition: PartitionState[Record], key: bytes) -> DeviceAggregates | None:
+    """The state of the device with that key."""
+    record = partition.get(key)
+    return record if isinstance(record, DeviceAggregates) else None
+
+
+class DeviceQuarters:
+    """The quarters of one device in the table; `window_closing.Quarters`."""
+
+    def __init__(self, partition: PartitionState[Record], key: bytes) -> None:
+        self._partition = partition
+        self._prefix = QUARTER_MARK + key + b"\x00"
+
+    def get(self, start_ms: int) -> Quarter | None:
+        """The record of the quarter that begins at a time."""
+        record = self._partition.get(self._prefix + _START.pack(start_ms))
+        return record if isinstance(record, Quarter) else None
+
+    def put(self, quarter: Quarter) -> None:
+        """Write it with the next commit."""
+        self._partition.put(self._prefix + _START.pack(quarter.start_ms), quarter)
+
+    def delete(self, start_ms: int) -> None:
+        """Remove it with the next commit."""
+        self._partition.delete(self._prefix + _START.pack(start_ms))

@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""The hot functions of `section` and `recent_identities`, compiled. What they do is said there; results are the same to the bit."""
+"""The hot functions of `section`, `samples` and `recent_identities`, compiled. What they do is said there; results are the same to the bit."""
 
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_Resize
 from libc.math cimport isnan
@@ -12,6 +12,9 @@ cdef enum:
     COUNT_AT = 8
     NUMBERS_AT = 10
     BYTES = 64
+    # As in `samples`.
+    SAMPLE_HEADER = 17
+    SAMPLE_VALUE = 9
 
 cdef Py_ssize_t NAMES_MAX = MAX_METRICS_PER_DEVICE
 
@@ -38,7 +41,7 @@ cdef inline Py_ssize_t place_of(const char* section, int number, Py_ssize_t coun
     return -1 if found == NULL else found - numbers
 
 
-cdef int append(bytearray section, int number, Accumulator* accumulator) except -1:
+cdef int append_metric(bytearray section, int number, Accumulator* accumulator) except -1:
     """Invalidates every pointer into the section."""
     cdef Py_ssize_t size = len(section)
     PyByteArray_Resize(section, size + 1 + BYTES)
@@ -53,50 +56,87 @@ cdef int append(bytearray section, int number, Accumulator* accumulator) except 
     return 0
 
 
-def add_values(bytearray section not None, TelemetryRecord record not None, dict names not None):
-    cdef char* data = PyByteArray_AS_STRING(section)
-    cdef Py_ssize_t count = metrics_in(data)
-    cdef Py_ssize_t place, metric
-    cdef int number
+def append(bytearray samples not None, TelemetryRecord record not None, bytes identity not None, dict names not None):
+    cdef Py_ssize_t size = len(samples)
+    cdef Py_ssize_t metric
     cdef int left_out = 0
-    cdef double value, after, part, total
-    cdef double timestamp_ms = record.timestamp_ms
-    cdef Accumulator a
+    cdef char* to
+    if len(identity) != 8:
+        raise ValueError(f"an identity of {len(identity)} bytes, expected 8")
+    PyByteArray_Resize(samples, size + SAMPLE_HEADER + record.count * SAMPLE_VALUE)
+    to = PyByteArray_AS_STRING(samples) + size
+    memcpy(to, &record.timestamp_ms, 8)
+    memcpy(to + 8, <const char*> identity, 8)
+    to += SAMPLE_HEADER
     for metric in range(record.count):
         name = <object> record.values[metric].name
-        value = record.values[metric].value
         known = names.get(name)
         if known is None:
             if len(names) >= NAMES_MAX:
                 left_out += 1
                 continue
             known = names[name] = len(names)
-        number = known
-        place = place_of(data, number, count)
-        if place < 0:
-            a.count, a.sum, a.compensation, a.least, a.greatest = 1.0, value, 0.0, value, value
-            a.last, a.squares, a.last_ms = value, 0.0, timestamp_ms
-            append(section, number, &a)
-            data = PyByteArray_AS_STRING(section)
-            count += 1
-            continue
-        memcpy(&a, data + NUMBERS_AT + count + place * BYTES, BYTES)
-        after = a.sum + value
-        part = after - a.sum
-        total = a.count + 1.0
-        a.compensation = a.compensation + ((a.sum - (after - part)) + (value - part))
-        a.squares = a.squares + (value - a.sum / a.count) * (value - after / total)
-        if value < a.least:
-            a.least = value
-        elif value > a.greatest:
-            a.greatest = value
-        if timestamp_ms >= a.last_ms:
-            a.last_ms = timestamp_ms
-            a.last = value
-        a.count = total
-        a.sum = after
-        memcpy(data + NUMBERS_AT + count + place * BYTES, &a, BYTES)
+        to[0] = <char> <int> known
+        memcpy(to + 1, &record.values[metric].value, 8)
+        to += SAMPLE_VALUE
+    PyByteArray_AS_STRING(samples)[size + SAMPLE_HEADER - 1] = <char> (record.count - left_out)
+    if left_out:
+        PyByteArray_Resize(samples, size + SAMPLE_HEADER + (record.count - left_out) * SAMPLE_VALUE)
     return left_out
+
+
+cdef inline void add(Accumulator* a, double value, double time_ms):
+    cdef double after = a.sum + value
+    cdef double part = after - a.sum
+    cdef double total = a.count + 1.0
+    a.compensation = a.compensation + ((a.sum - (after - part)) + (value - part))
+    a.squares = a.squares + (value - a.sum / a.count) * (value - after / total)
+    if value < a.least:
+        a.least = value
+    elif value > a.greatest:
+        a.greatest = value
+    if time_ms >= a.last_ms:
+        a.last_ms = time_ms
+        a.last = value
+    a.count = total
+    a.sum = after
+
+
+def add_samples(bytearray section not None, samples):
+    cdef const unsigned char[::1] view = samples
+    cdef Py_ssize_t size = view.shape[0]
+    cdef Py_ssize_t at = 0
+    cdef Py_ssize_t count, place
+    cdef const unsigned char* sample
+    cdef char* data
+    cdef int index, number
+    cdef long long time_ms
+    cdef double value
+    cdef Accumulator a
+    while at < size:
+        if at + SAMPLE_HEADER > size:
+            raise ValueError(f"samples of {size} bytes end in the middle of one")
+        sample = &view[at]
+        at += SAMPLE_HEADER + sample[SAMPLE_HEADER - 1] * SAMPLE_VALUE
+        if at > size:
+            raise ValueError(f"samples of {size} bytes end in the middle of one")
+        memcpy(&time_ms, sample, 8)
+        data = PyByteArray_AS_STRING(section)
+        count = metrics_in(data)
+        for index in range(sample[SAMPLE_HEADER - 1]):
+            number = sample[SAMPLE_HEADER + index * SAMPLE_VALUE]
+            memcpy(&value, sample + SAMPLE_HEADER + index * SAMPLE_VALUE + 1, 8)
+            place = place_of(data, number, count)
+            if place < 0:
+                a.count, a.sum, a.compensation, a.least, a.greatest = 1.0, value, 0.0, value, value
+                a.last, a.squares, a.last_ms = value, 0.0, <double> time_ms
+                append_metric(section, number, &a)
+                data = PyByteArray_AS_STRING(section)
+                count += 1
+                continue
+            memcpy(&a, data + NUMBERS_AT + count + place * BYTES, BYTES)
+            add(&a, value, <double> time_ms)
+            memcpy(data + NUMBERS_AT + count + place * BYTES, &a, BYTES)
 
 
 cdef inline double mean(const Accumulator* a):
@@ -135,7 +175,7 @@ def merge_section(bytearray into not None, bytearray other not None):
         count = metrics_in(data)
         place = place_of(data, number, count)
         if place < 0:
-            append(into, number, &b)
+            append_metric(into, number, &b)
             continue
         memcpy(&a, data + NUMBERS_AT + count + place * BYTES, BYTES)
         merge(&a, &b)

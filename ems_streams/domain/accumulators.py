@@ -22,6 +22,30 @@ MAX_METRICS_PER_DEVICE = 256
 """Distinct metric names of one device over all time; it bounds the state of a device that invents names."""
 
 
+def new(value: float, time_ms: float) -> Accumulator:
+    """Statistics of a single value."""
+    return [1.0, value, 0.0, value, value, value, 0.0, float(time_ms)]
+
+
+def add(accumulator: Accumulator, value: float, time_ms: float) -> None:
+    """Add a value in place; of equal times, the later call has the last word."""
+    count, before, compensation, least, greatest, last, squares, last_ms = accumulator
+    after = before + value
+    part = after - before
+    total = count + 1.0
+    accumulator[COUNT] = total
+    accumulator[SUM] = after
+    accumulator[COMPENSATION] = compensation + ((before - (after - part)) + (value - part))
+    if value < least:
+        accumulator[MIN] = value
+    elif value > greatest:
+        accumulator[MAX] = value
+    accumulator[SQUARES] = squares + (value - before / count) * (value - after / total)
+    if time_ms >= last_ms:
+        accumulator[LAST_MS] = float(time_ms)
+        accumulator[LAST] = value
+
+
 def merge(into: Accumulator, other: Accumulator) -> None:
     """Add another accumulator in place; of equal times, `other` has the last word."""
     delta = mean(other) - mean(into)

@@ -1,79 +1,116 @@
-"""Statistics of a device's metrics over all time and per minute of event time: the state, its fold, and its codec.
+"""State of one device's statistics: what every message costs is here, the closing of windows is in `window_closing`.
 
-An event touches one window only. The total over all time is the base (everything that has left the state's windows)
-merged with the windows that are still there, when somebody reads it.
+A message is appended to the samples of the minutes that are still open, and nothing else is done with it. When a minute closes, its
+samples move into the record of their quarter of an hour (`quarter`), from which all windows are calculated. So an event touches one
+place of memory, and a window depends on the set of its messages only: neither on their order nor on repetitions.
 
-Windows are tumbling minutes of event time in UTC. The newest `KEPT_WINDOWS` of a device stay open, whatever the time is:
+The total over all time is the base (every sample that has left `open`) with what is still open, when somebody reads it.
 
-- an event older than the oldest kept window goes into the base: it counts in the total and in `late_events`;
-- an event that is more than `FUTURE_TOLERANCE_MS` ahead of its arrival goes into the base too, and counts in
-  `future_events`: a device whose clock runs ahead cannot push the windows of the present out. Clocks that lag, or that
-  run ahead by less, get windows by what they say, and their number is bounded in any case.
+What no window takes counts in the total all the same:
 
-Base and windows are held as the bytes that are stored (`section`), so that a commit only copies, and a state in memory is small.
+- an event further behind the watermark than the correction horizon (`late_events`; the agent puts it on the topic of late records);
+- an event more than `FUTURE_TOLERANCE_MS` ahead of its arrival (`future_events`): a device whose clock runs ahead cannot close the windows
+  of the present.
 """
 
 import struct
+from collections.abc import Sequence
+from enum import IntEnum
 from typing import Final
 
-from ems_streams.domain.accumulators import Accumulators, merge_all
+from ems_streams.domain import aggregates_v1
+from ems_streams.domain.accumulators import Accumulators
+from ems_streams.domain.energy import EnergySample
 from ems_streams.domain.identifiers import IDENTITY_BYTES
 from ems_streams.domain.recent_identities import last, remember
-from ems_streams.domain.section import accumulators_of, add_values, merge_section, new_section, section_at
+from ems_streams.domain.samples import append, ordered
+from ems_streams.domain.section import accumulators_of, add_samples, new_section, section_at
 from ems_streams.domain.state_codec import StateCodecError, check_version
 from ems_streams.domain.telemetry_record import TelemetryRecord
 from ems_streams.domain.timestamps import MINUTE_MS
+from ems_streams.domain.windows import Window, WindowPolicy
 
-KEPT_WINDOWS: Final = 10
 RECENT_IDENTITIES: Final = 64
 FUTURE_TOLERANCE_MS: Final = 3_600_000
+NEVER_MS: Final = -(2**62)
+NOT_YET_MS: Final = 2**62
 
-_KIND = "device aggregates"
-_VERSION = 1
-# version; device id, site id, last offset, last timestamp, revision, late, duplicate, future, left out;
-# numbers of identities, names and windows; bytes of text
-_HEADER = struct.Struct("<B9qBHBI")
+_KIND: Final = "device aggregates"
+VERSION: Final = 2
+_EDGE = struct.Struct("<?qd")
+_EDGES: Final = 3
+# version; device id, site id, last offset, arrival, newest, watermark, oldest quarter, newest quarter, open from, revision, late, duplicate,
+# future, left out; ends of closed windows by kind; numbers of identities and names; bytes of open samples and of text
+_HEADER = struct.Struct("<B14q5qBHII")
+
+
+class Outcome(IntEnum):
+    """What became of a message."""
+
+    FOLDED = 0
+    DUE = 1
+    """Folded, and there is something for `window_closing.settle` to do."""
+    LATE = 2
+    """Beyond the correction horizon: in the total, but in no window."""
+    REPEATED = 3
+    """A message that was folded before."""
 
 
 class DeviceAggregates:
-    """State of one device; mutable, and only `fold` may change it.
+    """State of one device; mutable, and only `fold` and `window_closing` may change it.
 
     Attributes:
         serial_number: Key of the device.
-        device_id: As of the newest window's first event, like `site_id` and `device_type`.
-        base: Section of all that is in no kept window.
-        windows: Sections of the kept windows by their start in epoch milliseconds.
-        names: Every metric name the device ever had, with its number in sections.
-        recent: `recent_identities` of its messages, of which the last `RECENT_IDENTITIES` count.
-        newest_start_ms: Start of the window that was folded into last.
-        newest: Its section; one of `windows`, kept at hand since most events belong to it.
+        device_id: As of the newest minute's first message, like `site_id` and `device_type`.
+        names: Every metric name the device ever had, with its number in samples and sections.
+        base: Section of every sample that is in no open minute.
+        open: Samples of open minutes, in the order of arrival.
+        late: Samples of closed minutes that `settle` has not seen yet; empty between batches.
+        recent: `recent_identities` of messages with ids, and of those in no window.
+        open_from_ms: Start of the first open minute that has a sample, `NOT_YET_MS` when none has.
+        newest_ms: Greatest event time.
+        watermark_ms: What windows close by: the greatest event time, or what ticks have made of it.
+        closed_ms: By kind of window: every window that ends by then is closed.
+        oldest_quarter_ms: Start of the first quarter that there may be a record of; `NOT_YET_MS` before there is any.
+        newest_quarter_ms: Start of the last one.
+        next_power: First power value behind the closed minutes, as it was known when they closed; None when there was none.
+        next_register: The same of the energy register.
+        last_register: Last reading in a quarter that is gone.
         last_offset: Offset of the last record that was folded; -1 before the first.
-        last_timestamp_ms: Greatest event time.
-        revision: Number of events folded.
-        late_events: Events older than the oldest kept window.
-        duplicate_events: Records that were not folded because they had been before.
-        future_events: Events too far ahead of their arrival.
+        arrived_ms: Kafka timestamp of the last record.
+        revision: Number of messages taken in, repeated ones included until their minute closes.
+        late_events: Messages beyond the correction horizon.
+        duplicate_events: Messages that were dropped because they had been there before.
+        future_events: Messages too far ahead of their arrival.
         left_out_values: Values of metrics beyond `MAX_METRICS_PER_DEVICE`; in no statistic.
     """
 
     __slots__ = (
+        "arrived_ms",
         "base",
+        "closed_ms",
         "device_id",
         "device_type",
         "duplicate_events",
         "future_events",
         "last_offset",
-        "last_timestamp_ms",
+        "last_register",
+        "late",
         "late_events",
         "left_out_values",
         "names",
-        "newest",
-        "newest_start_ms",
+        "newest_ms",
+        "newest_quarter_ms",
+        "next_power",
+        "next_register",
+        "oldest_quarter_ms",
+        "open",
+        "open_from_ms",
         "recent",
         "revision",
         "serial_number",
         "site_id",
-        "windows",
+        "watermark_ms",
     )
 
     def __init__(self, serial_number: str, device_id: int = 0, site_id: int = 0, device_type: str = "UNKNOWN") -> None:
@@ -81,23 +118,36 @@ class DeviceAggregates:
         self.device_id = device_id
         self.site_id = site_id
         self.device_type = device_type
-        self.base = new_section(0)
-        self.windows: dict[int, bytearray] = {}
         self.names: dict[str, int] = {}
+        self.base = new_section(0)
+        self.open = bytearray()
+        self.late = bytearray()
         self.recent = bytearray()
-        self.newest_start_ms = -1
-        self.newest = self.base
+        self.open_from_ms = NOT_YET_MS
+        self.newest_ms = NEVER_MS
+        self.watermark_ms = NEVER_MS
+        self.closed_ms = [NEVER_MS] * len(Window)
+        self.oldest_quarter_ms = NOT_YET_MS
+        self.newest_quarter_ms = NEVER_MS
+        self.next_power: EnergySample | None = None
+        self.next_register: EnergySample | None = None
+        self.last_register: EnergySample | None = None
         self.last_offset = -1
-        self.last_timestamp_ms = -(2**62)
+        self.arrived_ms = NEVER_MS
         self.revision = 0
         self.late_events = 0
         self.duplicate_events = 0
         self.future_events = 0
         self.left_out_values = 0
 
+    @property
+    def metric_names(self) -> Sequence[str]:
+        """Metric names by number."""
+        return tuple(self.names)
 
-def fold(state: DeviceAggregates, record: TelemetryRecord, identity: bytes, offset: int, arrived_ms: int | None = None) -> bool:
-    """Take one record into the state, in place.
+
+def fold(state: DeviceAggregates, record: TelemetryRecord, identity: bytes, offset: int, arrived_ms: int, policy: WindowPolicy) -> Outcome:
+    """Take one message into the state, in place.
 
     Records of a device come in the order of their offsets, each offset once: who calls drops replays. Event times may come
     in any order.
@@ -107,51 +157,60 @@ def fold(state: DeviceAggregates, record: TelemetryRecord, identity: bytes, offs
         record: Valid record.
         identity: `identifiers.telemetry_identity` of the record.
         offset: Of the record in its partition.
-        arrived_ms: The record's own Kafka timestamp; without it no event counts as too far ahead.
-
-    Returns:
-        False for a message that is among the last ones folded: nothing but the counter of duplicates has changed.
+        arrived_ms: The record's own Kafka timestamp.
+        policy: When windows close.
     """
     state.last_offset = offset
-    timestamp_ms = record.timestamp_ms
-    is_newest = timestamp_ms > state.last_timestamp_ms
-    # What is recognised by its bytes, and with them by its time, cannot have been there before that time.
-    if not remember(state.recent, identity, RECENT_IDENTITIES, is_newest and record.message_id is None):
+    state.arrived_ms = arrived_ms
+    time_ms = record.timestamp_ms
+    # What is recognised by its bytes has the same time when it comes again, and is found among its window's samples.
+    if record.message_id is not None and not remember(state.recent, identity, RECENT_IDENTITIES):
         state.duplicate_events += 1
-        return False
-    if is_newest:
-        state.last_timestamp_ms = timestamp_ms
-    start_ms = timestamp_ms - timestamp_ms % MINUTE_MS
-    section = state.newest if start_ms == state.newest_start_ms else _section_of(state, start_ms, record, arrived_ms)
-    left_out = add_values(section, record, state.names)
+        return Outcome.REPEATED
+    state.revision += 1
+    if time_ms > state.newest_ms:
+        if time_ms > arrived_ms + FUTURE_TOLERANCE_MS:
+            return _outside(state, record, identity, Outcome.FOLDED)
+        state.newest_ms = time_ms
+        if time_ms > state.watermark_ms:
+            state.watermark_ms = time_ms
+    if time_ms < state.closed_ms[0]:
+        return _correct(state, record, identity, policy)
+    if time_ms < state.open_from_ms:
+        state.open_from_ms = time_ms - time_ms % MINUTE_MS
+        state.device_id, state.site_id, state.device_type = record.device_id, record.site_id, record.device_type
+    left_out = append(state.open, record, identity, state.names)
     if left_out:
         state.left_out_values += left_out
-    state.revision += 1
-    return True
+    return Outcome.DUE if state.watermark_ms >= state.open_from_ms + MINUTE_MS + policy.lateness_ms[0] else Outcome.FOLDED
 
 
-def _section_of(state: DeviceAggregates, start_ms: int, record: TelemetryRecord, arrived_ms: int | None) -> bytearray:
-    """The section an event belongs to; may open a window, and close the oldest one for it."""
-    windows = state.windows
-    section = windows.get(start_ms)
-    if section is None:
-        if arrived_ms is not None and record.timestamp_ms > arrived_ms + FUTURE_TOLERANCE_MS:
-            state.future_events += 1
-            return state.base
-        if len(windows) >= KEPT_WINDOWS:
-            oldest_ms = min(windows)
-            if start_ms < oldest_ms:
-                state.late_events += 1
-                return state.base
-            merge_section(state.base, windows.pop(oldest_ms))
-        state.device_id, state.site_id, state.device_type = record.device_id, record.site_id, record.device_type
-        section = windows[start_ms] = new_section(start_ms)
-    state.newest_start_ms, state.newest = start_ms, section
-    return section
+def _correct(state: DeviceAggregates, record: TelemetryRecord, identity: bytes, policy: WindowPolicy) -> Outcome:
+    """A message of a closed minute."""
+    if record.timestamp_ms < state.watermark_ms - policy.horizon_ms:
+        return _outside(state, record, identity, Outcome.LATE)
+    state.left_out_values += append(state.late, record, identity, state.names)
+    return Outcome.DUE
+
+
+def _outside(state: DeviceAggregates, record: TelemetryRecord, identity: bytes, outcome: Outcome) -> Outcome:
+    """A message that no window takes; one of the last few of them is recognised when it is repeated."""
+    if record.message_id is None and not remember(state.recent, identity, RECENT_IDENTITIES):
+        state.revision -= 1
+        state.duplicate_events += 1
+        return Outcome.REPEATED
+    if outcome is Outcome.LATE:
+        state.late_events += 1
+    else:
+        state.future_events += 1
+    sample = bytearray()
+    state.left_out_values += append(sample, record, identity, state.names)
+    add_samples(state.base, sample)
+    return outcome
 
 
 def thaw(state: DeviceAggregates, section: bytes | bytearray) -> Accumulators:
-    """A section (the base or a window) as accumulators; the state stays as it is."""
+    """A section as accumulators; the state stays as it is."""
     try:
         return accumulators_of(section, state.names)
     except (IndexError, struct.error) as error:
@@ -160,10 +219,9 @@ def thaw(state: DeviceAggregates, section: bytes | bytearray) -> Accumulators:
 
 def total(state: DeviceAggregates) -> Accumulators:
     """Statistics over all time, as accumulators of their own."""
-    merged = thaw(state, state.base)
-    for start_ms in sorted(state.windows):
-        merge_all(merged, thaw(state, state.windows[start_ms]))
-    return merged
+    section = bytearray(state.base)
+    add_samples(section, ordered(state.open).data)
+    return thaw(state, section)
 
 
 def encode(state: DeviceAggregates) -> bytes:
@@ -173,58 +231,82 @@ def encode(state: DeviceAggregates) -> bytes:
     text = "\0".join((state.serial_number, *names, state.device_type)).encode()
     recent = last(state.recent, RECENT_IDENTITIES)
     header = _HEADER.pack(
-        _VERSION,
+        VERSION,
         state.device_id,
         state.site_id,
         state.last_offset,
-        state.last_timestamp_ms,
+        state.arrived_ms,
+        state.newest_ms,
+        state.watermark_ms,
+        state.oldest_quarter_ms,
+        state.newest_quarter_ms,
+        state.open_from_ms,
         state.revision,
         state.late_events,
         state.duplicate_events,
         state.future_events,
         state.left_out_values,
+        *state.closed_ms,
         len(recent) // IDENTITY_BYTES,
         len(names),
-        len(state.windows),
+        len(state.open),
         len(text),
     )
-    return b"".join((header, text, recent, state.base, *state.windows.values()))
+    edges = _encode_edge(state.next_power, register=False), _encode_edge(state.next_register), _encode_edge(state.last_register)
+    return b"".join((header, *edges, text, recent, state.base, state.open))
+
+
+def _encode_edge(edge: EnergySample | None, *, register: bool = True) -> bytes:
+    if edge is None:
+        return _EDGE.pack(False, 0, 0.0)
+    return _EDGE.pack(True, edge.at_ms, edge.register_kwh if register else edge.power_kw)
 
 
 def decode(data: bytes) -> DeviceAggregates:
-    """The state of its bytes; raises `StateCodecError` for another version or anything else."""
-    check_version(_KIND, data, _VERSION)
+    """The state of its bytes, or of those of the version before; raises `StateCodecError` for anything else."""
+    if data[:1] == bytes((aggregates_v1.VERSION,)):
+        return _upgraded(data)
+    check_version(_KIND, data, VERSION)
     try:
         return _decode(data)
     except (struct.error, ValueError, IndexError) as error:
         raise StateCodecError(_KIND, f"{len(data)} bytes: {error}") from None
 
 
+def _upgraded(data: bytes) -> DeviceAggregates:
+    """Totals go on; windows begin anew, since the version before kept no samples of them."""
+    old = aggregates_v1.decode(data)
+    state = DeviceAggregates(old.serial_number, old.device_id, old.site_id, old.device_type)
+    state.names, state.base, state.recent = old.names, old.base, old.recent
+    state.last_offset, state.revision = old.last_offset, old.revision
+    state.late_events, state.duplicate_events = old.late_events, old.duplicate_events
+    state.future_events, state.left_out_values = old.future_events, old.left_out_values
+    return state
+
+
 def _decode(data: bytes) -> DeviceAggregates:
     header = _HEADER.unpack_from(data)
-    identities, names, windows, text_bytes = header[10:]
-    at = _HEADER.size + text_bytes
-    texts = data[_HEADER.size : at].decode().split("\0", names + 1)
+    identities, names, open_bytes, text_bytes = header[20:]
+    at = _HEADER.size
+    edges = [_EDGE.unpack_from(data, at + index * _EDGE.size) for index in range(_EDGES)]
+    at += _EDGES * _EDGE.size
+    texts = data[at : (at := at + text_bytes)].decode().split("\0", names + 1)
     if len(texts) != names + 2:
         raise ValueError(f"{len(texts)} texts, expected {names + 2}")
     state = DeviceAggregates(texts[0], header[1], header[2], texts[-1])
-    (
-        state.last_offset,
-        state.last_timestamp_ms,
-        state.revision,
-        state.late_events,
-        state.duplicate_events,
-        state.future_events,
-        state.left_out_values,
-    ) = header[3:10]
+    state.last_offset, state.arrived_ms, state.newest_ms, state.watermark_ms = header[3:7]
+    state.oldest_quarter_ms, state.newest_quarter_ms, state.open_from_ms, state.revision = header[7:11]
+    state.late_events, state.duplicate_events, state.future_events, state.left_out_values = header[11:15]
+    state.closed_ms = list(header[15:20])
     state.names = {name: number for number, name in enumerate(texts[1:-1])}
+    power, register, last_register = edges
+    state.next_power = EnergySample(power[1], power_kw=power[2]) if power[0] else None
+    state.next_register = EnergySample(register[1], register_kwh=register[2]) if register[0] else None
+    state.last_register = EnergySample(last_register[1], register_kwh=last_register[2]) if last_register[0] else None
     state.recent = bytearray(data[at : (at := at + identities * IDENTITY_BYTES)])
     _, state.base = section_at(data, at)
     at += len(state.base)
-    for _ in range(windows):
-        start_ms, section = section_at(data, at)
-        state.windows[start_ms] = section
-        at += len(section)
-    if at != len(data):
-        raise ValueError(f"ends at byte {at}")
+    state.open = bytearray(data[at : at + open_bytes])
+    if at + open_bytes != len(data):
+        raise ValueError(f"ends at byte {at + open_bytes}")
     return state

@@ -149,6 +149,74 @@ class StatusEvent(Event):
         return self.serial_number.encode()
 
 
+WindowLabel = Literal["1m", "15m", "1h", "1d", "1d-local"]
+Quality = Literal["MEASURED", "INTEGRATED", "ESTIMATED", "GAP"]
+
+
+class MetricStatistics(Event):
+    """Of one metric in one window; None where a figure is beyond the range of a float. Quantiles are within 1 % of a value of that rank."""
+
+    count: int
+    sum: float | None
+    min: float
+    max: float
+    mean: float | None
+    last: float
+    stddev: float | None
+    p50: float
+    p95: float
+    p99: float
+
+
+class WindowEvent(Event):
+    """What device and site windows have in common.
+
+    Attributes:
+        event_id: `{serial or site}:{window}:{start}:{revision}`; the same on every replay.
+        window: Kind of the window; `1d` is the day of UTC, `1d-local` that of `time_zone`.
+        revision: 1 when the window closed, one more for each correction; the greatest one counts.
+        event_count: Messages in the window.
+        energy_kwh: Net energy of the covered part, positive when delivered; None when nothing is covered.
+        energy_quality: What it was made from; `GAP` when less than nine tenths of the window are covered.
+        energy_covered_share: Part of the window that `energy_kwh` is about, 0 to 1.
+    """
+
+    event_id: str
+    site_id: int
+    window: WindowLabel
+    time_zone: str | None = None
+    window_start: Time
+    window_end: Time
+    revision: int
+    event_count: int
+    metrics: dict[str, MetricStatistics]
+    energy_kwh: float | None = None
+    energy_quality: Quality
+    energy_covered_share: float
+
+
+class AggregateEvent(WindowEvent):
+    """A record of `device-aggregates`: a closed window of a device, or a correction of it."""
+
+    event_type: Literal["DEVICE_AGGREGATE"] = "DEVICE_AGGREGATE"
+    device_id: int
+    serial_number: str
+    device_type: str
+
+
+class SiteAggregateEvent(WindowEvent):
+    """A record of `site-aggregates`: a closed window of a site, merged from those of its devices.
+
+    Attributes:
+        devices_reported: Devices that have something in the window.
+        devices_total: Devices that the site had when this was published.
+    """
+
+    event_type: Literal["SITE_AGGREGATE"] = "SITE_AGGREGATE"
+    devices_reported: int
+    devices_total: int
+
+
 class Notification(Event):
     """A record of `device-notifications`."""
 

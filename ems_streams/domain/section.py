@@ -12,8 +12,8 @@ import struct
 import sys
 from collections.abc import Iterator, Mapping
 
-from ems_streams.domain.accumulators import BYTES, FIELDS, MAX_METRICS_PER_DEVICE, Accumulator, Accumulators, merge
-from ems_streams.domain.telemetry_record import TelemetryRecord
+from ems_streams.domain.accumulators import BYTES, FIELDS, Accumulator, Accumulators, add, merge, new
+from ems_streams.domain.samples import values_of
 
 _HEADER = struct.Struct("<qH")
 _COUNT = struct.Struct("<H")
@@ -28,58 +28,20 @@ def new_section(start_ms: int) -> bytearray:
     return bytearray(_HEADER.pack(start_ms, 0))
 
 
-def add_values(section: bytearray, record: TelemetryRecord, names: dict[str, int]) -> int:
-    """Add one event's values in place; the hot loop of the system.
-
-    Args:
-        section: Grows by the metrics that are new to it.
-        record: The event.
-        names: Number of every metric name that the device ever had; grows up to `MAX_METRICS_PER_DEVICE`.
-
-    Returns:
-        How many values were left out because the device already has the greatest number of names.
-    """
-    left_out = 0
-    timestamp_ms = float(record.timestamp_ms)
-    end = _NUMBERS_AT + (section[_COUNT_AT] | section[_COUNT_AT + 1] << 8)
-    find = section.find
-    for name, value in record.metrics.items():
-        number = names.get(name)
-        if number is None:
-            if len(names) >= MAX_METRICS_PER_DEVICE:
-                left_out += 1
+def add_samples(section: bytearray, samples: bytes | bytearray) -> None:
+    """Add the values of samples (`samples`) in place; the section grows by the metrics that are new to it."""
+    for time_ms, values in values_of(samples):
+        end = _NUMBERS_AT + _count(section)
+        for number, value in values:
+            position = section.find(number, _NUMBERS_AT, end)
+            if position < 0:
+                _append(section, number, _ACCUMULATOR.pack(*new(value, time_ms)))
+                end += 1
                 continue
-            number = names[name] = len(names)
-        position = find(number, _NUMBERS_AT, end)
-        if position < 0:
-            _append(section, number, _ACCUMULATOR.pack(1.0, value, 0.0, value, value, value, 0.0, timestamp_ms))
-            end += 1
-            continue
-        at = end + (position - _NUMBERS_AT) * BYTES
-        count, before, compensation, least, greatest, last, squares, last_ms = _unpack_from(section, at)
-        after = before + value
-        part = after - before
-        total = count + 1.0
-        if value < least:
-            least = value
-        elif value > greatest:
-            greatest = value
-        if timestamp_ms >= last_ms:
-            last_ms = timestamp_ms
-            last = value
-        _pack_into(
-            section,
-            at,
-            total,
-            after,
-            compensation + ((before - (after - part)) + (value - part)),
-            least,
-            greatest,
-            last,
-            squares + (value - before / count) * (value - after / total),
-            last_ms,
-        )
-    return left_out
+            at = end + (position - _NUMBERS_AT) * BYTES
+            accumulator = list(_unpack_from(section, at))
+            add(accumulator, value, time_ms)
+            _pack_into(section, at, *accumulator)
 
 
 def merge_section(into: bytearray, other: bytearray) -> None:
@@ -133,12 +95,12 @@ def _append(section: bytearray, number: int, packed: bytes) -> None:
     section += packed
 
 
-python_add_values, python_merge_section = add_values, merge_section
+python_add_samples, python_merge_section = add_samples, merge_section
 COMPILED = False
-"""Whether `add_values` and `merge_section` are compiled."""
+"""Whether `add_samples` and `merge_section` are compiled."""
 if sys.byteorder == "little":  # the compiled ones take the bytes as they are
     try:
-        from ems_streams.domain._hot import add_values, merge_section
+        from ems_streams.domain._hot import add_samples, merge_section
     except ImportError:
         pass
     else:

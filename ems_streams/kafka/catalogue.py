@@ -9,6 +9,9 @@ DLT_SUFFIX = "-dlt"
 DLT_MAX_MESSAGE_BYTES = 5 * 1024 * 1024
 """Payloads of up to 4 MiB are kept whole in the dead letters; the rest is room for headers."""
 
+CHANGELOG_MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+"""A quarter of an hour of a device that sends a hundred messages a second fits in."""
+
 DEVICE_TELEMETRY = "device-telemetry"
 DEVICE_STATUS = "device-status"
 DEVICE_STATUS_REPORTS = "device-status-reports"
@@ -19,11 +22,16 @@ DEVICE_COMMANDS = "device-commands"
 DEVICE_COMMAND_ACKS = "device-command-acks"
 DEVICE_COMMAND_EVENTS = "device-command-events"
 DEVICE_REGISTRY = "device-registry"
+DEVICE_TELEMETRY_LATE = "device-telemetry-late"
+SITE_PARTS = "site-parts"
+INGRESS_HEARTBEATS = "ingress-heartbeats"
 
 DEVICE_AGGREGATES_TABLE = "device-aggregates"
 DEVICE_STATUS_TABLE = "device-status"
 NOTIFICATIONS_TABLE = "notifications"
-TRANSACTIONAL_TOPICS = frozenset({DEVICE_STATUS, DEVICE_AGGREGATES, SITE_AGGREGATES, DEVICE_NOTIFICATIONS, DEVICE_COMMAND_EVENTS})
+TRANSACTIONAL_TOPICS = frozenset(
+    {DEVICE_STATUS, DEVICE_AGGREGATES, SITE_AGGREGATES, SITE_PARTS, DEVICE_NOTIFICATIONS, DEVICE_COMMAND_EVENTS, DEVICE_TELEMETRY_LATE}
+)
 """Topics that workers write in transactions: their offsets have gaps, commit markers and aborted records."""
 
 TABLES = (DEVICE_AGGREGATES_TABLE, DEVICE_STATUS_TABLE, NOTIFICATIONS_TABLE)
@@ -121,6 +129,15 @@ class Catalogue:
     def _build(self) -> Iterator[Topic]:
         for name, key, days, purpose in _DEVICE_TOPICS:
             yield Topic(name, key, self.partitions, purpose, retention_ms=days * DAY_MS)
+        yield Topic(
+            DEVICE_TELEMETRY_LATE, Key.SERIAL_NUMBER, self.partitions, "telemetry too late to correct a window", retention_ms=30 * DAY_MS
+        )
+        yield Topic(
+            SITE_PARTS, Key.SITE_ID, self.partitions, "windows of devices, on their way into those of their sites", retention_ms=7 * DAY_MS
+        )
+        yield Topic(
+            INGRESS_HEARTBEATS, Key.NONE, self.partitions, "that ingress is alive, once in a while in every partition", retention_ms=DAY_MS
+        )
         yield Topic(DEVICE_REGISTRY, Key.SERIAL_NUMBER, self.partitions, "the devices that exist", compacted=True)
         for name in (*(entry[0] for entry in _DEVICE_TOPICS), DEVICE_REGISTRY):
             yield Topic(
@@ -138,5 +155,6 @@ class Catalogue:
                 self.partitions,
                 f"changelog of the table {table}",
                 compacted=True,
+                extra_config={"max.message.bytes": str(CHANGELOG_MAX_MESSAGE_BYTES)},
             )
         yield Topic(leader_topic(self.application_id), Key.NONE, 1, "leader election of the workers", retention_ms=DAY_MS)

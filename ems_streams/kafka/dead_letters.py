@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
 from ems_streams.domain.dead_letter import Headers, Origin, dead_letter_headers, kept_value, malformed_headers
+from ems_streams.domain.timestamps import format_epoch_ms
 from ems_streams.errors import MalformedError
-from ems_streams.kafka.catalogue import dlt_of
+from ems_streams.kafka.catalogue import DEVICE_TELEMETRY_LATE, dlt_of
 from ems_streams.kafka.partition_state import PartitionState
 from ems_streams.kafka.record_batch import Record, RecordBatch
 
@@ -50,6 +51,17 @@ def publish_dead_letter(partition: PartitionState[Any], batch: RecordBatch, reco
     # The record's own time, and not the clock's: a replay must give the same bytes.
     failed_at = datetime.fromtimestamp(record.timestamp / 1000, UTC)
     _publish(partition, batch, record, malformed_headers(_origin(batch, record), error, stage=stage, failed_at=failed_at))
+
+
+def publish_late(partition: PartitionState[Any], batch: RecordBatch, record: Record, watermark_ms: int) -> None:
+    """Publish a record that is too late for its windows, as it came, with where it came from and how far its device was by then."""
+    headers = [
+        ("late-original-topic", batch.topic.encode()),
+        ("late-original-partition", str(batch.partition).encode()),
+        ("late-original-offset", str(record.offset).encode()),
+        ("late-watermark", format_epoch_ms(watermark_ms).encode()),
+    ]
+    partition.publish(DEVICE_TELEMETRY_LATE, record.key, record.value, headers)
 
 
 def publish_failed(

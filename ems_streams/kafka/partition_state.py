@@ -62,8 +62,9 @@ class PartitionState(Generic[S]):
         self._store = store
         self._writer = writer
         self._states: dict[bytes, S] = {}
-        self._dirty: dict[bytes, S] = {}
-        self._outputs: defaultdict[str, list[KeyValue]] = defaultdict(list)
+        self._dirty: dict[bytes, S | None] = {}
+        self._going: frozenset[bytes] = frozenset()
+        self._outputs: defaultdict[tuple[str, int], list[KeyValue]] = defaultdict(list)
         self._output_count = 0
         self._commit_lock = asyncio.Lock()
         self._void = False
@@ -82,6 +83,9 @@ class PartitionState(Generic[S]):
         state = self._states.get(key)
         if state is not None:
             return state
+        # What is deleted is in the store until the commit that carries the deletion is through.
+        if key in self._dirty or key in self._going:
+            return None
         raw = self._store.get_raw(self.partition, key)
         if raw is None:
             return None
@@ -94,9 +98,14 @@ class PartitionState(Generic[S]):
         if self._dirty.get(key) is not state:
             self._states[key] = self._dirty[key] = state
 
-    def publish(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers = ()) -> None:
-        """Publish a record with the next commit, which then comes soon."""
-        self._outputs[topic].append((key, value, headers))
+    def delete(self, key: bytes) -> None:
+        """Forget the state of a key; it is removed with the next commit."""
+        self._states.pop(key, None)
+        self._dirty[key] = None
+
+    def publish(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers = (), partition: int | None = None) -> None:
+        """Publish a record with the next commit, which then comes soon; to the same partition as this one unless another is named."""
+        self._outputs[topic, self.partition if partition is None else partition].append((key, value, headers))
         self._output_count += 1
         self.urgent.set()
 
@@ -144,18 +153,21 @@ class PartitionState(Generic[S]):
             # Void until it succeeds: what is taken below exists nowhere else, and a later commit would store positions beyond it.
             self._void = True
             changes, outputs, positions = self._take()
+            self._going = frozenset(key for key, value in changes.items() if value is None)
             changelog: list[KeyValue] = [(key, value, ()) for key, value in changes.items()]
-            offsets = await self._writer.commit(self.partition, {**outputs, self.changelog: changelog})
-            self._store.write_raw(self.partition, iter(changes.items()), offsets[self.changelog])
+            own = self.changelog, self.partition
+            offsets = await self._writer.commit({**outputs, own: changelog})
+            self._store.write_raw(self.partition, iter(changes.items()), offsets[own])
+            self._going = frozenset()
             self._void = self._abandoned
             self.durable_positions = positions
             self.last_commit_s = time.monotonic()
             self._evict()
 
-    def _take(self) -> tuple[dict[bytes, bytes], dict[str, list[KeyValue]], dict[str, int]]:
+    def _take(self) -> tuple[dict[bytes, bytes | None], dict[tuple[str, int], list[KeyValue]], dict[str, int]]:
         """Freeze what is to be committed; folding may go on meanwhile and belongs to the next commit."""
         encode = self._codec.encode
-        changes = {key: encode(state) for key, state in self._dirty.items()}
+        changes: dict[bytes, bytes | None] = {key: None if state is None else encode(state) for key, state in self._dirty.items()}
         positions = dict(self.positions)
         changes[POSITION_KEY] = orjson.dumps(positions)
         outputs = dict(self._outputs)
@@ -167,14 +179,14 @@ class PartitionState(Generic[S]):
     def _evict(self) -> None:
         """Bound the memory: states that are in the store can be read again."""
         if len(self._states) > CACHED_STATES_MAX:
-            self._states = dict(self._dirty)
+            self._states = {key: state for key, state in self._dirty.items() if state is not None}
 
     def items(self) -> Iterator[tuple[bytes, S]]:
         """Every key with its state as of now, in no particular order."""
         seen = self._states
         yield from list(seen.items())
         for key, raw in self._store.items_raw(self.partition):
-            if key != POSITION_KEY and key not in seen:
+            if key != POSITION_KEY and key not in seen and key not in self._dirty and key not in self._going:
                 yield key, self._codec.decode(raw)
 
     async def close(self) -> None:

@@ -60,8 +60,8 @@ class PartitionWriter:
             raise
         return writer
 
-    async def commit(self, partition: int, outputs: Mapping[str, Sequence[KeyValue]]) -> dict[str, int]:
-        """Publish records to `partition` of their topics in one transaction; gives the offset of the last record per topic.
+    async def commit(self, outputs: Mapping[tuple[str, int], Sequence[KeyValue]]) -> dict[tuple[str, int], int]:
+        """Publish records to their topics and partitions in one transaction; gives the offset of the last record of each.
 
         Raises `FencedError` or `CommitError`; after either the writer must not be used again.
         """
@@ -69,8 +69,8 @@ class PartitionWriter:
         try:
             async with asyncio.timeout(COMMIT_TIMEOUT_S):
                 await self._producer.begin_transaction()
-                sent = [(topic, await send_records(self._producer, topic, partition, records)) for topic, records in outputs.items()]
-                offsets = {topic: [await batch.last_offset() for batch in batches][-1] for topic, batches in sent if batches}
+                sent = [(target, await send_records(self._producer, *target, records)) for target, records in outputs.items()]
+                offsets = {target: [await batch.last_offset() for batch in batches][-1] for target, batches in sent if batches}
                 await self._producer.commit_transaction()
                 return offsets
         except ProducerFenced as error:

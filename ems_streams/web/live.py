@@ -10,8 +10,11 @@ from ems_streams.domain.aggregate_views import aggregates_view, latest_metrics
 from ems_streams.domain.aggregates import DeviceAggregates
 from ems_streams.domain.status import DeviceStatusState
 from ems_streams.domain.status_state import device_view
-from ems_streams.kafka.state_table import StateTable
+from ems_streams.domain.window_closing import current_windows
+from ems_streams.domain.windows import Window, WindowPolicy
+from ems_streams.kafka.state_table import PartitionNotReadyError, StateTable
 from ems_streams.kafka.worker_app import WorkerApp
+from tables.device_aggregates import DeviceQuarters, Record, state_of
 
 log = structlog.get_logger(__name__)
 
@@ -19,8 +22,9 @@ log = structlog.get_logger(__name__)
 class LiveTables:
     """Read-only views over the tables of this worker, as folded so far (durable or not)."""
 
-    def __init__(self, app: WorkerApp, aggregates: StateTable[DeviceAggregates], status: StateTable[DeviceStatusState]) -> None:
+    def __init__(self, app: WorkerApp, aggregates: StateTable[Record], status: StateTable[DeviceStatusState], policy: WindowPolicy) -> None:
         self._app = app
+        self._policy = policy
         self._aggregates = aggregates
         self._status = status
 
@@ -28,12 +32,22 @@ class LiveTables:
         """The device view, or None; raises `PartitionNotReadyError`."""
         key = serial_number.encode()
         status = self._status.live(key)
-        return None if status is None else _view(status, self._aggregates.live(key))
+        return None if status is None else _view(status, self._state(key))
 
-    def aggregates(self, serial_number: str, limit: int) -> dict[str, Any] | None:
-        """Total and newest windows of a device, or None; raises `PartitionNotReadyError`."""
-        state = self._aggregates.live(serial_number.encode())
-        return None if state is None else aggregates_view(state, limit)
+    def aggregates(self, serial_number: str, window: Window, limit: int, before_ms: int) -> dict[str, Any] | None:
+        """Total of a device, and its newest windows of a kind that begin before a time, or None; raises `PartitionNotReadyError`."""
+        key = serial_number.encode()
+        state = self._state(key)
+        if state is None:
+            return None
+        quarters = DeviceQuarters(self._aggregates.partitions[self._aggregates.partition_of(key)], key)
+        return aggregates_view(state, current_windows(state, quarters, self._policy, window, limit, before_ms))
+
+    def _state(self, key: bytes) -> DeviceAggregates | None:
+        partition = self._aggregates.partition_of(key)
+        if partition not in self._aggregates.partitions:
+            raise PartitionNotReadyError(self._aggregates.name, partition)
+        return state_of(self._aggregates.partitions[partition], key)
 
     def devices(self, *, after: str, limit: int, site: int | None, status: str | None) -> dict[str, Any]:
         """Devices of this worker's own partitions behind serial `after`, in the order of their serials."""
@@ -45,7 +59,7 @@ class LiveTables:
             if state.serial_number > after and (site is None or state.site_id == site) and (status is None or state.status == status)
         )
         page = heapq.nsmallest(limit, matching, key=lambda item: item[0])
-        return {"partitionsAnswered": ready, "devices": [_view(state, self._aggregates.live(serial.encode())) for serial, state in page]}
+        return {"partitionsAnswered": ready, "devices": [_view(state, self._state(serial.encode())) for serial, state in page]}
 
     def owner(self, serial_number: str) -> str | None:
         """Base URL of the worker that owns the device's partition; None when nobody does."""

@@ -6,6 +6,8 @@ from typing import Any, cast
 import aiohttp
 from aiohttp import web
 
+from ems_streams.domain.aggregates import NOT_YET_MS
+from ems_streams.domain.windows import LABELS, Window
 from ems_streams.kafka.state_table import PartitionNotReadyError
 from ems_streams.kafka.worker_app import WorkerApp
 from ems_streams.ops.http import ProblemError, error_middleware, health_routes, json_response
@@ -18,7 +20,6 @@ ROUTED_HEADER = "X-EMS-Routed"
 WINDOWS_LIMIT_DEFAULT = 10
 DEVICES_LIMIT_DEFAULT = 100
 LIMIT_MAX = 1000
-WINDOWS = ("1m",)
 
 Answer = Callable[[str], dict[str, Any] | None]
 
@@ -48,11 +49,11 @@ class _Routes:
         return await self._of_device(request, self._tables.device)
 
     async def aggregates(self, request: web.Request) -> web.StreamResponse:
-        window = request.query.get("window", WINDOWS[0])
-        if window not in WINDOWS:
-            raise ProblemError(400, "Bad Request", f"window={window!r}: must be one of {', '.join(WINDOWS)}")
-        limit = limit_of(request, WINDOWS_LIMIT_DEFAULT)
-        return await self._of_device(request, lambda serial: self._tables.aggregates(serial, limit))
+        label = request.query.get("window", LABELS[0])
+        if label not in LABELS:
+            raise ProblemError(400, "Bad Request", f"window={label!r}: must be one of {', '.join(LABELS)}")
+        window, limit = Window.of_label(label), limit_of(request, WINDOWS_LIMIT_DEFAULT)
+        return await self._of_device(request, lambda serial: self._tables.aggregates(serial, window, limit, NOT_YET_MS))
 
     async def devices(self, request: web.Request) -> web.StreamResponse:
         query = request.query

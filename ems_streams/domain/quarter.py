@@ -1,0 +1,110 @@
+"""A quarter of an hour of one device: its samples while it may be corrected, its summary, and what was published of it.
+
+The record of the quarter in which a longer window begins also says what was published of that window.
+"""
+
+import struct
+from dataclasses import dataclass, field
+from typing import Final
+
+from ems_streams.domain.energy import EnergySample
+from ems_streams.domain.state_codec import StateCodecError, check_version
+from ems_streams.domain.summary import Summary
+from ems_streams.domain.summary import decode as decode_summary
+from ems_streams.domain.summary import encode as encode_summary
+
+VERSION: Final = 0x51
+"""First byte of the stored form; tells it from the state of a device, which lives in the same table."""
+_KIND: Final = "quarter of an hour"
+_HEADER = struct.Struct("<B?q4d4qBIIH")
+_PUBLISHED = struct.Struct("<BI8s")
+_NONE_MS: Final = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What was last published of a window.
+
+    Attributes:
+        revision: 1 for the first time.
+        digest: Of what it said.
+    """
+
+    revision: int
+    digest: bytes
+
+
+@dataclass(slots=True)
+class Edges:
+    """First and last of a quarter's power values and register readings: what its neighbours need to know of it."""
+
+    first_power: EnergySample | None = None
+    last_power: EnergySample | None = None
+    first_register: EnergySample | None = None
+    last_register: EnergySample | None = None
+
+
+@dataclass(slots=True)
+class Quarter:
+    """Of one device.
+
+    Attributes:
+        start_ms: Epoch milliseconds, a whole multiple of 15 minutes.
+        samples: In order; empty when they were given up.
+        settled: The samples were given up, since they are beyond the correction horizon.
+        summary: None while it has to be calculated from the samples again.
+        edges: Of the samples, also of those that were given up.
+        published: By `slot`.
+    """
+
+    start_ms: int
+    samples: bytes = b""
+    settled: bool = False
+    summary: Summary | None = None
+    edges: Edges = field(default_factory=Edges)
+    published: dict[int, Published] = field(default_factory=dict)
+
+
+def encode(quarter: Quarter) -> bytes:
+    """The quarter as bytes."""
+    edges = (quarter.edges.first_power, quarter.edges.last_power, quarter.edges.first_register, quarter.edges.last_register)
+    values = [0.0 if edge is None else (edge.power_kw if index < 2 else edge.register_kwh) for index, edge in enumerate(edges)]
+    times = [_NONE_MS if edge is None else edge.at_ms for edge in edges]
+    summary = b"" if quarter.summary is None else encode_summary(quarter.summary)
+    head = _HEADER.pack(
+        VERSION, quarter.settled, quarter.start_ms, *values, *times, quarter.summary is not None, len(quarter.samples), len(summary),
+        len(quarter.published),
+    )  # fmt: skip
+    published = [_PUBLISHED.pack(slot, each.revision, each.digest) for slot, each in sorted(quarter.published.items())]
+    return b"".join((head, quarter.samples, summary, *published))
+
+
+def decode(data: bytes) -> Quarter:
+    """The quarter of its bytes; raises `StateCodecError`."""
+    check_version(_KIND, data, VERSION)
+    try:
+        return _decode(data)
+    except (struct.error, ValueError) as error:
+        raise StateCodecError(_KIND, f"{len(data)} bytes: {error}") from None
+
+
+def _decode(data: bytes) -> Quarter:
+    _, settled, start_ms, *numbers, has_summary, sample_bytes, summary_bytes, count = _HEADER.unpack_from(data)
+    at = _HEADER.size
+    samples = data[at : (at := at + sample_bytes)]
+    summary = decode_summary(data[at : at + summary_bytes]) if has_summary else None
+    at += summary_bytes
+    if at + count * _PUBLISHED.size != len(data):
+        raise ValueError(f"{len(data) - at} bytes for what was published of {count} windows")
+    published = {}
+    for slot, revision, digest in _PUBLISHED.iter_unpack(data[at:]):
+        published[slot] = Published(revision, digest)
+    values, times = numbers[:4], numbers[4:]
+    power = [
+        None if time_ms == _NONE_MS else EnergySample(time_ms, power_kw=value) for time_ms, value in zip(times[:2], values[:2], strict=True)
+    ]
+    register = [
+        None if time_ms == _NONE_MS else EnergySample(time_ms, register_kwh=value)
+        for time_ms, value in zip(times[2:], values[2:], strict=True)
+    ]
+    return Quarter(start_ms, samples, settled, summary, Edges(*power, *register), published)

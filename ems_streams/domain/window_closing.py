@@ -1,0 +1,487 @@
+"""Closing and correcting the windows of one device.
+
+`settle` brings what `aggregates.fold` has taken in into the quarters, and gives every window that closed, or that says something else than it
+did when it was published. It is called after a batch; how messages are cut into batches decides nothing about what windows say in the end.
+
+Windows of minutes are there when the device sent something in them. Longer ones are also there when it did not, but its energy register
+tells what was delivered meanwhile.
+"""
+
+import copy
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+
+from xxhash import xxh3_64_digest
+
+from ems_streams.domain import summary as summaries
+from ems_streams.domain.aggregates import NEVER_MS, NOT_YET_MS, DeviceAggregates
+from ems_streams.domain.energy import EnergySample
+from ems_streams.domain.quarter import Edges, Published, Quarter
+from ems_streams.domain.quarter_energy import Meters, QuarterEnergy, edges_of, first_power, first_register
+from ems_streams.domain.samples import first_ms, ordered, pieces, split, values_of
+from ems_streams.domain.section import add_samples
+from ems_streams.domain.summary import Summary, merge_parts, summarize
+from ems_streams.domain.timestamps import MINUTE_MS
+from ems_streams.domain.windows import QUARTER_MS, Span, Window, WindowPolicy, span_of
+
+_MINUTES: Final = QUARTER_MS // MINUTE_MS
+
+
+class Quarters(Protocol):
+    """The quarters of one device."""
+
+    def get(self, start_ms: int) -> Quarter | None:
+        """The record of the quarter that begins there, the very object that is changed; None when there is none."""
+
+    def put(self, quarter: Quarter) -> None:
+        """Keep a quarter that is new or was changed."""
+
+    def delete(self, start_ms: int) -> None:
+        """Forget a quarter."""
+
+
+@dataclass(frozen=True, slots=True)
+class WindowResult:
+    """What a window says.
+
+    Attributes:
+        window: Its kind.
+        span: From when to when.
+        revision: 1 when it closed, then one more for each correction; 0 while it is open.
+        summary: Statistics and energy.
+    """
+
+    window: Window
+    span: Span
+    revision: int
+    summary: Summary
+
+
+def settle(state: DeviceAggregates, quarters: Quarters, policy: WindowPolicy) -> list[WindowResult]:
+    """Close what the watermark has passed and correct what late messages concern; in the order of the windows' ends.
+
+    Changes the state and its quarters; the caller publishes what it gets, in the transaction that makes both durable.
+    """
+    if state.watermark_ms == NEVER_MS:
+        return []
+    return _Settling(state, quarters, policy).run()
+
+
+def tick(state: DeviceAggregates, now_ms: int, policy: WindowPolicy) -> bool:
+    """Move the watermark of a device that has gone quiet on, as far as time has gone on since its last message.
+
+    Its own clock may be wrong; how long it has been quiet is told by when its messages arrived. True when there is something to settle.
+    """
+    quiet_ms = now_ms - state.arrived_ms
+    if quiet_ms < policy.quiet_ms or state.newest_ms == NEVER_MS or min(state.closed_ms) > state.newest_ms:
+        return False
+    watermark_ms = state.newest_ms + quiet_ms
+    if watermark_ms <= state.watermark_ms or not any(_closes(state, window, watermark_ms, policy) for window in Window):
+        return False
+    state.watermark_ms = watermark_ms
+    return True
+
+
+def _closes(state: DeviceAggregates, window: Window, watermark_ms: int, policy: WindowPolicy) -> bool:
+    """Whether the window of the newest message, or an open minute before it, is open and would be closed by a watermark."""
+    if window is Window.MINUTE and state.open:
+        end_ms = state.open_from_ms + MINUTE_MS
+    else:
+        end_ms = span_of(window, state.newest_ms, policy.zone_of(state.site_id)).end_ms
+    return state.closed_ms[window] < end_ms <= watermark_ms - policy.lateness_ms[window]
+
+
+def current_windows(
+    state: DeviceAggregates, quarters: Quarters, policy: WindowPolicy, window: Window, limit: int, before_ms: int = NOT_YET_MS
+) -> list[WindowResult]:
+    """The newest windows of a kind, newest first, open ones with what they have so far; changes nothing.
+
+    Args:
+        state: Of the device.
+        quarters: Of the device.
+        policy: When windows close.
+        window: The kind.
+        limit: How many at the most.
+        before_ms: Only such that begin before this time.
+    """
+    if state.newest_ms == NEVER_MS:
+        return []
+    aside = copy.copy(state)
+    aside.closed_ms, aside.late = list(state.closed_ms), bytearray()
+    reading = _Settling(aside, _Overlay(quarters), policy)
+    return reading.current(window, limit, before_ms)
+
+
+class _Overlay:
+    """Quarters that can be changed without a trace."""
+
+    def __init__(self, below: Quarters) -> None:
+        self._below = below
+        self._copies: dict[int, Quarter | None] = {}
+
+    def get(self, start_ms: int) -> Quarter | None:
+        if start_ms not in self._copies:
+            quarter = self._below.get(start_ms)
+            self._copies[start_ms] = None if quarter is None else replace(quarter, published=dict(quarter.published))
+        return self._copies[start_ms]
+
+    def put(self, quarter: Quarter) -> None:
+        self._copies[quarter.start_ms] = quarter
+
+    def delete(self, start_ms: int) -> None:
+        self._copies[start_ms] = None
+
+
+class _Settling:
+    """One pass over one device."""
+
+    def __init__(self, state: DeviceAggregates, quarters: Quarters, policy: WindowPolicy) -> None:
+        self._state = state
+        self._quarters = quarters
+        self._policy = policy
+        self._zone = policy.zone_of(state.site_id)
+        self._names: Sequence[str] = state.metric_names
+        self._meters = Meters(state.names)
+        self._closed_before = list(state.closed_ms)
+        self._results: list[WindowResult] = []
+        self._affected: list[Span] = []
+        self._energy: QuarterEnergy | None = None
+
+    # -- closing --
+
+    def run(self) -> list[WindowResult]:
+        state = self._state
+        self._move_borders()
+        arrived = ordered(state.open)
+        state.duplicate_events += arrived.repeated
+        closing, still_open = split(arrived.data, state.closed_ms[Window.MINUTE])
+        late = ordered(state.late)
+        state.duplicate_events += late.repeated
+        late_samples = self._insert(late.data, check=True)
+        self._insert(closing, check=False)
+        state.open, state.late = bytearray(still_open), bytearray()
+        state.open_from_ms = _minute_of(first_ms(still_open)) if still_open else NOT_YET_MS
+        behind = self._meters.samples_of(still_open)
+        self._use_neighbours(behind)
+        self._affect_by_neighbours(self._meters.samples_of(arrived.data), behind)
+        self._affect_by_late(late_samples)
+        self._publish_all(closing, late_samples)
+        self._forget()
+        self._results.sort(key=lambda result: (result.span.end_ms, result.window))
+        return self._results
+
+    def _move_borders(self) -> None:
+        closed_ms = self._state.closed_ms
+        for window in Window:
+            at_ms = self._state.watermark_ms - self._policy.lateness_ms[window]
+            if at_ms > closed_ms[window]:
+                closed_ms[window] = max(closed_ms[window], span_of(window, max(at_ms, 0), self._zone).start_ms)
+
+    def _insert(self, samples: bytes, *, check: bool) -> bytes:
+        """Put ordered samples into their quarters and the total; gives those that were not there yet."""
+        fresh = []
+        for start_ms, part in _by_quarter(samples):
+            quarter = self._quarters.get(start_ms) or self._new_quarter(start_ms)
+            if check and quarter.samples:
+                part = self._without_known(quarter, part)  # noqa: PLW2901 - what is left of it
+                if not part:
+                    continue
+            in_order = not quarter.samples or not check
+            quarter.samples = quarter.samples + part if in_order else ordered(quarter.samples, part).data
+            quarter.summary = None
+            quarter.edges = _widened(quarter.edges, edges_of(self._meters.samples_of(part)))
+            self._quarters.put(quarter)
+            fresh.append(part)
+        data = b"".join(fresh)
+        add_samples(self._state.base, data)
+        return data
+
+    def _without_known(self, quarter: Quarter, part: bytes) -> bytes:
+        known = {identity for _, identity, _ in pieces(quarter.samples)}
+        every = pieces(part)
+        kept = [sample for _, identity, sample in every if identity not in known]
+        self._state.duplicate_events += len(every) - len(kept)
+        return b"".join(kept)
+
+    def _new_quarter(self, start_ms: int) -> Quarter:
+        state = self._state
+        state.oldest_quarter_ms = min(state.oldest_quarter_ms, start_ms)
+        state.newest_quarter_ms = max(state.newest_quarter_ms, start_ms)
+        return Quarter(start_ms)
+
+    # -- energy: what reaches into windows that were closed before --
+
+    def _use_neighbours(self, behind: Sequence[EnergySample]) -> None:
+        state = self._state
+        reach_ms = (state.oldest_quarter_ms, state.newest_quarter_ms)
+        self._energy = QuarterEnergy(self._meters, self._quarters.get, reach_ms, state.last_register, behind)
+
+    @property
+    def _energies(self) -> QuarterEnergy:
+        assert self._energy is not None
+        return self._energy
+
+    def _affect_by_neighbours(self, arrived: Sequence[EnergySample], behind: Sequence[EnergySample]) -> None:
+        """Where the first sample behind the minutes closed before is another one than was known then, their energy changes."""
+        state = self._state
+        border_ms = self._closed_before[Window.MINUTE]
+        power, register = first_power(arrived), first_register(arrived)
+        if border_ms != NEVER_MS:
+            if power is not None and power != state.next_power:
+                self._affect(border_ms - self._energies.limits.max_gap_ms, border_ms)
+            if register is not None and register != state.next_register:
+                self._affect(self._register_time_before(border_ms), border_ms)
+        state.next_power, state.next_register = first_power(behind), first_register(behind)
+
+    def _register_time_before(self, time_ms: int) -> int:
+        """Time of the last reading before a time, that of its own quarter's start when there is none."""
+        quarter_ms = _quarter_of(time_ms)
+        quarter = self._quarters.get(quarter_ms)
+        inside = [] if quarter is None else self._meters.samples_of(quarter.samples)
+        readings = [sample.at_ms for sample in inside if sample.register_kwh is not None and sample.at_ms < time_ms]
+        if readings:
+            return max(readings)
+        before = self._energies.register_before(quarter_ms)
+        return quarter_ms if before is None else before.at_ms
+
+    def _register_time_behind(self, time_ms: int) -> int:
+        quarter_ms = _quarter_of(time_ms)
+        quarter = self._quarters.get(quarter_ms)
+        inside = [] if quarter is None else self._meters.samples_of(quarter.samples)
+        readings = [sample.at_ms for sample in inside if sample.register_kwh is not None and sample.at_ms > time_ms]
+        if readings:
+            return min(readings)
+        behind = self._energies.register_behind(quarter_ms + QUARTER_MS)
+        return quarter_ms + QUARTER_MS if behind is None else behind.at_ms
+
+    def _affect_by_late(self, late_samples: bytes) -> None:
+        gap_ms = self._energies.limits.max_gap_ms
+        for sample in self._meters.samples_of(late_samples):
+            if sample.power_kw is not None:
+                self._affect(sample.at_ms - gap_ms, sample.at_ms + gap_ms)
+            if sample.register_kwh is not None:
+                self._affect(self._register_time_before(sample.at_ms), self._register_time_behind(sample.at_ms))
+
+    def _affect(self, start_ms: int, end_ms: int) -> None:
+        if start_ms < end_ms:
+            self._affected.append(Span(start_ms, end_ms))
+
+    # -- publishing --
+
+    def _publish_all(self, closing: bytes, late_samples: bytes) -> None:
+        spans = list(_united(self._affected))
+        quarters_ms = {_quarter_of(time_ms) for time_ms, _ in values_of(late_samples)}
+        quarters_ms.update(quarter_ms for span in spans for quarter_ms in self._reachable(span.start_ms, span.end_ms))
+        minutes_ms = {_minute_of(time_ms) for part in (closing, late_samples) for time_ms, _ in values_of(part)}
+        minutes_ms.update(self._minutes_in(spans))
+        for quarter_ms in quarters_ms:
+            self._calculate_again(quarter_ms)
+        for minute_ms in sorted(minutes_ms):
+            self._publish(Window.MINUTE, Span(minute_ms, minute_ms + MINUTE_MS))
+        closed_ms = self._state.closed_ms[Window.QUARTER]
+        quarters_ms.update(self._reachable(self._closed_before[Window.QUARTER], closed_ms))
+        changed = [
+            quarter_ms
+            for quarter_ms in sorted(quarters_ms)
+            if quarter_ms + QUARTER_MS <= closed_ms and self._publish(Window.QUARTER, Span(quarter_ms, quarter_ms + QUARTER_MS))
+        ]
+        for window in (Window.HOUR, Window.DAY, Window.LOCAL_DAY):
+            if window is not Window.LOCAL_DAY or self._zone is not None:
+                self._publish_longer(window, changed)
+
+    def _publish_longer(self, window: Window, changed_quarters_ms: Sequence[int]) -> None:
+        closed_ms = self._state.closed_ms[window]
+        # Windows that close now may have got their last quarter a while ago.
+        waiting = list(self._reachable(self._closed_before[window], closed_ms)) if closed_ms > self._closed_before[window] else []
+        spans = {span_of(window, quarter_ms, self._zone) for quarter_ms in (*changed_quarters_ms, *waiting)}
+        for span in sorted(spans, key=lambda each: each.start_ms):
+            if span.end_ms <= closed_ms:
+                self._publish(window, span)
+
+    def _reachable(self, start_ms: int, end_ms: int) -> Iterator[int]:
+        """Starts of the quarters between two times that there may be a record of, or energy in."""
+        state = self._state
+        stop_ms = min(end_ms, state.newest_quarter_ms + QUARTER_MS)
+        yield from range(_quarter_of(max(start_ms, state.oldest_quarter_ms)), stop_ms, QUARTER_MS)
+        if self._meters.register is not None:
+            # After a silence of years only as far back as records are kept anyway.
+            first_ms = max(start_ms, state.newest_quarter_ms + QUARTER_MS, state.watermark_ms - self._policy.kept_ms)
+            yield from range(_quarter_of(first_ms), end_ms, QUARTER_MS)
+
+    def _minutes_in(self, spans: Iterable[Span]) -> Iterator[int]:
+        """Minutes with samples, closed by now, that lie in spans at least in part."""
+        closed_ms = self._state.closed_ms[Window.MINUTE]
+        for span in spans:
+            for quarter_ms in self._reachable(span.start_ms, span.end_ms):
+                quarter = self._quarters.get(quarter_ms)
+                for time_ms, _ in values_of(quarter.samples if quarter is not None else b""):
+                    minute_ms = _minute_of(time_ms)
+                    if span.start_ms < minute_ms + MINUTE_MS and minute_ms < span.end_ms and minute_ms < closed_ms:
+                        yield minute_ms
+
+    def _calculate_again(self, quarter_ms: int) -> None:
+        quarter = self._quarters.get(quarter_ms)
+        if quarter is not None and not quarter.settled:
+            quarter.summary = None
+
+    def _publish(self, window: Window, span: Span) -> bool:
+        """Publish a window unless it is empty or says what it said before; whether it was published."""
+        content = self._content(window, span)
+        if content.is_empty:
+            return False
+        holder = self._quarters.get(_quarter_of(span.start_ms)) or self._new_quarter(_quarter_of(span.start_ms))
+        slot = _slot(window, span)
+        digest = xxh3_64_digest(summaries.encode(content))
+        before = holder.published.get(slot)
+        if before is not None and before.digest == digest:
+            return False
+        revision = 1 if before is None else before.revision + 1
+        holder.published[slot] = Published(revision, digest)
+        self._quarters.put(holder)
+        self._results.append(WindowResult(window, span, revision, content))
+        return True
+
+    # -- contents --
+
+    def _content(self, window: Window, span: Span) -> Summary:
+        if window is Window.MINUTE:
+            return self._minute(span)
+        if window is Window.QUARTER:
+            return self._quarter(span.start_ms)
+        length_ms = span.end_ms - span.start_ms
+        return merge_parts(
+            (self._quarter(quarter_ms), QUARTER_MS / length_ms) for quarter_ms in range(span.start_ms, span.end_ms, QUARTER_MS)
+        )
+
+    def _minute(self, span: Span) -> Summary:
+        quarter = self._quarters.get(_quarter_of(span.start_ms))
+        if quarter is None:
+            return Summary()
+        _, samples, _ = split(quarter.samples, span.start_ms, span.end_ms)
+        content = summarize(samples, self._names)
+        if content.events:
+            content.energy = self._energies.over(span.start_ms, span.end_ms)
+        return content
+
+    def _quarter(self, start_ms: int) -> Summary:
+        quarter = self._quarters.get(start_ms)
+        if quarter is not None and quarter.summary is not None:
+            return quarter.summary
+        if quarter is None and self._meters.register is None:
+            return Summary()
+        content = Summary() if quarter is None else summarize(quarter.samples, self._names)
+        content.energy = self._energies.over(start_ms, start_ms + QUARTER_MS)
+        if content.is_empty:
+            return content
+        if quarter is None:
+            quarter = self._new_quarter(start_ms)
+        quarter.summary = content
+        self._quarters.put(quarter)
+        return content
+
+    # -- forgetting --
+
+    def _forget(self) -> None:
+        """Give up the samples beyond the correction horizon, and records that no window needs any more."""
+        state, before_ms, now_ms = self._state, self._closed_before[Window.QUARTER], self._state.closed_ms[Window.QUARTER]
+        if now_ms == before_ms or state.oldest_quarter_ms == NOT_YET_MS:
+            return
+        settled_from_ms = max(before_ms - self._policy.horizon_ms - QUARTER_MS, state.oldest_quarter_ms)
+        for start_ms in range(_quarter_of(settled_from_ms), now_ms - self._policy.horizon_ms - QUARTER_MS + 1, QUARTER_MS):
+            quarter = self._quarters.get(start_ms)
+            if quarter is not None and not quarter.settled:
+                self._quarter(start_ms)
+                quarter.samples, quarter.settled = b"", True
+                self._quarters.put(quarter)
+        limit_ms = min(now_ms - self._policy.kept_ms, state.newest_quarter_ms)
+        while state.oldest_quarter_ms + QUARTER_MS <= limit_ms:
+            quarter = self._quarters.get(state.oldest_quarter_ms)
+            if quarter is not None:
+                state.last_register = quarter.edges.last_register or state.last_register
+                self._quarters.delete(state.oldest_quarter_ms)
+            state.oldest_quarter_ms += QUARTER_MS
+
+    # -- reading --
+
+    def current(self, window: Window, limit: int, before_ms: int) -> list[WindowResult]:
+        state = self._state
+        closed_ms = list(state.closed_ms)
+        samples = ordered(state.open).data
+        state.base = bytearray(state.base)
+        self._insert(samples, check=False)
+        self._use_neighbours(())
+        found: list[WindowResult] = []
+        at_ms = min(state.newest_ms, before_ms - 1)
+        while len(found) < limit and at_ms >= state.oldest_quarter_ms:
+            span = span_of(window, at_ms, self._zone)
+            content = self._content(window, span)
+            if not content.is_empty:
+                holder = self._quarters.get(_quarter_of(span.start_ms))
+                published = None if holder is None else holder.published.get(_slot(window, span))
+                is_open = span.end_ms > closed_ms[window]
+                found.append(WindowResult(window, span, 0 if is_open or published is None else published.revision, content))
+            at_ms = span.start_ms - 1
+        return found
+
+
+def _slot(window: Window, span: Span) -> int:
+    """Where the quarter that a window begins in keeps what was published of it."""
+    if window is Window.MINUTE:
+        return span.start_ms % QUARTER_MS // MINUTE_MS
+    return _MINUTES + window - 1
+
+
+def _minute_of(time_ms: int) -> int:
+    return time_ms - time_ms % MINUTE_MS
+
+
+def _quarter_of(time_ms: int) -> int:
+    return time_ms - time_ms % QUARTER_MS
+
+
+def _by_quarter(samples: bytes) -> Iterator[tuple[int, bytes]]:
+    rest = samples
+    while rest:
+        start_ms = _quarter_of(first_ms(rest))
+        part, rest = split(rest, start_ms + QUARTER_MS)
+        yield start_ms, part
+
+
+def _united(spans: Iterable[Span]) -> Iterator[Span]:
+    """The same time in spans that do not overlap, in order."""
+    united: Span | None = None
+    for span in sorted(spans, key=lambda each: each.start_ms):
+        if united is None or span.start_ms > united.end_ms:
+            if united is not None:
+                yield united
+            united = span
+        elif span.end_ms > united.end_ms:
+            united = Span(united.start_ms, span.end_ms)
+    if united is not None:
+        yield united
+
+
+def _widened(edges: Edges, others: Edges) -> Edges:
+    return Edges(
+        _first(edges.first_power, others.first_power),
+        _last(edges.last_power, others.last_power),
+        _first(edges.first_register, others.first_register),
+        _last(edges.last_register, others.last_register),
+    )
+
+
+def _value(sample: EnergySample) -> float:
+    return sample.power_kw or sample.register_kwh or 0.0
+
+
+def _first(one: EnergySample | None, other: EnergySample | None) -> EnergySample | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return min(one, other, key=lambda sample: (sample.at_ms, -_value(sample)))
+
+
+def _last(one: EnergySample | None, other: EnergySample | None) -> EnergySample | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return max(one, other, key=lambda sample: (sample.at_ms, _value(sample)))

@@ -1,0 +1,203 @@
+"""Windows of a device: functions of the set of its messages, whatever order, repetition and batches they come in."""
+
+import random
+from collections import defaultdict
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ems_streams.domain.accumulators import COUNT, LAST, MAX, MIN, exact_sum
+from ems_streams.domain.aggregates import DeviceAggregates, Outcome, total
+from ems_streams.domain.energy import EnergyQuality
+from ems_streams.domain.summary import Summary
+from ems_streams.domain.telemetry_record import TelemetryRecord
+from ems_streams.domain.timestamps import MINUTE_MS
+from ems_streams.domain.window_closing import current_windows
+from ems_streams.domain.windows import DAY_MS, HOUR_MS, QUARTER_MS, Window, WindowPolicy, span_of
+from tests.unit.domain.builders import NOON_MS, Device, record
+
+BERLIN = ZoneInfo("Europe/Berlin")
+LOCAL = WindowPolicy(zone_of=lambda _site: BERLIN)
+ALL_CLOSED_MS = 3 * DAY_MS
+
+# Far from round, so that any other order of additions would show.
+values = st.integers(min_value=-10_000_000, max_value=10_000_000).map(lambda number: number / 997)
+readings = st.integers(min_value=0, max_value=100_000).map(lambda number: number / 7)
+metrics = st.fixed_dictionaries({}, optional={"powerKw": values, "voltage": values, "energyTotalKwh": readings}).filter(bool)
+offsets_ms = st.one_of(
+    st.integers(min_value=0, max_value=4 * MINUTE_MS),
+    st.integers(min_value=0, max_value=3 * HOUR_MS),
+    st.integers(min_value=0, max_value=6 * HOUR_MS),
+)
+messages = st.lists(st.tuples(offsets_ms, metrics), min_size=1, max_size=40)
+
+
+def records(found: list[tuple[int, dict[str, float]]]) -> list[TelemetryRecord]:
+    return [record(NOON_MS - 6 * HOUR_MS + offset_ms, values) for offset_ms, values in found]
+
+
+def contents(device: Device) -> dict[tuple[Window, int], Summary]:
+    device.quiet(ALL_CLOSED_MS)
+    return device.last()
+
+
+def batches(found: list[TelemetryRecord], rnd: random.Random) -> list[list[TelemetryRecord]]:
+    cuts = sorted(rnd.sample(range(len(found) + 1), rnd.randint(0, len(found))))
+    return [found[start:stop] for start, stop in zip([0, *cuts], [*cuts, len(found)], strict=True) if start < stop]
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(messages, st.randoms(use_true_random=False))
+def test_any_order_repetition_and_split_gives_the_same_windows(found: list, rnd: random.Random) -> None:
+    in_order = Device(LOCAL)
+    in_order.send(*sorted(records(found), key=lambda each: each.timestamp_ms))
+    shuffled = records(found) + rnd.choices(records(found), k=rnd.randint(0, 10))
+    rnd.shuffle(shuffled)
+    other = Device(LOCAL)
+    for batch in batches(shuffled, rnd):
+        other.send(*batch)
+        if rnd.random() < 0.2:
+            other.quiet(rnd.choice((3 * MINUTE_MS, QUARTER_MS, 2 * HOUR_MS)))
+    assert contents(other) == contents(in_order)
+
+
+@given(messages)
+def test_what_a_window_says_is_what_its_messages_say(found: list) -> None:
+    device = Device(LOCAL)
+    for each in records(found):
+        device.send(each)
+    unique = {(each.timestamp_ms, tuple(sorted(each.metrics.items()))) for each in records(found)}
+    wanted = defaultdict(list)
+    for time_ms, pairs in unique:
+        for window in Window:
+            wanted[window, span_of(window, time_ms, BERLIN).start_ms].append((time_ms, dict(pairs)))
+    found_windows = contents(device)
+    assert {key for key, content in found_windows.items() if content.events} == set(wanted)
+    for key, expected in wanted.items():
+        content = found_windows[key]
+        assert content.events == len(expected)
+        for name, metric in content.metrics.items():
+            column = [values[name] for _, values in expected if name in values]
+            accumulator = metric.accumulator
+            assert accumulator[COUNT] == len(column)
+            assert (accumulator[MIN], accumulator[MAX]) == (min(column), max(column))
+            assert exact_sum(accumulator) == pytest.approx(sum(column), rel=1e-12, abs=1e-9)
+            newest_ms = max(time_ms for time_ms, values in expected if name in values)
+            assert accumulator[LAST] in [values[name] for time_ms, values in expected if time_ms == newest_ms and name in values]
+            assert sum(metric.sketch.values()) == len(column)
+
+
+@given(messages)
+def test_the_total_counts_every_message_once_however_far_windows_have_closed(found: list) -> None:
+    device = Device()
+    for each in records(found):
+        device.send(each)
+        device.send(each)
+    unique = {(each.timestamp_ms, tuple(sorted(each.metrics.items()))) for each in records(found)}
+    for name, accumulator in total(device.state).items():
+        assert accumulator[COUNT] == sum(name in dict(pairs) for _, pairs in unique)
+
+
+def power(minute: float, kw: float) -> TelemetryRecord:
+    return record(NOON_MS + round(minute * MINUTE_MS), {"powerKw": kw})
+
+
+def test_a_minute_closes_when_the_watermark_is_the_lateness_behind_its_end() -> None:
+    device = Device()
+    assert device.send(power(0, 1.0), power(1.499, 2.0)) == []
+    (closed,) = device.send(power(1.5, 3.0))
+    assert (closed.window, closed.span.start_ms, closed.revision, closed.summary.events) == (Window.MINUTE, NOON_MS, 1, 1)
+
+
+def test_longer_windows_close_after_their_parts() -> None:
+    device = Device(LOCAL)
+    device.send(power(0, 1.0))
+    closed = device.quiet(ALL_CLOSED_MS)
+    assert [result.window for result in closed] == [Window.MINUTE, Window.QUARTER, Window.HOUR, Window.LOCAL_DAY, Window.DAY]
+
+
+def test_a_late_message_gives_the_windows_that_it_concerns_a_next_revision() -> None:
+    device = Device()
+    device.send(power(0, 1.0))
+    device.send(power(130, 2.0))
+    revised = device.send(power(0.5, 3.0))
+    assert [(result.window, result.revision, result.summary.events) for result in revised] == [
+        (Window.MINUTE, 2, 2),
+        (Window.QUARTER, 2, 2),
+        (Window.HOUR, 2, 2),
+    ]
+    assert device.send(power(0.5, 3.0)) == [], "a repeated message changes nothing"
+    assert device.state.duplicate_events == 1
+
+
+def test_a_late_message_of_a_minute_that_had_none_is_its_first_revision() -> None:
+    device = Device()
+    device.send(power(0, 1.0))
+    device.send(power(130, 2.0))
+    minute, quarter, _ = device.send(power(7, 3.0))
+    assert (minute.revision, quarter.revision) == (1, 2)
+
+
+def test_beyond_the_horizon_a_message_is_late_for_good_and_counts_in_the_total_once() -> None:
+    device = Device()
+    device.send(power(0, 1.0))
+    late = record(NOON_MS - DAY_MS - MINUTE_MS, {"powerKw": 5.0})
+    assert device.send(late) == []
+    assert device.send(late) == []
+    assert device.outcomes == [Outcome.FOLDED, Outcome.LATE, Outcome.REPEATED]
+    assert (device.state.late_events, total(device.state)["powerKw"][COUNT]) == (1, 2.0)
+
+
+def test_a_device_whose_clock_runs_ahead_closes_no_window_of_the_present() -> None:
+    device = Device()
+    assert device.send(power(0, 1.0), record(NOON_MS + 2 * DAY_MS, {"powerKw": 9.0}), arrived_ms=NOON_MS) == []
+    assert (device.state.future_events, device.state.watermark_ms) == (1, NOON_MS)
+    assert total(device.state)["powerKw"][COUNT] == 2.0
+
+
+def test_a_register_that_is_read_seldom_is_spread_over_what_it_was_not_read_in() -> None:
+    device = Device()
+    device.send(record(NOON_MS, {"energyTotalKwh": 100.0}))
+    device.send(record(NOON_MS + HOUR_MS, {"energyTotalKwh": 104.0}))
+    device.quiet(ALL_CLOSED_MS)
+    found = device.last()
+    quarters = [found[Window.QUARTER, NOON_MS + index * QUARTER_MS].energy for index in range(4)]
+    assert [energy.kwh for energy in quarters] == [pytest.approx(1.0)] * 4
+    assert {energy.quality for energy in quarters} == {EnergyQuality.ESTIMATED}
+    assert found[Window.HOUR, NOON_MS].energy.kwh == pytest.approx(4.0)
+    assert found[Window.DAY, NOON_MS - 12 * HOUR_MS].energy.kwh == pytest.approx(4.0)
+
+
+def test_records_of_quarters_are_given_up_when_no_window_needs_them() -> None:
+    device = Device()
+    for day in range(6):
+        for hour in range(24):
+            device.send(record(NOON_MS - 6 * DAY_MS + day * DAY_MS + hour * HOUR_MS, {"powerKw": 1.0}))
+    kept_ms = device.policy.kept_ms + HOUR_MS
+    assert len(device.quarters.stored) <= kept_ms // QUARTER_MS
+    with_samples = [start for start in device.quarters.stored if device.quarters.get(start).samples]
+    assert min(with_samples) >= device.state.watermark_ms - device.policy.horizon_ms - HOUR_MS
+
+
+def test_what_is_open_is_seen_too_and_seeing_changes_nothing() -> None:
+    device = Device()
+    device.send(power(0, 1.0), power(1, 2.0), power(1.6, 4.0))
+    before = (device.state.open, dict(device.quarters.stored))
+    newest, oldest = current_windows(device.state, device.quarters, device.policy, Window.MINUTE, 10)
+    assert (newest.revision, newest.summary.events, oldest.revision, oldest.summary.events) == (0, 2, 1, 1)
+    (hour,) = current_windows(device.state, device.quarters, device.policy, Window.HOUR, 10)
+    assert (hour.revision, hour.summary.events) == (0, 3)
+    assert (device.state.open, dict(device.quarters.stored)) == before
+    assert current_windows(DeviceAggregates("X"), device.quarters, device.policy, Window.HOUR, 10) == []
+
+
+@pytest.mark.parametrize(("month", "day", "hours"), [(3, 29, 23), (10, 25, 25), (7, 1, 24)])
+def test_local_days_are_as_long_as_clocks_make_them(month: int, day: int, hours: int) -> None:
+    from datetime import datetime
+
+    noon_ms = int(datetime(2026, month, day, 12, tzinfo=BERLIN).timestamp() * 1000)
+    span = span_of(Window.LOCAL_DAY, noon_ms, BERLIN)
+    assert span.end_ms - span.start_ms == hours * HOUR_MS
+    assert datetime.fromtimestamp(span.start_ms / 1000, BERLIN).hour == 0
