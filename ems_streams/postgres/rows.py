@@ -144,7 +144,20 @@ def _json(value: dict[str, Any], field: str) -> str:
 
 
 def _route(model: type[M], build: Build[M]) -> Callable[[bytes | None, Source], Row]:
-    return lambda value, source: build(decode(model, value), source)
+    def route(value: bytes | None, source: Source) -> Row:
+        if value and (b"NaN" in value or b"Infinity" in value):
+            _refuse_non_finite(value)
+        return build(decode(model, value), source)
+
+    return route
+
+
+def _refuse_non_finite(value: bytes) -> None:
+    """The models take numbers that JSON has not, and they would be stored as null; in a text the same letters do no harm."""
+    try:
+        orjson.loads(value)
+    except orjson.JSONDecodeError as error:
+        raise MalformedError("invalid_json", str(error)) from None
 
 
 _ROUTES: Final[dict[str, Callable[[bytes | None, Source], Row]]] = {

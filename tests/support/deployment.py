@@ -10,7 +10,14 @@ from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from ems_streams.dev.stack import EmbeddedStack
-from ems_streams.kafka.catalogue import DEVICE_NOTIFICATIONS, DEVICE_STATUS, DEVICE_STATUS_REPORTS, DEVICE_TELEMETRY
+from ems_streams.kafka.catalogue import (
+    DEVICE_AGGREGATES,
+    DEVICE_NOTIFICATIONS,
+    DEVICE_STATUS,
+    DEVICE_STATUS_REPORTS,
+    DEVICE_TELEMETRY,
+    SITE_AGGREGATES,
+)
 from tests.support.processes import Deployment, eventually
 
 
@@ -28,7 +35,7 @@ def deployment(stack: EmbeddedStack, tmp_path: Path) -> Iterator[Deployment]:
 
 def forget_records(bootstrap: str, partitions: int) -> None:
     """Delete what earlier tests left on the topics that the processes of every deployment share."""
-    topics = [DEVICE_TELEMETRY, DEVICE_STATUS_REPORTS, DEVICE_STATUS, DEVICE_NOTIFICATIONS]
+    topics = [DEVICE_TELEMETRY, DEVICE_STATUS_REPORTS, DEVICE_STATUS, DEVICE_NOTIFICATIONS, DEVICE_AGGREGATES, SITE_AGGREGATES]
     everything = [TopicPartition(topic, number, -1) for topic in topics for number in range(partitions)]
     admin = AdminClient({"bootstrap.servers": bootstrap})  # must outlive its futures
 

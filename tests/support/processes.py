@@ -141,6 +141,11 @@ class Deployment:
         name = f"worker-{index}"
         return self.start(name, ["worker"], port, {"EMS_WORKER_ID": name, "EMS_WORKER_PORT": str(port), **environment})
 
+    def sink(self, index: int = 0, **environment: str) -> Running:
+        """Start a sink; `environment` is told to it alone."""
+        port = self.ports.sink if index == 0 else Ports.free().sink
+        return self.start(f"sink-{index}", ["sink"], port, {"EMS_SINK_PORT": str(port), **environment})
+
     def gateway(self) -> Running:
         """Start the gateway."""
         return self.start("gateway", ["gateway"], self.ports.gateway, {})
