@@ -61,7 +61,7 @@ class Bench:
         self.put_aside: list[tuple[Entry, Exception]] = []
         self.database = Database(settings, "test-sink", settings.sink_write_timeout_s, make_staging)
         self.store = Store(settings, self.database, group, self._put_aside)
-        self._offsets: dict[Partition, "itertools.count[int]"] = {}
+        self._offsets: dict[Partition, itertools.count[int]] = {}
 
     async def load(self, *partitions: Partition) -> None:
         await self.store.load(dict.fromkeys(partitions, 0))

@@ -72,7 +72,9 @@ async def test_what_postgres_cannot_take_is_put_aside_and_nothing_else(bench: Be
     assert (await stored(connection, WINDOWS), await stored(connection, TRANSITIONS)) == (300, 1)
 
 
-async def test_who_was_overtaken_writes_nothing_and_goes_on_where_the_other_is(settings: Settings, bench: Bench, connection: Connection) -> None:
+async def test_who_was_overtaken_writes_nothing_and_goes_on_where_the_other_is(
+    settings: Settings, bench: Bench, connection: Connection
+) -> None:
     zombie = Bench(settings)
     await bench.load(WINDOWS, TRANSITIONS)
     await zombie.load(WINDOWS, TRANSITIONS)
@@ -115,7 +117,9 @@ async def test_a_connection_that_is_lost_in_a_transaction_is_no_loss(bench: Benc
         await connection.execute("LOCK TABLE device_aggregates IN ACCESS EXCLUSIVE MODE")
         writing = asyncio.create_task(bench.write(window_of("B")))
         await waiting_for_lock(connection)
-        await connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'test-sink' AND datname = current_database()")
+        await connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'test-sink' AND datname = current_database()"
+        )
     await writing
 
     assert await revisions(connection) == {"A": 1, "B": 1}
