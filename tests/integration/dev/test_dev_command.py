@@ -141,7 +141,7 @@ def test_comes_up_says_where_to_look_and_leaves_nothing(start: Callable[..., Dev
     assert dev.wait_end(5 + STOP_TIMEOUT_S) == 0
     text = "\n".join(dev.lines)
     assert f"mosquitto_pub -h localhost -p {1883 + int(offset)}" in text
-    for name in ("kafka", "mqtt", "postgres", "ingress", "worker-0", "gateway", "simulator"):
+    for name in ("kafka", "mqtt", "postgres", "ingress", "worker-0", "sink", "gateway", "simulator"):
         assert any(line.split()[:2] == [name, "ready"] for line in dev.lines), name
     nothing_left(dev.data_dir, family)
 
