@@ -140,7 +140,10 @@ class PositionedReader(ConsumerRebalanceListener):
             if tp not in self._next:
                 found[tp] = (Progress(0, behind=True), 0)
                 continue
-            position, end = await self._consumer.position(tp), self._consumer.last_stable_offset(tp)
+            try:
+                position, end = await self._consumer.position(tp), self._consumer.last_stable_offset(tp)
+            except IllegalStateError:
+                continue  # it was taken from us meanwhile
             # By the client's position: the last offsets of a topic may be markers, which are never delivered.
             lag = 0 if end is None else max(0, end - position)
             found[tp] = (Progress(position, behind=lag > 0), lag)

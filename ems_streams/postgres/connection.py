@@ -15,6 +15,8 @@ SERVER_SETTINGS = {
     # A session of a process that has vanished without a word must not hold its locks for long.
     "idle_in_transaction_session_timeout": "30s",
     "lock_timeout": "10s",
+    # Nor may what it has asked for go on, unwanted and in the way of who asks again. PostgreSQL 14.
+    "client_connection_check_interval": "2s",
     "tcp_keepalives_idle": "10",
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",

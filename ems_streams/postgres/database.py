@@ -102,11 +102,20 @@ class Database:
             self._give_up()
             self._failed(f"not done within {self._timeout_s:.0f} s")
             raise SlowError from None
-        except BaseException as error:
-            if isinstance(error, Exception) and blames_the_data(error) and not connection.is_closed():
-                self._succeeded()
-            else:
+        except asyncio.CancelledError:
+            # A trial that is given up has shown nothing; without an outcome nobody would ever be let through again.
+            self._give_up()
+            self._failed("given up")
+            raise
+        except SERVER_ERRORS as error:
+            if not blames_the_data(error):
                 self._give_up()
+                raise
+            self._succeeded()
+            raise
+        except Exception:
+            # Ours, or the driver's about a value: the server has done what it was asked until then.
+            self._succeeded()
             raise
         self._succeeded()
         return result

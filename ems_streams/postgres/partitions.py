@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import asyncpg
 import structlog
 
 from ems_streams.postgres.connection import Connection
@@ -122,9 +123,10 @@ async def _make(connection: Connection, table: Table, start: datetime) -> None:
     async with connection.transaction():
         # Two sinks may want the same one.
         await connection.execute("SELECT pg_advisory_xact_lock($1, hashtext($2))", LOCK_MAINTENANCE, name)
-        if await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", name):
+        if name in await partition_names(connection, table):
             return
-        await connection.execute(f"CREATE TABLE {name} (LIKE {table.name} INCLUDING ALL)")
+        # One that somebody has detached is taken back: its rows are needed where they were.
+        await connection.execute(f"CREATE TABLE IF NOT EXISTS {name} (LIKE {table.name} INCLUDING ALL)")
         await connection.execute(
             f"ALTER TABLE {table.name} ATTACH PARTITION {name} FOR VALUES FROM ('{start.isoformat()}') TO ('{end.isoformat()}')"
         )
@@ -139,6 +141,17 @@ async def _drop_expired(connection: Connection, settings: Settings, table: Table
         return [chunk["name"] for chunk in chunks]
     starts = {name: table.start_of_partition(name) for name in await partition_names(connection, table)}
     expired = [name for name, start in starts.items() if start is not None and start < oldest]
-    for name in expired:
-        await connection.execute(f"DROP TABLE {name}")
+    try:
+        for name in expired:
+            await _drop(connection, name)
+    except asyncpg.LockNotAvailableError:
+        # The next round tries again: whoever waits for this lock holds up all who come after, and so must not wait long or often.
+        log.warning("partitions_not_dropped", names=expired, reason="a long read or a backup uses the table")
+        return []
     return expired
+
+
+async def _drop(connection: Connection, name: str) -> None:
+    async with connection.transaction():
+        await connection.execute("SET LOCAL lock_timeout = '1s'")
+        await connection.execute(f"DROP TABLE {name}")

@@ -29,6 +29,7 @@ class Store:
         positions: Next offset that the database wants, of every partition that was loaded.
         at_once: How many entries it is good to bring at once: fewer when the server was too slow for more.
         rows: How many rows were written since the start.
+        writing: Whether a batch is being written, which has deadlines of its own.
         expired: How many were not, since they are older than their table keeps rows.
     """
 
@@ -40,6 +41,7 @@ class Store:
         self._writer = Writer(group)
         self.positions: dict[Partition, int] = {}
         self.at_once = settings.sink_batch_records
+        self.writing = False
         self.rows = 0
         self.expired = 0
 
@@ -58,6 +60,13 @@ class Store:
 
         Returns the partitions that others have moved meanwhile: of these nothing was written, and they must be loaded again.
         """
+        self.writing = True
+        try:
+            return await self._write_parts(entries)
+        finally:
+            self.writing = False
+
+    async def _write_parts(self, entries: Sequence[Entry]) -> set[Partition]:
         stale: set[Partition] = set()
         parts = [entries]
         while parts:

@@ -130,9 +130,8 @@ class SinkProcess:
             await asyncio.sleep(WATCH_INTERVAL_S)
             found = await self.reader.progress()
             able = self.database.available and self.outbox.check()[0]
-            observed: dict[Hashable, Progress] = (
-                {f"{tp.topic}[{tp.partition}]": progress for tp, (progress, _) in found.items()} if able else {}
-            )
+            watched = found if able and not self.sink.store.writing else {}
+            observed: dict[Hashable, Progress] = {f"{tp.topic}[{tp.partition}]": progress for tp, (progress, _) in watched.items()}
             stalled = detector.stalled_for_s(observed, time.monotonic())
             longest_s = max(stalled.values(), default=0.0)
             lag = sum(lag for _, lag in found.values())

@@ -28,10 +28,17 @@ SITES = Partition(SITE_AGGREGATES, 0)
 async def test_a_database_is_migrated_from_nothing_by_whoever_is_first(empty_database: Settings) -> None:
     before = await schema_version(empty_database)
 
-    # At once, as sinks do that start together: without the lock all but one fail.
     command = (sys.executable, "-m", "ems_streams", "db", "migrate")
     environment = {**os.environ, "EMS_DATABASE_URL": empty_database.database_url.get_secret_value()}
+    waiting = "SELECT count(*) = 4 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    holder = await connect(empty_database, "test")
+    await holder.execute("SELECT pg_advisory_lock($1)", schema.LOCK_MIGRATION)
     processes = [await asyncio.create_subprocess_exec(*command, env=environment) for _ in range(4)]
+    # All have looked at the empty database by now, as sinks may that start together.
+    async with asyncio.timeout(30):
+        while not await holder.fetchval(waiting):
+            await asyncio.sleep(0.1)
+    await holder.close()
     codes = [await process.wait() for process in processes]
 
     assert before == SchemaVersion(None, "0001")
@@ -141,6 +148,28 @@ async def test_a_long_read_does_not_hold_up_new_partitions(settings: Settings, b
 
         async with asyncio.timeout(3):
             await bench.write(window_of("B", day=TODAY - timedelta(days=3)))
+
+
+async def test_a_long_read_puts_dropping_off_and_holds_up_nobody_for_long(settings: Settings, connection: Connection) -> None:
+    other = await connect(settings, "test")
+    await PartitionKeeper().ensure(connection, {schema.DEVICE_AGGREGATES: {TODAY - timedelta(days=200)}})
+    async with connection.transaction():
+        await connection.fetch("SELECT * FROM device_aggregates")
+        async with asyncio.timeout(3):
+            assert (await maintain(other, settings, TODAY)).dropped == ()
+
+    assert len((await maintain(other, settings, TODAY)).dropped) == 1
+    await other.close()
+
+
+async def test_a_partition_that_was_detached_is_taken_back_when_it_is_needed(bench: Bench, connection: Connection) -> None:
+    await bench.load(WINDOWS)
+    await bench.write(window_of("A"))
+    await connection.execute(f"ALTER TABLE device_aggregates DETACH PARTITION {schema.DEVICE_AGGREGATES.partition_name(TODAY)}")
+
+    await bench.write(window_of("B"))
+
+    assert await connection.fetchval("SELECT count(*) FROM device_aggregates") == 2
 
 
 async def test_history_comes_newest_first_and_pages_fit_together(bench: Bench, connection: Connection) -> None:
