@@ -1,5 +1,6 @@
 """Agent `aggregates`: telemetry -> statistics and windows per device -> `device-aggregates`, and parts of the windows of sites."""
 
+from collections.abc import Iterable
 from functools import partial
 
 from ems_streams.domain.aggregate_events import SitePart, device_event
@@ -7,7 +8,7 @@ from ems_streams.domain.aggregates import DeviceAggregates, Outcome, fold
 from ems_streams.domain.identifiers import telemetry_identity
 from ems_streams.domain.telemetry_record import decode_telemetry_record
 from ems_streams.domain.window_closing import settle
-from ems_streams.domain.windows import Window, WindowPolicy
+from ems_streams.domain.windows import WindowPolicy
 from ems_streams.kafka.catalogue import DEVICE_AGGREGATES, DEVICE_TELEMETRY, SITE_PARTS
 from ems_streams.kafka.dead_letters import good_records, publish_late
 from ems_streams.kafka.engine import BatchAgent
@@ -25,23 +26,19 @@ NAME = "aggregates"
 def agent(table: StateTable[Record], settings: Settings) -> BatchAgent[Record]:
     """The agent on its table; live reads do not wait for its commits, so they may be seldom."""
     policy = window_policy(settings)
-    published = frozenset(Window.of_label(label) for label in settings.published_windows)
-    work = partial(fold_batch, policy=policy, published=published, partitions=settings.partitions)
-    return BatchAgent(NAME, (DEVICE_TELEMETRY,), table, work, settings.aggregates_commit_interval_s)
+    return BatchAgent(
+        NAME,
+        (DEVICE_TELEMETRY,),
+        table,
+        partial(fold_batch, policy=policy),
+        settings.aggregates_commit_interval_s,
+        partial(publish_windows, policy=policy, partitions=settings.partitions),
+    )
 
 
-def fold_batch(
-    batch: RecordBatch,
-    start: int,
-    partition: PartitionState[Record],
-    *,
-    policy: WindowPolicy,
-    published: frozenset[Window],
-    partitions: int,
-) -> None:
-    """Fold telemetry into the devices' statistics, and publish the windows that it closes or corrects."""
+def fold_batch(batch: RecordBatch, start: int, partition: PartitionState[Record], *, policy: WindowPolicy) -> None:
+    """Fold telemetry into the devices' statistics; what is malformed, or too late for every window, goes to topics of its own."""
     put = partition.put
-    due: dict[bytes, DeviceAggregates] = {}
     for record, telemetry in good_records(batch, decode_telemetry_record, start, partition, NAME):
         key = telemetry.key
         state = state_of(partition, key) or DeviceAggregates(telemetry.serial_number)
@@ -49,25 +46,19 @@ def fold_batch(
         outcome = fold(state, telemetry, identity, record.offset, record.timestamp, policy)
         put(key, state)
         if outcome is Outcome.DUE:
-            due[key] = state
+            partition.mark(key)
         elif outcome is Outcome.LATE:
             publish_late(partition, batch, record, state.watermark_ms)
-    for key, state in due.items():
-        _publish_windows(partition, key, state, policy, published, partitions)
 
 
-def _publish_windows(
-    partition: PartitionState[Record],
-    key: bytes,
-    state: DeviceAggregates,
-    policy: WindowPolicy,
-    published: frozenset[Window],
-    partitions: int,
-) -> None:
-    zone = policy.zone_of(state.site_id)
-    for result in settle(state, DeviceQuarters(partition, key), policy):
-        if result.window not in published:
-            continue
-        partition.publish(DEVICE_AGGREGATES, key, device_event(state, result, None if zone is None else zone.key))
-        part = SitePart(state.site_id, state.serial_number, result.window, result.span, result.revision, result.summary)
-        partition.publish(SITE_PARTS, part.key, part.encode(), partition=partition_for(part.key, partitions))
+def publish_windows(partition: PartitionState[Record], keys: Iterable[bytes], *, policy: WindowPolicy, partitions: int) -> None:
+    """Publish the windows of devices that are closed or corrected; once per commit, so that a burst of late messages makes one revision."""
+    for key in keys:
+        state = state_of(partition, key)
+        assert state is not None, "only devices that have a state are marked"
+        zone = policy.zone_of(state.site_id)
+        for result in settle(state, DeviceQuarters(partition, key), policy):
+            partition.publish(DEVICE_AGGREGATES, key, device_event(state, result, None if zone is None else zone.key))
+            part = SitePart(state.site_id, state.serial_number, result.window, result.span, result.revision, result.summary)
+            partition.publish(SITE_PARTS, part.key, part.encode(), partition=partition_for(part.key, partitions))
+        partition.put(key, state)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from ems_streams.domain.windows import WindowPolicy
+from ems_streams.domain.windows import Window, WindowPolicy
 from ems_streams.settings import Settings
 
 
@@ -16,10 +16,13 @@ def window_policy(settings: Settings) -> WindowPolicy:
     def zone_of(site_id: int) -> ZoneInfo | None:
         return zones.get(site_id, default)
 
-    lateness_ms = tuple(round(seconds * 1000) for seconds in settings.window_lateness_s)
-    minute, quarter, hour, day = lateness_ms
+    minute, quarter, hour, day = (round(seconds * 1000) for seconds in settings.window_lateness_s)
     return WindowPolicy(
-        (minute, quarter, hour, day, day), round(settings.correction_horizon_s * 1000), round(settings.quiet_device_s * 1000), zone_of
+        (minute, quarter, hour, day, day),
+        horizon_ms=round(settings.correction_horizon_s * 1000),
+        quiet_ms=round(settings.quiet_device_s * 1000),
+        published=frozenset(Window.of_label(label) for label in settings.published_windows),
+        zone_of=zone_of,
     )
 
 

@@ -20,8 +20,8 @@ from typing import Final
 
 from ems_streams.domain import aggregates_v1
 from ems_streams.domain.accumulators import Accumulators
-from ems_streams.domain.energy import EnergySample
 from ems_streams.domain.identifiers import IDENTITY_BYTES
+from ems_streams.domain.quarter import Point
 from ems_streams.domain.recent_identities import last, remember
 from ems_streams.domain.samples import append, ordered
 from ems_streams.domain.section import accumulators_of, add_samples, new_section, section_at
@@ -129,9 +129,9 @@ class DeviceAggregates:
         self.closed_ms = [NEVER_MS] * len(Window)
         self.oldest_quarter_ms = NOT_YET_MS
         self.newest_quarter_ms = NEVER_MS
-        self.next_power: EnergySample | None = None
-        self.next_register: EnergySample | None = None
-        self.last_register: EnergySample | None = None
+        self.next_power: Point | None = None
+        self.next_register: Point | None = None
+        self.last_register: Point | None = None
         self.last_offset = -1
         self.arrived_ms = NEVER_MS
         self.revision = 0
@@ -252,14 +252,12 @@ def encode(state: DeviceAggregates) -> bytes:
         len(state.open),
         len(text),
     )
-    edges = _encode_edge(state.next_power, register=False), _encode_edge(state.next_register), _encode_edge(state.last_register)
+    edges = _encode_edge(state.next_power), _encode_edge(state.next_register), _encode_edge(state.last_register)
     return b"".join((header, *edges, text, recent, state.base, state.open))
 
 
-def _encode_edge(edge: EnergySample | None, *, register: bool = True) -> bytes:
-    if edge is None:
-        return _EDGE.pack(False, 0, 0.0)
-    return _EDGE.pack(True, edge.at_ms, edge.register_kwh if register else edge.power_kw)
+def _encode_edge(edge: Point | None) -> bytes:
+    return _EDGE.pack(False, 0, 0.0) if edge is None else _EDGE.pack(True, *edge)
 
 
 def decode(data: bytes) -> DeviceAggregates:
@@ -299,10 +297,7 @@ def _decode(data: bytes) -> DeviceAggregates:
     state.late_events, state.duplicate_events, state.future_events, state.left_out_values = header[11:15]
     state.closed_ms = list(header[15:20])
     state.names = {name: number for number, name in enumerate(texts[1:-1])}
-    power, register, last_register = edges
-    state.next_power = EnergySample(power[1], power_kw=power[2]) if power[0] else None
-    state.next_register = EnergySample(register[1], register_kwh=register[2]) if register[0] else None
-    state.last_register = EnergySample(last_register[1], register_kwh=last_register[2]) if last_register[0] else None
+    state.next_power, state.next_register, state.last_register = ((edge[1], edge[2]) if edge[0] else None for edge in edges)
     state.recent = bytearray(data[at : (at := at + identities * IDENTITY_BYTES)])
     _, state.base = section_at(data, at)
     at += len(state.base)

@@ -143,7 +143,7 @@ def energy_over(samples: Iterable[EnergySample], start_ms: int, end_ms: int, lim
         return NO_ENERGY
     covered_share = sum(part.end_ms - part.start_ms for part in parts) / (end_ms - start_ms)
     # In order, so that the same parts always give the same bits.
-    kwh = sum(part.kwh for part in sorted(parts, key=lambda part: part.start_ms))
+    kwh = _plain_sum(part.kwh for part in sorted(parts, key=lambda part: part.start_ms))
     return Energy(kwh, max(part.quality for part in parts), covered_share)
 
 
@@ -157,8 +157,16 @@ def merged(energies: Sequence[Energy], shares: Sequence[float]) -> Energy:
     known = [energy for energy in energies if energy.kwh is not None]
     if not known:
         return NO_ENERGY
-    covered_share = sum(energy.covered_share * share for energy, share in zip(energies, shares, strict=True))
-    return Energy(sum(energy.kwh or 0.0 for energy in known), max(energy.source for energy in known), covered_share)
+    covered_share = _plain_sum(energy.covered_share * share for energy, share in zip(energies, shares, strict=True))
+    return Energy(_plain_sum(energy.kwh or 0.0 for energy in known), max(energy.source for energy in known), covered_share)
+
+
+def _plain_sum(numbers: Iterable[float]) -> float:
+    """One addition after the other: what `sum` does to floats depends on the version of Python, and states live longer than that."""
+    total = 0.0
+    for number in numbers:
+        total += number
+    return total
 
 
 def _in_order(samples: Iterable[EnergySample]) -> list[EnergySample]:

@@ -5,9 +5,8 @@ The record of the quarter in which a longer window begins also says what was pub
 
 import struct
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
-from ems_streams.domain.energy import EnergySample
 from ems_streams.domain.state_codec import StateCodecError, check_version
 from ems_streams.domain.summary import Summary
 from ems_streams.domain.summary import decode as decode_summary
@@ -34,14 +33,20 @@ class Published:
     digest: bytes
 
 
-@dataclass(slots=True)
-class Edges:
-    """First and last of a quarter's power values and register readings: what its neighbours need to know of it."""
+Point = tuple[int, float]
+"""Time in epoch milliseconds, and a power value in kW or a reading in kWh."""
 
-    first_power: EnergySample | None = None
-    last_power: EnergySample | None = None
-    first_register: EnergySample | None = None
-    last_register: EnergySample | None = None
+
+class Edges(NamedTuple):
+    """First and last of a quarter's power values and register readings: what its neighbours need to know of it.
+
+    Where several have the same time, the greatest counts.
+    """
+
+    first_power: Point | None = None
+    last_power: Point | None = None
+    first_register: Point | None = None
+    last_register: Point | None = None
 
 
 @dataclass(slots=True)
@@ -61,15 +66,14 @@ class Quarter:
     samples: bytes = b""
     settled: bool = False
     summary: Summary | None = None
-    edges: Edges = field(default_factory=Edges)
+    edges: Edges = Edges()
     published: dict[int, Published] = field(default_factory=dict)
 
 
 def encode(quarter: Quarter) -> bytes:
     """The quarter as bytes."""
-    edges = (quarter.edges.first_power, quarter.edges.last_power, quarter.edges.first_register, quarter.edges.last_register)
-    values = [0.0 if edge is None else (edge.power_kw if index < 2 else edge.register_kwh) for index, edge in enumerate(edges)]
-    times = [_NONE_MS if edge is None else edge.at_ms for edge in edges]
+    values = [0.0 if edge is None else edge[1] for edge in quarter.edges]
+    times = [_NONE_MS if edge is None else edge[0] for edge in quarter.edges]
     summary = b"" if quarter.summary is None else encode_summary(quarter.summary)
     head = _HEADER.pack(
         VERSION, quarter.settled, quarter.start_ms, *values, *times, quarter.summary is not None, len(quarter.samples), len(summary),
@@ -100,11 +104,5 @@ def _decode(data: bytes) -> Quarter:
     for slot, revision, digest in _PUBLISHED.iter_unpack(data[at:]):
         published[slot] = Published(revision, digest)
     values, times = numbers[:4], numbers[4:]
-    power = [
-        None if time_ms == _NONE_MS else EnergySample(time_ms, power_kw=value) for time_ms, value in zip(times[:2], values[:2], strict=True)
-    ]
-    register = [
-        None if time_ms == _NONE_MS else EnergySample(time_ms, register_kwh=value)
-        for time_ms, value in zip(times[2:], values[2:], strict=True)
-    ]
-    return Quarter(start_ms, samples, settled, summary, Edges(*power, *register), published)
+    edges = [None if time_ms == _NONE_MS else (time_ms, value) for time_ms, value in zip(times, values, strict=True)]
+    return Quarter(start_ms, samples, settled, summary, Edges(*edges), published)

@@ -1,11 +1,13 @@
 """Energy of one device over parts of its quarters: gathers the samples that matter, on either side of the span too."""
 
-from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+import contextlib
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
-from ems_streams.domain.energy import DEFAULT_LIMITS, Energy, EnergyLimits, EnergySample, energy_over
-from ems_streams.domain.quarter import Edges, Quarter
+from ems_streams.domain.energy import DEFAULT_LIMITS, Energy, EnergyLimits, EnergyQuality, EnergySample, energy_over
+from ems_streams.domain.quarter import Edges, Point, Quarter
 from ems_streams.domain.samples import values_of
 from ems_streams.domain.windows import QUARTER_MS
 
@@ -13,59 +15,82 @@ POWER: Final = "powerKw"
 REGISTERS: Final = ("energyTotalKwh", "totalEnergyKwh", "energyKwh")
 """Metrics that are taken for the energy register: the first of them that a device has."""
 
+Around = tuple[Point | None, Point | None]
+"""Nearest power value and nearest reading on one side."""
+_NONE: Final[Around] = (None, None)
 
-class Meters:
-    """Which of a device's metrics say something about energy.
 
-    Attributes:
-        power: Number of the power metric, None when the device has none.
+class Series:
+    """What ordered samples, and the nearest ones around them, say about energy; a register that reads 0 says nothing.
+
+    Compiled where there is a C compiler (`_windows.pyx`); what stands here is what that does, and does it where there is none.
+
+    Args:
+        samples: In order.
+        power: Number of the power metric.
         register: Number of the energy register.
+        before: Nearest values before the samples.
+        behind: Nearest values behind them.
     """
 
-    __slots__ = ("power", "register")
-
-    def __init__(self, names: dict[str, int]) -> None:
-        self.power = names.get(POWER)
-        self.register = next((names[name] for name in REGISTERS if name in names), None)
-
-    def samples_of(self, data: bytes | bytearray) -> list[EnergySample]:
-        """What ordered samples say about energy; a register that reads 0 says nothing."""
-        found = []
-        power, register = self.power, self.register
-        for time_ms, values in values_of(data):
-            kw = kwh = None
+    def __init__(
+        self, samples: bytes | bytearray, power: int | None, register: int | None, before: Around = _NONE, behind: Around = _NONE
+    ) -> None:
+        self._power: list[Point] = [before[0]] if before[0] else []
+        self._register: list[Point] = [before[1]] if before[1] else []
+        for time_ms, values in values_of(samples):
             for number, value in values:
                 if number == power:
-                    kw = value
+                    self._power.append((time_ms, value))
                 elif number == register and value > 0:
-                    kwh = value
-            if kw is not None or kwh is not None:
-                found.append(EnergySample(time_ms, kw, kwh))
-        return found
+                    self._register.append((time_ms, value))
+        self._power += [behind[0]] if behind[0] else []
+        self._register += [behind[1]] if behind[1] else []
+
+    def edges(self) -> Edges:
+        """First and last of each kind, the greatest of several at one time."""
+        return Edges(_first(self._power), max(self._power, default=None), _first(self._register), max(self._register, default=None))
+
+    def energy(self, start_ms: int, end_ms: int, max_gap_ms: float, max_power_kw: float) -> tuple[float | None, int, float]:
+        """Energy between two times as (kWh or None, source, covered share)."""
+        samples = [
+            *(EnergySample(time_ms, power_kw=value) for time_ms, value in self._power),
+            *(EnergySample(time_ms, register_kwh=value) for time_ms, value in self._register),
+        ]
+        found = energy_over(samples, start_ms, end_ms, EnergyLimits(int(max_gap_ms), max_power_kw))
+        return found.kwh, found.source, found.covered_share
 
 
-def first_power(samples: Sequence[EnergySample]) -> EnergySample | None:
-    """The first power value; of several at its time, the greatest."""
-    values = [(sample.at_ms, -sample.power_kw) for sample in samples if sample.power_kw is not None]
-    return None if not values else EnergySample(min(values)[0], power_kw=-min(values)[1])
+def _first(points: list[Point]) -> Point | None:
+    return min(points, key=lambda point: (point[0], -point[1]), default=None)
 
 
-def first_register(samples: Sequence[EnergySample]) -> EnergySample | None:
-    """The first reading; of several at its time, the greatest."""
-    values = [(sample.at_ms, -sample.register_kwh) for sample in samples if sample.register_kwh is not None]
-    return None if not values else EnergySample(min(values)[0], register_kwh=-min(values)[1])
+PythonSeries = Series
+if sys.byteorder == "little":  # the compiled one takes the bytes as they are
+    with contextlib.suppress(ImportError):
+        from ems_streams.domain._windows import Series  # type: ignore[assignment]  # the same methods
 
 
-def edges_of(samples: Sequence[EnergySample]) -> Edges:
-    """First and last of each kind; of several at one time, the greatest."""
-    power = [(sample.at_ms, sample.power_kw) for sample in samples if sample.power_kw is not None]
-    register = [(sample.at_ms, sample.register_kwh) for sample in samples if sample.register_kwh is not None]
-    return Edges(
-        first_power(samples),
-        EnergySample(max(power)[0], power_kw=max(power)[1]) if power else None,
-        first_register(samples),
-        EnergySample(max(register)[0], register_kwh=max(register)[1]) if register else None,
-    )
+@dataclass(frozen=True, slots=True)
+class Meters:
+    """Which of a device's metrics say something about energy, by number.
+
+    Attributes:
+        power: The power metric, None when the device has none.
+        register: The energy register.
+    """
+
+    power: int | None
+    register: int | None
+
+    @classmethod
+    def of(cls, names: dict[str, int]) -> "Meters":
+        """Those of a device with these metric names."""
+        return cls(names.get(POWER), next((names[name] for name in REGISTERS if name in names), None))
+
+    def edges_of(self, samples: bytes | bytearray) -> Edges:
+        """First and last of what ordered samples say."""
+        return Edges(*Series(samples, self.power, self.register, _NONE, _NONE).edges())
 
 
 class QuarterEnergy:
@@ -75,8 +100,8 @@ class QuarterEnergy:
         meters: Of the device.
         quarter_at: The quarter that begins at a time, if there is a record of it.
         reach_ms: First and last start of a quarter that there may be a record of.
-        before: Last register reading before all of them.
-        behind: What the samples behind all closed minutes say about energy.
+        register_before_all: Last reading before all of them.
+        behind_all: First power value and first reading behind all closed minutes.
         limits: What is believed.
     """
 
@@ -85,99 +110,68 @@ class QuarterEnergy:
         meters: Meters,
         quarter_at: Callable[[int], Quarter | None],
         reach_ms: tuple[int, int],
-        before: EnergySample | None,
-        behind: Sequence[EnergySample],
+        *,
+        register_before_all: Point | None,
+        behind_all: Around,
         limits: EnergyLimits = DEFAULT_LIMITS,
     ) -> None:
         self.meters = meters
         self.limits = limits
         self._quarter_at = quarter_at
         self._oldest_ms, self._newest_ms = reach_ms
-        self._before = before
-        self._behind = [edge for edge in (first_power(behind), first_register(behind)) if edge is not None]
-        self._series: dict[int, list[EnergySample]] = {}
+        self._register_before_all = register_before_all
+        self._behind_all = behind_all
+        self._series: dict[int, Series] = {}
 
     def over(self, start_ms: int, end_ms: int) -> Energy:
         """Energy of a span that lies within one quarter."""
         series = self._series_of(start_ms - start_ms % QUARTER_MS)
-        first = bisect_left(series, start_ms, key=_time_of)
-        stop = bisect_left(series, end_ms, key=_time_of)
-        around = [
-            *_nearest(reversed(series[:first])),
-            *series[first:stop],
-            *_nearest(iter(series[stop:])),
-        ]
-        return energy_over(around, start_ms, end_ms, self.limits)
+        kwh, source, covered_share = series.energy(start_ms, end_ms, self.limits.max_gap_ms, self.limits.max_power_kw)
+        return Energy(kwh, EnergyQuality(source), covered_share)
 
-    def times_of(self, quarter_ms: int) -> Sequence[int]:
-        """Times in a quarter that something is known of, with those of its neighbours."""
-        return [sample.at_ms for sample in self._series_of(quarter_ms)]
-
-    def register_before(self, time_ms: int) -> EnergySample | None:
+    def register_before(self, quarter_ms: int) -> Point | None:
         """Last reading before the quarter that begins at a time."""
         if self.meters.register is None:
             return None
-        for start_ms in range(min(time_ms - QUARTER_MS, self._newest_ms), self._oldest_ms - 1, -QUARTER_MS):
+        for start_ms in range(min(quarter_ms - QUARTER_MS, self._newest_ms), self._oldest_ms - 1, -QUARTER_MS):
             quarter = self._quarter_at(start_ms)
             if quarter is not None and quarter.edges.last_register is not None:
                 return quarter.edges.last_register
-        return self._before
+        return self._register_before_all
 
-    def register_behind(self, time_ms: int) -> EnergySample | None:
+    def register_behind(self, quarter_ms: int) -> Point | None:
         """First reading from the quarter on that begins at a time."""
         if self.meters.register is None:
             return None
-        for start_ms in range(max(time_ms, self._oldest_ms), self._newest_ms + 1, QUARTER_MS):
+        for start_ms in range(max(quarter_ms, self._oldest_ms), self._newest_ms + 1, QUARTER_MS):
             quarter = self._quarter_at(start_ms)
             if quarter is not None and quarter.edges.first_register is not None:
                 return quarter.edges.first_register
-        return next((edge for edge in self._behind if edge.register_kwh is not None), None)
+        return self._behind_all[1]
 
-    def _power_before(self, time_ms: int) -> EnergySample | None:
-        for start_ms in range(time_ms - QUARTER_MS, time_ms - self.limits.max_gap_ms - QUARTER_MS, -QUARTER_MS):
+    def _power_before(self, quarter_ms: int) -> Point | None:
+        for start_ms in range(quarter_ms - QUARTER_MS, quarter_ms - self.limits.max_gap_ms - QUARTER_MS, -QUARTER_MS):
             quarter = self._quarter_at(start_ms)
             if quarter is not None and quarter.edges.last_power is not None:
                 return quarter.edges.last_power
         return None
 
-    def _power_behind(self, time_ms: int) -> EnergySample | None:
-        for start_ms in range(time_ms, time_ms + self.limits.max_gap_ms, QUARTER_MS):
+    def _power_behind(self, quarter_ms: int) -> Point | None:
+        for start_ms in range(quarter_ms, quarter_ms + self.limits.max_gap_ms, QUARTER_MS):
             quarter = self._quarter_at(start_ms)
             if quarter is not None and quarter.edges.first_power is not None:
                 return quarter.edges.first_power
-        return next((edge for edge in self._behind if edge.power_kw is not None), None)
+        return self._behind_all[0]
 
-    def _series_of(self, quarter_ms: int) -> list[EnergySample]:
+    def _series_of(self, quarter_ms: int) -> Series:
         series = self._series.get(quarter_ms)
         if series is None:
-            quarter = self._quarter_at(quarter_ms)
-            inside = [] if quarter is None else self.meters.samples_of(quarter.samples)
-            end_ms = quarter_ms + QUARTER_MS
-            edges = (
-                self._power_before(quarter_ms),
-                self.register_before(quarter_ms),
-                self._power_behind(end_ms),
-                self.register_behind(end_ms),
+            quarter, end_ms = self._quarter_at(quarter_ms), quarter_ms + QUARTER_MS
+            series = self._series[quarter_ms] = Series(
+                b"" if quarter is None else quarter.samples,
+                self.meters.power,
+                self.meters.register,
+                (self._power_before(quarter_ms), self.register_before(quarter_ms)),
+                (self._power_behind(end_ms), self.register_behind(end_ms)),
             )
-            outside = [edge for edge in edges if edge is not None]
-            series = self._series[quarter_ms] = sorted([*inside, *outside], key=_time_of)
         return series
-
-
-def _time_of(sample: EnergySample) -> int:
-    return sample.at_ms
-
-
-def _nearest(samples: Iterator[EnergySample]) -> list[EnergySample]:
-    """The nearest samples on one side that have a power value and a reading, with what lies between and at their times."""
-    found: list[EnergySample] = []
-    power_ms = register_ms = None
-    for sample in samples:
-        if power_ms is not None and register_ms is not None and sample.at_ms not in (power_ms, register_ms):
-            break
-        found.append(sample)
-        if power_ms is None and sample.power_kw is not None:
-            power_ms = sample.at_ms
-        if register_ms is None and sample.register_kwh is not None:
-            register_ms = sample.at_ms
-    return found

@@ -3,6 +3,8 @@
 A window is a function of the *set* of its samples. So samples are kept for as long as a window may be corrected, a repeated message is
 recognised by its identity however late it comes again, and the order of arrival decides nothing.
 
+`append`, `ordered_parts`, `split` and `minutes_of` are compiled where there is a C compiler (`_hot.pyx`, `_windows.pyx`).
+
 A sample is its event time (epoch milliseconds, 8 bytes), its identity (8 bytes), the number of its metrics (1 byte), and for each of them
 the number of its name (1 byte) and its value (a double). Everything is little-endian.
 """
@@ -16,6 +18,7 @@ from typing import Final
 
 from ems_streams.domain.accumulators import MAX_METRICS_PER_DEVICE
 from ems_streams.domain.telemetry_record import TelemetryRecord
+from ems_streams.domain.timestamps import MINUTE_MS
 
 _HEADER = struct.Struct("<q8sB")
 _VALUE = struct.Struct("<Bd")
@@ -86,15 +89,20 @@ def pieces(data: bytes | bytearray) -> list[tuple[int, bytes, bytes]]:
 
 
 def ordered(*parts: bytes | bytearray) -> Ordered:
-    """All samples of some buffers together, in order, each identity once, whichever time it came with first."""
-    every = sorted(piece for part in parts for piece in pieces(part))
+    """All samples of some buffers together, in order, each identity once, with the earliest of the times that it came with."""
+    return Ordered(*ordered_parts(b"".join(parts)))
+
+
+def ordered_parts(data: bytes) -> tuple[bytes, int]:
+    """Samples in order, each identity once, and how many were left out for that."""
+    every = sorted(pieces(data), key=lambda piece: piece[:2])
     seen: set[bytes] = set()
     kept = []
     for _, identity, sample in every:
         if identity not in seen:
             seen.add(identity)
             kept.append(sample)
-    return Ordered(b"".join(kept), len(every) - len(kept))
+    return b"".join(kept), len(every) - len(kept)
 
 
 def split(data: bytes | bytearray, *borders_ms: int) -> list[bytes]:
@@ -113,6 +121,11 @@ def split(data: bytes | bytearray, *borders_ms: int) -> list[bytes]:
     return parts
 
 
+def minutes_of(data: bytes) -> list[int]:
+    """Starts of the minutes that samples lie in, each once if they are in order."""
+    return list(dict.fromkeys(time_ms - time_ms % MINUTE_MS for time_ms, _ in values_of(data)))
+
+
 def first_ms(data: bytes | bytearray) -> int:
     """Time of the first of ordered samples; there must be one."""
     return int(_HEADER.unpack_from(data)[0])
@@ -123,7 +136,8 @@ def count_of(data: bytes | bytearray) -> int:
     return sum(1 for _ in values_of(data))
 
 
-python_append = append
-if sys.byteorder == "little":  # the compiled one takes the bytes as they are
+python_append, python_ordered_parts, python_split, python_minutes_of = append, ordered_parts, split, minutes_of
+if sys.byteorder == "little":  # the compiled ones take the bytes as they are
     with contextlib.suppress(ImportError):
         from ems_streams.domain._hot import append
+        from ems_streams.domain._windows import minutes_of, ordered_parts, split

@@ -16,18 +16,18 @@ SMALLEST: Final = 1e-9
 
 Sketch = dict[int, int]
 
-_GAMMA: Final = (1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR)
-_LOG_GAMMA: Final = log1p(2 * RELATIVE_ERROR / (1 - RELATIVE_ERROR))
-OFFSET: Final = 1 - ceil(log(SMALLEST) / _LOG_GAMMA)
+GAMMA: Final = (1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR)
+LOG_GAMMA: Final = log1p(2 * RELATIVE_ERROR / (1 - RELATIVE_ERROR))
+OFFSET: Final = 1 - ceil(log(SMALLEST) / LOG_GAMMA)
 """Makes the bin of the smallest positive value 1."""
 
 
 def bin_of(value: float) -> int:
     """Bin that a finite value is counted in."""
     if value > SMALLEST:
-        return OFFSET + ceil(log(value) / _LOG_GAMMA)
+        return OFFSET + ceil(log(value) / LOG_GAMMA)
     if value < -SMALLEST:
-        return -(OFFSET + ceil(log(-value) / _LOG_GAMMA))
+        return -(OFFSET + ceil(log(-value) / LOG_GAMMA))
     return 0
 
 
@@ -37,7 +37,7 @@ def value_of(bin_number: int) -> float:
         return 0.0
     exponent = abs(bin_number) - OFFSET
     # Of the greatest bins the upper border is beyond the range of a float.
-    magnitude = 2 * _GAMMA ** (exponent - 1) / (1 / _GAMMA + 1)
+    magnitude = 2 * GAMMA ** (exponent - 1) / (1 / GAMMA + 1)
     return magnitude if bin_number > 0 else -magnitude
 
 

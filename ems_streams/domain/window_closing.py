@@ -16,16 +16,16 @@ from xxhash import xxh3_64_digest
 
 from ems_streams.domain import summary as summaries
 from ems_streams.domain.aggregates import NEVER_MS, NOT_YET_MS, DeviceAggregates
-from ems_streams.domain.energy import EnergySample
-from ems_streams.domain.quarter import Edges, Published, Quarter
-from ems_streams.domain.quarter_energy import Meters, QuarterEnergy, edges_of, first_power, first_register
-from ems_streams.domain.samples import first_ms, ordered, pieces, split, values_of
+from ems_streams.domain.quarter import Edges, Point, Published, Quarter
+from ems_streams.domain.quarter_energy import Meters, QuarterEnergy
+from ems_streams.domain.samples import first_ms, minutes_of, ordered, pieces, split, values_of
 from ems_streams.domain.section import add_samples
 from ems_streams.domain.summary import Summary, merge_parts, summarize
 from ems_streams.domain.timestamps import MINUTE_MS
-from ems_streams.domain.windows import QUARTER_MS, Span, Window, WindowPolicy, span_of
+from ems_streams.domain.windows import DAY_MS, HOUR_MS, QUARTER_MS, Span, Window, WindowPolicy, span_of
 
 _MINUTES: Final = QUARTER_MS // MINUTE_MS
+_SHORTEST_MS: Final = (MINUTE_MS, QUARTER_MS, HOUR_MS, DAY_MS, 23 * HOUR_MS)
 
 
 class Quarters(Protocol):
@@ -142,7 +142,7 @@ class _Settling:
         self._policy = policy
         self._zone = policy.zone_of(state.site_id)
         self._names: Sequence[str] = state.metric_names
-        self._meters = Meters(state.names)
+        self._meters = Meters.of(state.names)
         self._closed_before = list(state.closed_ms)
         self._results: list[WindowResult] = []
         self._affected: list[Span] = []
@@ -162,9 +162,9 @@ class _Settling:
         self._insert(closing, check=False)
         state.open, state.late = bytearray(still_open), bytearray()
         state.open_from_ms = _minute_of(first_ms(still_open)) if still_open else NOT_YET_MS
-        behind = self._meters.samples_of(still_open)
-        self._use_neighbours(behind)
-        self._affect_by_neighbours(self._meters.samples_of(arrived.data), behind)
+        behind = self._meters.edges_of(still_open)
+        self._use_neighbours((behind.first_power, behind.first_register))
+        self._affect_by_neighbours(self._meters.edges_of(arrived.data), behind)
         self._affect_by_late(late_samples)
         self._publish_all(closing, late_samples)
         self._forget()
@@ -172,11 +172,12 @@ class _Settling:
         return self._results
 
     def _move_borders(self) -> None:
-        closed_ms = self._state.closed_ms
-        for window in Window:
-            at_ms = self._state.watermark_ms - self._policy.lateness_ms[window]
-            if at_ms > closed_ms[window]:
-                closed_ms[window] = max(closed_ms[window], span_of(window, max(at_ms, 0), self._zone).start_ms)
+        closed_ms, watermark_ms = self._state.closed_ms, self._state.watermark_ms
+        for window, lateness_ms in zip(Window, self._policy.lateness_ms, strict=True):
+            # No window of this kind can have ended in less than this since the last one.
+            if watermark_ms - lateness_ms >= closed_ms[window] + _SHORTEST_MS[window]:
+                start_ms = span_of(window, max(watermark_ms - lateness_ms, 0), self._zone).start_ms
+                closed_ms[window] = max(closed_ms[window], start_ms)
 
     def _insert(self, samples: bytes, *, check: bool) -> bytes:
         """Put ordered samples into their quarters and the total; gives those that were not there yet."""
@@ -190,7 +191,7 @@ class _Settling:
             in_order = not quarter.samples or not check
             quarter.samples = quarter.samples + part if in_order else ordered(quarter.samples, part).data
             quarter.summary = None
-            quarter.edges = _widened(quarter.edges, edges_of(self._meters.samples_of(part)))
+            quarter.edges = _widened(quarter.edges, self._meters.edges_of(part))
             self._quarters.put(quarter)
             fresh.append(part)
         data = b"".join(fresh)
@@ -212,56 +213,57 @@ class _Settling:
 
     # -- energy: what reaches into windows that were closed before --
 
-    def _use_neighbours(self, behind: Sequence[EnergySample]) -> None:
+    def _use_neighbours(self, behind: tuple[Point | None, Point | None]) -> None:
         state = self._state
-        reach_ms = (state.oldest_quarter_ms, state.newest_quarter_ms)
-        self._energy = QuarterEnergy(self._meters, self._quarters.get, reach_ms, state.last_register, behind)
+        self._energy = QuarterEnergy(
+            self._meters,
+            self._quarters.get,
+            (state.oldest_quarter_ms, state.newest_quarter_ms),
+            register_before_all=state.last_register,
+            behind_all=behind,
+        )
 
     @property
     def _energies(self) -> QuarterEnergy:
         assert self._energy is not None
         return self._energy
 
-    def _affect_by_neighbours(self, arrived: Sequence[EnergySample], behind: Sequence[EnergySample]) -> None:
+    def _affect_by_neighbours(self, arrived: Edges, behind: Edges) -> None:
         """Where the first sample behind the minutes closed before is another one than was known then, their energy changes."""
         state = self._state
         border_ms = self._closed_before[Window.MINUTE]
-        power, register = first_power(arrived), first_register(arrived)
         if border_ms != NEVER_MS:
-            if power is not None and power != state.next_power:
+            if arrived.first_power is not None and arrived.first_power != state.next_power:
                 self._affect(border_ms - self._energies.limits.max_gap_ms, border_ms)
-            if register is not None and register != state.next_register:
-                self._affect(self._register_time_before(border_ms), border_ms)
-        state.next_power, state.next_register = first_power(behind), first_register(behind)
+            if arrived.first_register is not None and arrived.first_register != state.next_register:
+                self._affect(self._reading_before(border_ms), border_ms)
+        state.next_power, state.next_register = behind.first_power, behind.first_register
 
-    def _register_time_before(self, time_ms: int) -> int:
-        """Time of the last reading before a time, that of its own quarter's start when there is none."""
-        quarter_ms = _quarter_of(time_ms)
-        quarter = self._quarters.get(quarter_ms)
-        inside = [] if quarter is None else self._meters.samples_of(quarter.samples)
-        readings = [sample.at_ms for sample in inside if sample.register_kwh is not None and sample.at_ms < time_ms]
-        if readings:
-            return max(readings)
-        before = self._energies.register_before(quarter_ms)
-        return quarter_ms if before is None else before.at_ms
+    def _readings_around(self, time_ms: int) -> tuple[Edges, Edges]:
+        """Edges of what lies before a time in its quarter, and of what lies behind it."""
+        quarter = self._quarters.get(_quarter_of(time_ms))
+        before, _, behind = split(b"" if quarter is None else quarter.samples, time_ms, time_ms + 1)
+        return self._meters.edges_of(before), self._meters.edges_of(behind)
 
-    def _register_time_behind(self, time_ms: int) -> int:
+    def _reading_before(self, time_ms: int) -> int:
+        """Time of the last reading before a time, or the start of its quarter when there is none."""
         quarter_ms = _quarter_of(time_ms)
-        quarter = self._quarters.get(quarter_ms)
-        inside = [] if quarter is None else self._meters.samples_of(quarter.samples)
-        readings = [sample.at_ms for sample in inside if sample.register_kwh is not None and sample.at_ms > time_ms]
-        if readings:
-            return min(readings)
-        behind = self._energies.register_behind(quarter_ms + QUARTER_MS)
-        return quarter_ms + QUARTER_MS if behind is None else behind.at_ms
+        reading = self._readings_around(time_ms)[0].last_register or self._energies.register_before(quarter_ms)
+        return quarter_ms if reading is None else reading[0]
+
+    def _reading_behind(self, time_ms: int) -> int:
+        """Time of the first reading behind a time, or the end of its quarter when there is none."""
+        end_ms = _quarter_of(time_ms) + QUARTER_MS
+        reading = self._readings_around(time_ms)[1].first_register or self._energies.register_behind(end_ms)
+        return end_ms if reading is None else reading[0]
 
     def _affect_by_late(self, late_samples: bytes) -> None:
-        gap_ms = self._energies.limits.max_gap_ms
-        for sample in self._meters.samples_of(late_samples):
-            if sample.power_kw is not None:
-                self._affect(sample.at_ms - gap_ms, sample.at_ms + gap_ms)
-            if sample.register_kwh is not None:
-                self._affect(self._register_time_before(sample.at_ms), self._register_time_behind(sample.at_ms))
+        gap_ms, meters = self._energies.limits.max_gap_ms, self._meters
+        for time_ms, values in values_of(late_samples):
+            if any(number == meters.power for number, _ in values):
+                self._affect(time_ms - gap_ms, time_ms + gap_ms)
+            if any(number == meters.register and value > 0 for number, value in values):
+                self._affect(self._reading_before(time_ms), self._reading_behind(time_ms))
 
     def _affect(self, start_ms: int, end_ms: int) -> None:
         if start_ms < end_ms:
@@ -270,25 +272,23 @@ class _Settling:
     # -- publishing --
 
     def _publish_all(self, closing: bytes, late_samples: bytes) -> None:
+        published = self._policy.published
         spans = list(_united(self._affected))
-        quarters_ms = {_quarter_of(time_ms) for time_ms, _ in values_of(late_samples)}
+        quarters_ms = {_quarter_of(time_ms) for time_ms in minutes_of(late_samples)}
         quarters_ms.update(quarter_ms for span in spans for quarter_ms in self._reachable(span.start_ms, span.end_ms))
-        minutes_ms = {_minute_of(time_ms) for part in (closing, late_samples) for time_ms, _ in values_of(part)}
-        minutes_ms.update(self._minutes_in(spans))
         for quarter_ms in quarters_ms:
             self._calculate_again(quarter_ms)
-        for minute_ms in sorted(minutes_ms):
-            self._publish(Window.MINUTE, Span(minute_ms, minute_ms + MINUTE_MS))
-        closed_ms = self._state.closed_ms[Window.QUARTER]
-        quarters_ms.update(self._reachable(self._closed_before[Window.QUARTER], closed_ms))
-        changed = [
-            quarter_ms
-            for quarter_ms in sorted(quarters_ms)
-            if quarter_ms + QUARTER_MS <= closed_ms and self._publish(Window.QUARTER, Span(quarter_ms, quarter_ms + QUARTER_MS))
-        ]
-        for window in (Window.HOUR, Window.DAY, Window.LOCAL_DAY):
-            if window is not Window.LOCAL_DAY or self._zone is not None:
-                self._publish_longer(window, changed)
+        if Window.MINUTE in published:
+            minutes_ms = {*minutes_of(closing), *minutes_of(late_samples), *self._minutes_in(spans)}
+            for minute_ms in sorted(minutes_ms):
+                self._publish(Window.MINUTE, Span(minute_ms, minute_ms + MINUTE_MS))
+        closed_ms, before_ms = self._state.closed_ms[Window.QUARTER], self._closed_before[Window.QUARTER]
+        if closed_ms > before_ms:
+            quarters_ms.update(self._reachable(before_ms, closed_ms))
+        closed = [quarter_ms for quarter_ms in sorted(quarters_ms) if quarter_ms + QUARTER_MS <= closed_ms]
+        for window in (Window.QUARTER, Window.HOUR, Window.DAY, Window.LOCAL_DAY):
+            if window in published and (window is not Window.LOCAL_DAY or self._zone is not None):
+                self._publish_longer(window, closed)
 
     def _publish_longer(self, window: Window, changed_quarters_ms: Sequence[int]) -> None:
         closed_ms = self._state.closed_ms[window]
@@ -315,8 +315,7 @@ class _Settling:
         for span in spans:
             for quarter_ms in self._reachable(span.start_ms, span.end_ms):
                 quarter = self._quarters.get(quarter_ms)
-                for time_ms, _ in values_of(quarter.samples if quarter is not None else b""):
-                    minute_ms = _minute_of(time_ms)
+                for minute_ms in minutes_of(quarter.samples if quarter is not None else b""):
                     if span.start_ms < minute_ms + MINUTE_MS and minute_ms < span.end_ms and minute_ms < closed_ms:
                         yield minute_ms
 
@@ -410,7 +409,7 @@ class _Settling:
         samples = ordered(state.open).data
         state.base = bytearray(state.base)
         self._insert(samples, check=False)
-        self._use_neighbours(())
+        self._use_neighbours((None, None))
         found: list[WindowResult] = []
         at_ms = min(state.newest_ms, before_ms - 1)
         while len(found) < limit and at_ms >= state.oldest_quarter_ms:
@@ -471,17 +470,13 @@ def _widened(edges: Edges, others: Edges) -> Edges:
     )
 
 
-def _value(sample: EnergySample) -> float:
-    return sample.power_kw or sample.register_kwh or 0.0
-
-
-def _first(one: EnergySample | None, other: EnergySample | None) -> EnergySample | None:
+def _first(one: Point | None, other: Point | None) -> Point | None:
     if one is None or other is None:
         return other if one is None else one
-    return min(one, other, key=lambda sample: (sample.at_ms, -_value(sample)))
+    return min(one, other, key=lambda point: (point[0], -point[1]))
 
 
-def _last(one: EnergySample | None, other: EnergySample | None) -> EnergySample | None:
+def _last(one: Point | None, other: Point | None) -> Point | None:
     if one is None or other is None:
         return other if one is None else one
-    return max(one, other, key=lambda sample: (sample.at_ms, _value(sample)))
+    return max(one, other)

@@ -70,12 +70,14 @@ class WindowPolicy:
         lateness_ms: Allowed lateness per kind, not falling from one kind to the next, so that a window closes after its parts.
         horizon_ms: Events that are not further behind their device's watermark correct closed windows.
         quiet_ms: After so long without a message a tick moves a device's watermark on.
+        published: Kinds that are published when they close.
         zone_of: Time zone of a site, None for sites that have no local day of their own.
     """
 
     lateness_ms: tuple[int, int, int, int, int] = (30_000, 60_000, 120_000, 600_000, 600_000)
     horizon_ms: int = DAY_MS
     quiet_ms: int = 120_000
+    published: frozenset[Window] = frozenset(Window)
     zone_of: Callable[[int], ZoneInfo | None] = field(default=_no_zone)
 
     def __post_init__(self) -> None:

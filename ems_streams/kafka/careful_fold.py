@@ -33,6 +33,12 @@ def fold_part(fold: Fold[S], batch: RecordBatch, start: int, partition: Partitio
     partition.advance(batch.topic, batch.last_offset)
 
 
+def _fold_wholly(fold: Fold[S], batch: RecordBatch, partition: PartitionState[S]) -> None:
+    """As `fold_part`, with what the fold would leave for later, so that it fails here if it fails."""
+    fold_part(fold, batch, 0, partition)
+    partition.complete()
+
+
 class CarefulFold:
     """Folds that survive a failing record, for partitions that had one a short while ago."""
 
@@ -59,7 +65,7 @@ class CarefulFold:
                 return
             self.begin(partition, time.monotonic())
             if failed > start:
-                fold_part(fold, batch.part(start, failed), 0, partition)
+                _fold_wholly(fold, batch.part(start, failed), partition)
                 await partition.commit()
             await _try_again(agent_name, fold, batch.part(failed, failed + 1), partition)
             start = failed + 1
@@ -69,7 +75,7 @@ def _first_failing(fold: Fold[S], batch: RecordBatch, start: int, partition: Par
     """Fold one record after the other; the index of the first that fails, with everything since the last commit undone."""
     for index in range(start, len(batch)):
         try:
-            fold_part(fold, batch.part(index, index + 1), 0, partition)
+            _fold_wholly(fold, batch.part(index, index + 1), partition)
         except StateCodecError:
             raise
         except Exception:  # noqa: BLE001 - it is tried again, and said then
@@ -85,7 +91,7 @@ async def _try_again(agent_name: str, fold: Fold[S], record: RecordBatch, partit
         async for attempt in attempts():
             with attempt:
                 try:
-                    fold_part(fold, record, 0, partition)
+                    _fold_wholly(fold, record, partition)
                 except BaseException:
                     partition.rollback()
                     raise

@@ -19,7 +19,7 @@ from ems_streams.domain.circuit_breaker import BreakerState, CircuitBreaker
 from ems_streams.domain.state_codec import StateCodecError
 from ems_streams.kafka.careful_fold import CarefulFold, fold_part
 from ems_streams.kafka.changelog import ChangelogPartition, check_positions, follow, restore
-from ems_streams.kafka.partition_state import PartitionState
+from ems_streams.kafka.partition_state import Complete, CompletionError, PartitionState
 from ems_streams.kafka.record_batch import RecordBatch
 from ems_streams.kafka.state_table import StateTable
 from ems_streams.kafka.transactions import CommitError, PartitionWriter
@@ -47,6 +47,7 @@ class BatchAgent(Generic[S]):
         sources: Topics that it reads, all with the table's partition count.
         table: The table that it alone writes.
         commit_interval_s: Longest time that changes stay in memory only when nothing is published.
+        complete: What the fold leaves to be done once before a commit, for the keys that it marked.
     """
 
     name: str
@@ -54,6 +55,7 @@ class BatchAgent(Generic[S]):
     table: StateTable[S]
     fold: Fold[S]
     commit_interval_s: float
+    complete: Complete[S] | None = None
 
 
 class Engine:
@@ -109,6 +111,8 @@ class Engine:
         except CommitError as error:
             if partition.epoch == self.epoch:  # otherwise it was given up while it was being folded
                 await self._lost(error)
+        except CompletionError as error:
+            self._start_over_carefully(agent, partition, error.__cause__ or error)
         except Exception as error:
             log.error("agent_failed", agent=agent.name, topic=batch.topic, partition=batch.partition, error=repr(error))
             await self._fail(error)
@@ -124,11 +128,14 @@ class Engine:
         except StateCodecError:
             raise  # damage to what is stored, and no fault of the record
         except Exception as error:  # noqa: BLE001 - whatever a fold raises, the record it was at is looked for and put aside
-            # A state may be half changed, and others of this batch are in memory only.
-            partition.abandon()
-            self._careful.begin(partition, time.monotonic())
-            log.warning("fold_failed", agent=agent.name, topic=batch.topic, partition=batch.partition, error=repr(error))
-            self._restart()
+            self._start_over_carefully(agent, partition, error)
+
+    def _start_over_carefully(self, agent: BatchAgent[S], partition: PartitionState[S], error: BaseException) -> None:
+        """A state may be half changed, and others are in memory only: recover from the last commit, and find the record at fault."""
+        partition.abandon()
+        self._careful.begin(partition, time.monotonic())
+        log.warning("fold_failed", agent=agent.name, partition=partition.partition, error=repr(error))
+        self._restart()
 
     def start_offset(self, tp: TP) -> int | None:
         """Where a source partition has to be read from: behind what all its agents have durable; None when they have nothing."""
@@ -227,6 +234,7 @@ class Engine:
             codec=agent.table.codec,
             store=agent.table.store,
             writer=writer,
+            complete=agent.complete,
         )
 
     def _open(self, agent: BatchAgent[Any], state: PartitionState[Any]) -> None:
@@ -245,6 +253,9 @@ class Engine:
                 await partition.commit()
             except CommitError as error:
                 await self._lost(error)
+                return
+            except CompletionError as error:
+                self._start_over_carefully(agent, partition, error.__cause__ or error)
                 return
             except Exception as error:  # noqa: BLE001 - whatever it is, the process ends with it
                 log.error("commit_failed", agent=agent.name, partition=partition.partition, error=repr(error))

@@ -7,23 +7,31 @@ ARCHITECTURE.md: one Kafka transaction carries outputs, changelog and source pos
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import orjson
 
+from ems_streams.domain.state_codec import StateCodecError
 from ems_streams.kafka.batching import Headers, KeyValue
 from ems_streams.kafka.store import Store
 from ems_streams.kafka.transactions import CommitError, PartitionWriter
 
 S = TypeVar("S")
 
+Complete = Callable[["PartitionState[S]", Iterable[bytes]], None]
+"""`complete(partition, keys)`: what a fold leaves to be done once before a commit. Synchronous, pure but for `partition`."""
+
 POSITION_KEY = b"\x00position"
 """Key of the changelog record with the last folded offset per source topic; a NUL cannot begin a serial number."""
 
 CACHED_STATES_MAX = 50_000
 OUTPUTS_MAX = 20_000
+
+
+class CompletionError(Exception):
+    """What folds leave for the end of a commit interval failed; its cause says why. Nothing was committed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +62,7 @@ class PartitionState(Generic[S]):
         codec: Codec[S],
         store: Store,
         writer: PartitionWriter,
+        complete: "Complete[S] | None" = None,
     ) -> None:
         self.partition = partition
         self.epoch = epoch
@@ -61,6 +70,8 @@ class PartitionState(Generic[S]):
         self._codec = codec
         self._store = store
         self._writer = writer
+        self._complete = complete
+        self._marked: dict[bytes, None] = {}
         self._states: dict[bytes, S] = {}
         self._dirty: dict[bytes, S | None] = {}
         self._going: frozenset[bytes] = frozenset()
@@ -98,6 +109,16 @@ class PartitionState(Generic[S]):
         if self._dirty.get(key) is not state:
             self._states[key] = self._dirty[key] = state
 
+    def mark(self, key: bytes) -> None:
+        """Leave a key to the agent's `complete`, which is called once before the next commit, however often the key was marked."""
+        self._marked[key] = None
+
+    def complete(self) -> None:
+        """Do what folds have left to be done once per commit; raises whatever the agent's code raises."""
+        if self._marked and self._complete is not None:
+            marked, self._marked = self._marked, {}
+            self._complete(self, marked)
+
     def delete(self, key: bytes) -> None:
         """Forget the state of a key; it is removed with the next commit."""
         self._states.pop(key, None)
@@ -123,6 +144,7 @@ class PartitionState(Generic[S]):
             raise RuntimeError(f"rollback of partition {self.partition} of {self.changelog} while a commit is under way")
         self._states.clear()
         self._dirty.clear()
+        self._marked.clear()
         self._outputs.clear()
         self._output_count = 0
         self.positions = dict(self.durable_positions)
@@ -140,7 +162,8 @@ class PartitionState(Generic[S]):
     async def commit(self) -> None:
         """Make everything folded so far durable; concurrent calls run one after the other.
 
-        Raises `FencedError` or `CommitError`, after which this object is void and the partition has to be recovered.
+        Raises `FencedError` or `CommitError`, after which this object is void and the partition has to be recovered, or
+        `CompletionError`, after which a rollback is enough.
         """
         async with self._commit_lock:
             if self._abandoned:
@@ -149,6 +172,12 @@ class PartitionState(Generic[S]):
                 raise CommitError(f"partition {self.partition} of {self.changelog}: an earlier commit failed")
             if not self.has_work:
                 return
+            try:
+                self.complete()
+            except StateCodecError:
+                raise  # damage to what is stored
+            except Exception as error:
+                raise CompletionError(f"partition {self.partition} of {self.changelog}") from error
             self.urgent.clear()
             # Void until it succeeds: what is taken below exists nowhere else, and a later commit would store positions beyond it.
             self._void = True
