@@ -19,7 +19,7 @@ from ems_streams.domain.circuit_breaker import BreakerState, CircuitBreaker
 from ems_streams.domain.state_codec import StateCodecError
 from ems_streams.kafka.careful_fold import CarefulFold, fold_part
 from ems_streams.kafka.changelog import ChangelogPartition, check_positions, follow, restore
-from ems_streams.kafka.partition_state import Complete, CompletionError, PartitionState
+from ems_streams.kafka.partition_state import CompletionError, PartitionState
 from ems_streams.kafka.record_batch import RecordBatch
 from ems_streams.kafka.state_table import StateTable
 from ems_streams.kafka.transactions import CommitError, PartitionWriter
@@ -36,6 +36,9 @@ FLUSH_TIMEOUT_S = 5.0
 
 Fold = Callable[[RecordBatch, int, PartitionState[S]], None]
 """`fold(batch, start, partition)`: fold the records from index `start` into the states of the partition. Synchronous, pure but for `partition`."""
+
+Complete = Callable[[PartitionState[S], Iterable[bytes]], None]
+"""`complete(partition, keys)`: what a fold leaves to be done once before a commit. Synchronous, pure but for `partition`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,6 @@ from ems_streams.kafka.transactions import CommitError, PartitionWriter
 
 S = TypeVar("S")
 
-Complete = Callable[["PartitionState[S]", Iterable[bytes]], None]
-"""`complete(partition, keys)`: what a fold leaves to be done once before a commit. Synchronous, pure but for `partition`."""
-
 POSITION_KEY = b"\x00position"
 """Key of the changelog record with the last folded offset per source topic; a NUL cannot begin a serial number."""
 
@@ -62,7 +59,7 @@ class PartitionState(Generic[S]):
         codec: Codec[S],
         store: Store,
         writer: PartitionWriter,
-        complete: "Complete[S] | None" = None,
+        complete: "Callable[[PartitionState[S], Iterable[bytes]], None] | None" = None,
     ) -> None:
         self.partition = partition
         self.epoch = epoch
@@ -114,7 +111,7 @@ class PartitionState(Generic[S]):
         self._marked[key] = None
 
     def complete(self) -> None:
-        """Do what folds have left to be done once per commit; raises whatever the agent's code raises."""
+        """Do what folds have left to be done once per commit, in memory; raises whatever the agent's code raises."""
         if self._marked and self._complete is not None:
             marked, self._marked = self._marked, {}
             self._complete(self, marked)
