@@ -92,10 +92,55 @@ def _closes(state: DeviceAggregates, window: Window, watermark_ms: int, policy: 
     return state.closed_ms[window] < end_ms <= watermark_ms - policy.lateness_ms[window]
 
 
+class Closing(Protocol):
+    """What of a device's state decides when its windows close."""
+
+    @property
+    def site_id(self) -> int: ...
+    @property
+    def arrived_ms(self) -> int: ...
+    @property
+    def newest_ms(self) -> int: ...
+    @property
+    def watermark_ms(self) -> int: ...
+    @property
+    def open_from_ms(self) -> int: ...
+    @property
+    def closed_ms(self) -> Sequence[int]: ...
+
+
+def next_tick_ms(state: Closing, policy: WindowPolicy) -> int:
+    """The time from which on `tick` has something to do if nothing more arrives; `NOT_YET_MS` when every window is closed."""
+    newest_ms, closed_ms = state.newest_ms, state.closed_ms
+    if newest_ms == NEVER_MS or min(closed_ms) > newest_ms:
+        return NOT_YET_MS
+    zone = policy.zone_of(state.site_id)
+    ends_ms = [span_of(window, newest_ms, zone).end_ms for window in Window]
+    if state.open_from_ms != NOT_YET_MS:
+        ends_ms[Window.MINUTE] = state.open_from_ms + MINUTE_MS
+    waits_ms = [
+        end_ms + lateness_ms - newest_ms
+        for end_ms, border_ms, lateness_ms in zip(ends_ms, closed_ms, policy.lateness_ms, strict=True)
+        if border_ms < end_ms
+    ]
+    if not waits_ms:
+        return NOT_YET_MS
+    return state.arrived_ms + max(policy.quiet_ms, min(waits_ms), state.watermark_ms - newest_ms + 1)
+
+
 def current_windows(
-    state: DeviceAggregates, quarters: Quarters, policy: WindowPolicy, window: Window, limit: int, before_ms: int = NOT_YET_MS
+    state: DeviceAggregates,
+    quarters: Quarters,
+    policy: WindowPolicy,
+    window: Window,
+    *,
+    limit: int,
+    start_ms: int = NEVER_MS,
+    end_ms: int = NOT_YET_MS,
 ) -> list[WindowResult]:
     """The newest windows of a kind, newest first, open ones with what they have so far; changes nothing.
+
+    Only such as are known whole: of what is beyond the correction horizon the samples are gone, and of older times everything.
 
     Args:
         state: Of the device.
@@ -103,14 +148,15 @@ def current_windows(
         policy: When windows close.
         window: The kind.
         limit: How many at the most.
-        before_ms: Only such that begin before this time.
+        start_ms: Only windows that begin then or later.
+        end_ms: Only windows that begin before.
     """
     if state.newest_ms == NEVER_MS:
         return []
     aside = copy.copy(state)
     aside.closed_ms, aside.late = list(state.closed_ms), bytearray()
     reading = _Settling(aside, _Overlay(quarters), policy)
-    return reading.current(window, limit, before_ms)
+    return reading.current(window, limit, start_ms, end_ms)
 
 
 class _Overlay:
@@ -403,17 +449,19 @@ class _Settling:
 
     # -- reading --
 
-    def current(self, window: Window, limit: int, before_ms: int) -> list[WindowResult]:
-        state = self._state
-        closed_ms = list(state.closed_ms)
-        samples = ordered(state.open).data
+    def current(self, window: Window, limit: int, start_ms: int, end_ms: int) -> list[WindowResult]:
+        state, closed_ms = self._state, self._state.closed_ms
         state.base = bytearray(state.base)
-        self._insert(samples, check=False)
+        self._insert(ordered(state.open).data, check=False)
         self._use_neighbours((None, None))
         found: list[WindowResult] = []
-        at_ms = min(state.newest_ms, before_ms - 1)
-        while len(found) < limit and at_ms >= state.oldest_quarter_ms:
+        kept_ms = self._policy.horizon_ms if window is Window.MINUTE else self._policy.kept_ms
+        first_ms = max(start_ms, closed_ms[Window.QUARTER] - kept_ms)
+        at_ms = min(state.newest_ms, end_ms - 1)
+        while len(found) < limit and at_ms >= max(first_ms, state.oldest_quarter_ms):
             span = span_of(window, at_ms, self._zone)
+            if span.start_ms < first_ms:
+                break
             content = self._content(window, span)
             if not content.is_empty:
                 holder = self._quarters.get(_quarter_of(span.start_ms))

@@ -1,6 +1,6 @@
-"""Opaque cursors: a point in the feed of notifications, and a place in the list of devices.
+"""Opaque cursors: a point in the feed of notifications, a place in the list of devices, and one in a row of windows.
 
-Both are URL-safe text with a kind, a version and a checksum, so that what is not a cursor of ours is told apart from
+All are URL-safe text with a kind, a version and a checksum, so that what is not a cursor of ours is told apart from
 one that is. Clients must not look inside.
 """
 
@@ -8,6 +8,7 @@ import base64
 import binascii
 import zlib
 from collections.abc import Iterable
+from datetime import datetime
 
 from ems_streams.errors import EmsError
 
@@ -16,6 +17,7 @@ Offsets = tuple[int, ...]
 
 _FEED = b"N\x01"
 _DEVICE = b"D\x01"
+_WINDOW = b"W\x01"
 _MAX_TEXT = 16_384
 _MAX_OFFSET = 2**63 - 1
 
@@ -63,6 +65,19 @@ def decode_device(text: str) -> str:
         return _open(_DEVICE, text).decode()
     except UnicodeDecodeError:
         raise BadCursorError("the cursor is not one of this list") from None
+
+
+def encode_window(window_start: str) -> str:
+    """Cursor of the place right behind a window, in pages of one kind of windows, newest first."""
+    return _seal(_WINDOW, window_start.encode())
+
+
+def decode_window(text: str) -> datetime:
+    """Inverse of `encode_window`: windows of the next page begin before this time; raises `BadCursorError`."""
+    try:
+        return datetime.fromisoformat(_open(_WINDOW, text).decode())
+    except ValueError:
+        raise BadCursorError("the cursor is not one of windows") from None
 
 
 def _seal(kind: bytes, body: bytes) -> str:

@@ -1,6 +1,7 @@
-"""Queries about one device: handed to the worker that has it, or to any other that can hand it on."""
+"""Queries about one device: handed to the worker that has it, or to any other that can hand it on; windows come from history too."""
 
 import time
+from collections.abc import Mapping
 from urllib.parse import quote
 
 import aiohttp
@@ -9,12 +10,14 @@ from aiohttp import web
 
 from ems_streams.gateway.parameters import serial_number_of
 from ems_streams.gateway.topology import Topology
+from ems_streams.gateway.windows import WindowRequest, answer, page_query
 from ems_streams.ops.http import ProblemError
+from ems_streams.postgres.history import device_windows
+from ems_streams.postgres.reader import HistoryReader
 
 log = structlog.get_logger(__name__)
 
 TRY_ANOTHER = frozenset({500, 502, 503, 504})
-PASSED_ON = ("window", "limit")
 _HEADERS_PASSED_BACK = ("Retry-After", "Content-Type")
 NO_WORKER = "No worker answers at the moment; the live tables are back as soon as one does."
 
@@ -31,9 +34,10 @@ class DeviceQueries:
     error, is followed by the next one, all within one deadline.
     """
 
-    def __init__(self, session: aiohttp.ClientSession, topology: Topology, timeout_s: float) -> None:
+    def __init__(self, session: aiohttp.ClientSession, topology: Topology, history: HistoryReader, timeout_s: float) -> None:
         self._session = session
         self._topology = topology
+        self._history = history
         self._timeout_s = timeout_s
 
     def routes(self) -> list[web.RouteDef]:
@@ -48,10 +52,11 @@ class DeviceQueries:
 
     async def _aggregates(self, request: web.Request) -> web.Response:
         serial_number = serial_number_of(request)
-        query = {name: request.query[name] for name in PASSED_ON if name in request.query}
-        return await self._forward(serial_number, "/aggregates", query)
+        wanted = WindowRequest(request)
+        query = page_query(device_windows, serial_number, wanted)
+        return await answer(wanted, lambda live: self._forward(serial_number, "/aggregates", live), query, self._history)
 
-    async def _forward(self, serial_number: str, suffix: str, query: dict[str, str]) -> web.Response:
+    async def _forward(self, serial_number: str, suffix: str, query: Mapping[str, str]) -> web.Response:
         path = f"/api/v1/devices/{quote(serial_number, safe='')}{suffix}"
         workers = self._candidates(serial_number)
         give_up_at = time.monotonic() + self._timeout_s
@@ -86,7 +91,7 @@ class DeviceQueries:
         owner = self._topology.view.owner_of(serial_number)
         return sorted(workers, key=lambda url: url != owner)
 
-    async def _ask(self, url: str, query: dict[str, str], timeout_s: float) -> web.Response:
+    async def _ask(self, url: str, query: Mapping[str, str], timeout_s: float) -> web.Response:
         timeout = aiohttp.ClientTimeout(total=timeout_s)
         async with self._session.get(url, params=query, timeout=timeout, allow_redirects=False) as response:
             body = await response.read()

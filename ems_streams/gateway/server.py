@@ -19,6 +19,7 @@ from ems_streams.gateway.topology import Topology
 from ems_streams.gateway.websocket import NotificationSocket
 from ems_streams.ops.health import CheckResult, Health
 from ems_streams.ops.http import error_middleware, health_routes, start_site
+from ems_streams.postgres.reader import HistoryReader
 from ems_streams.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -32,9 +33,10 @@ class Gateway:
     def __init__(self, settings: Settings, session: aiohttp.ClientSession) -> None:
         self.topology = Topology(session, settings.worker_urls.split(","))
         self.feed = Feed(settings)
+        self.history = HistoryReader(settings, "ems-gateway", settings.query_timeout_s)
         self.pipeline = Pipeline(settings, self.topology)
         self.socket = NotificationSocket(self.feed)
-        self.queries = DeviceQueries(session, self.topology, settings.query_timeout_s)
+        self.queries = DeviceQueries(session, self.topology, self.history, settings.query_timeout_s)
         self.lists = DeviceLists(Fleet(session, self.topology, settings.query_timeout_s))
         self.health = Health()
         self.health.add_readiness("kafka", self.pipeline.check)
@@ -85,6 +87,7 @@ async def serve(settings: Settings, *, stop: asyncio.Event) -> None:
             await _run_until(stop, gateway)
         finally:
             await runner.cleanup()
+            await gateway.history.close()
     log.info("gateway stopped")
 
 

@@ -34,14 +34,14 @@ class LiveTables:
         status = self._status.live(key)
         return None if status is None else _view(status, self._state(key))
 
-    def aggregates(self, serial_number: str, window: Window, limit: int, before_ms: int) -> dict[str, Any] | None:
-        """Total of a device, and its newest windows of a kind that begin before a time, or None; raises `PartitionNotReadyError`."""
+    def aggregates(self, serial_number: str, window: Window, limit: int, start_ms: int, end_ms: int) -> dict[str, Any] | None:
+        """Total of a device, and its newest windows of a kind that begin between two times, or None; raises `PartitionNotReadyError`."""
         key = serial_number.encode()
         state = self._state(key)
         if state is None:
             return None
         quarters = DeviceQuarters(self._aggregates.partitions[self._aggregates.partition_of(key)], key)
-        return aggregates_view(state, current_windows(state, quarters, self._policy, window, limit, before_ms))
+        return aggregates_view(state, current_windows(state, quarters, self._policy, window, limit=limit, start_ms=start_ms, end_ms=end_ms))
 
     def _state(self, key: bytes) -> DeviceAggregates | None:
         partition = self._aggregates.partition_of(key)

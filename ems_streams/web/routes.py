@@ -1,12 +1,14 @@
 """The worker's HTTP side, on Faust's built-in web: every worker answers for every device, by asking its owner when it is another."""
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, cast
 
 import aiohttp
 from aiohttp import web
 
-from ems_streams.domain.aggregates import NOT_YET_MS
+from ems_streams.domain.aggregates import NEVER_MS, NOT_YET_MS
+from ems_streams.domain.timestamps import to_epoch_ms
 from ems_streams.domain.windows import LABELS, Window
 from ems_streams.kafka.state_table import PartitionNotReadyError
 from ems_streams.kafka.worker_app import WorkerApp
@@ -19,7 +21,7 @@ ROUTED_HEADER = "X-EMS-Routed"
 
 WINDOWS_LIMIT_DEFAULT = 10
 DEVICES_LIMIT_DEFAULT = 100
-LIMIT_MAX = 1000
+LIMIT_MAX = 1001  # of the gateway, and one more
 
 Answer = Callable[[str], dict[str, Any] | None]
 
@@ -53,7 +55,8 @@ class _Routes:
         if label not in LABELS:
             raise ProblemError(400, "Bad Request", f"window={label!r}: must be one of {', '.join(LABELS)}")
         window, limit = Window.of_label(label), limit_of(request, WINDOWS_LIMIT_DEFAULT)
-        return await self._of_device(request, lambda serial: self._tables.aggregates(serial, window, limit, NOT_YET_MS))
+        start_ms, end_ms = time_of(request, "from", NEVER_MS), time_of(request, "to", NOT_YET_MS)
+        return await self._of_device(request, lambda serial: self._tables.aggregates(serial, window, limit, start_ms, end_ms))
 
     async def devices(self, request: web.Request) -> web.StreamResponse:
         query = request.query
@@ -108,3 +111,15 @@ def limit_of(request: web.Request, default: int) -> int:
     if not text.isdigit() or not 1 <= int(text) <= LIMIT_MAX:
         raise ProblemError(400, "Bad Request", f"limit={text!r}: must be a whole number from 1 to {LIMIT_MAX}")
     return int(text)
+
+
+def time_of(request: web.Request, name: str, default_ms: int) -> int:
+    """A time of a query in epoch milliseconds."""
+    text = request.query.get(name)
+    if not text:
+        return default_ms
+    try:
+        moment = datetime.fromisoformat(text.replace(" ", "+"))
+        return to_epoch_ms(moment)
+    except (ValueError, TypeError):
+        raise ProblemError(400, "Bad Request", f"{name}={text!r}: must be a time with its zone, such as 2026-01-31T12:00:00Z") from None

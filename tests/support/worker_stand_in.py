@@ -95,7 +95,12 @@ class WorkerStandIn:
         serial = request.match_info["serial"]
         if serial not in self.cluster.devices:
             return problem(404, "Not Found", "no such device")
-        windows = self.cluster.windows.get(serial, [])
+        query = request.query
+        windows = [
+            window
+            for window in self.cluster.windows.get(serial, [])
+            if query.get("from", "") <= window["windowStart"] < query.get("to", "9")
+        ][: int(query.get("limit", "10"))]
         return json_response({"serialNumber": serial, "total": {"metrics": {}}, "windows": windows, "query": dict(request.query)})
 
 

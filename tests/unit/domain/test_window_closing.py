@@ -185,12 +185,12 @@ def test_what_is_open_is_seen_too_and_seeing_changes_nothing() -> None:
     device = Device()
     device.send(power(0, 1.0), power(1, 2.0), power(1.6, 4.0))
     before = (device.state.open, dict(device.quarters.stored))
-    newest, oldest = current_windows(device.state, device.quarters, device.policy, Window.MINUTE, 10)
+    newest, oldest = current_windows(device.state, device.quarters, device.policy, Window.MINUTE, limit=10)
     assert (newest.revision, newest.summary.events, oldest.revision, oldest.summary.events) == (0, 2, 1, 1)
-    (hour,) = current_windows(device.state, device.quarters, device.policy, Window.HOUR, 10)
+    (hour,) = current_windows(device.state, device.quarters, device.policy, Window.HOUR, limit=10)
     assert (hour.revision, hour.summary.events) == (0, 3)
     assert (device.state.open, dict(device.quarters.stored)) == before
-    assert current_windows(DeviceAggregates("X"), device.quarters, device.policy, Window.HOUR, 10) == []
+    assert current_windows(DeviceAggregates("X"), device.quarters, device.policy, Window.HOUR, limit=10) == []
 
 
 @pytest.mark.parametrize(("month", "day", "hours"), [(3, 29, 23), (10, 25, 25), (7, 1, 24)])

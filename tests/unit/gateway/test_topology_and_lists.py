@@ -8,12 +8,15 @@ from dataclasses import dataclass
 import aiohttp
 import pytest
 from aiohttp import web
+from pydantic import SecretStr
 
 from ems_streams.gateway.devices import DeviceLists, summarise
 from ems_streams.gateway.fleet import Fleet, merge
 from ems_streams.gateway.queries import DeviceQueries
 from ems_streams.gateway.topology import Topology, parse_topology
 from ems_streams.ops.http import bound_port, error_middleware, start_site
+from ems_streams.postgres.reader import HistoryReader
+from ems_streams.settings import Settings
 from tests.support.worker_stand_in import WorkerCluster, device_view
 
 TIMEOUT_S = 0.6
@@ -40,7 +43,8 @@ async def world() -> AsyncIterator[World]:
         await topology.refresh()
         app = web.Application(middlewares=[error_middleware])
         app.add_routes(DeviceLists(Fleet(session, topology, TIMEOUT_S)).routes())
-        app.add_routes(DeviceQueries(session, topology, TIMEOUT_S).routes())
+        away = Settings(database_url=SecretStr("postgresql://nobody@127.0.0.1:1/nothing"))
+        app.add_routes(DeviceQueries(session, topology, HistoryReader(away, "test", TIMEOUT_S), TIMEOUT_S).routes())
         runner = await start_site(app, "127.0.0.1", 0, "PORT")
         async with aiohttp.ClientSession(f"http://127.0.0.1:{bound_port(runner)}") as client:
             yield World(cluster, topology, client)
@@ -223,7 +227,8 @@ async def test_unknown_or_impossible_serials_are_404(world: World, path: str) ->
 
 async def test_aggregates_pass_on_what_they_know(world: World) -> None:
     status, body = await world.get("/api/v1/devices/INV-001/aggregates", window="1m", limit=5, evil="x")
-    assert (status, body["query"]) == (200, {"window": "1m", "limit": "5"})
+    assert (status, body["query"]) == (200, {"window": "1m", "limit": "6"})
+    assert (body["liveAvailable"], body["historyAvailable"]) == (True, False)
 
 
 async def test_sites_are_summed_up(world: World) -> None:
