@@ -16,7 +16,7 @@ What no window takes counts in the total all the same:
 import struct
 from collections.abc import Sequence
 from enum import IntEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from ems_streams.domain import aggregates_v1
 from ems_streams.domain.accumulators import Accumulators
@@ -61,7 +61,7 @@ class DeviceAggregates:
 
     Attributes:
         serial_number: Key of the device.
-        device_id: As of the newest minute's first message, like `site_id` and `device_type`.
+        device_id: As of the newest message when a minute was opened or fell due, like `site_id` and `device_type`.
         names: Every metric name the device ever had, with its number in samples and sections.
         base: Section of every sample that is in no open minute.
         open: Samples of open minutes, in the order of arrival.
@@ -178,11 +178,21 @@ def fold(state: DeviceAggregates, record: TelemetryRecord, identity: bytes, offs
         return _correct(state, record, identity, policy)
     if time_ms < state.open_from_ms:
         state.open_from_ms = time_ms - time_ms % MINUTE_MS
-        state.device_id, state.site_id, state.device_type = record.device_id, record.site_id, record.device_type
+        _identify(state, record)
     left_out = append(state.open, record, identity, state.names)
     if left_out:
         state.left_out_values += left_out
-    return Outcome.DUE if state.watermark_ms >= state.open_from_ms + MINUTE_MS + policy.lateness_ms[0] else Outcome.FOLDED
+    if state.watermark_ms < state.open_from_ms + MINUTE_MS + policy.lateness_ms[0]:
+        return Outcome.FOLDED
+    # Seldom enough to cost nothing, and a device that never pauses follows the registry all the same.
+    _identify(state, record)
+    return Outcome.DUE
+
+
+def _identify(state: DeviceAggregates, record: TelemetryRecord) -> None:
+    """Take over which device of which site it is, as its newest message has it."""
+    if record.timestamp_ms == state.newest_ms:
+        state.device_id, state.site_id, state.device_type = record.device_id, record.site_id, record.device_type
 
 
 def _correct(state: DeviceAggregates, record: TelemetryRecord, identity: bytes, policy: WindowPolicy) -> Outcome:
@@ -269,6 +279,25 @@ def decode(data: bytes) -> DeviceAggregates:
         return _decode(data)
     except (struct.error, ValueError, IndexError) as error:
         raise StateCodecError(_KIND, f"{len(data)} bytes: {error}") from None
+
+
+class Times(NamedTuple):
+    """What `window_closing.next_tick_ms` asks of a state; named as there."""
+
+    site_id: int
+    arrived_ms: int
+    newest_ms: int
+    watermark_ms: int
+    open_from_ms: int
+    closed_ms: tuple[int, ...]
+
+
+def peek(data: bytes) -> Times | None:
+    """The times in the bytes of a state, without decoding it; None of the version before, which has no windows."""
+    if data[:1] != bytes((VERSION,)):
+        return None
+    header = _HEADER.unpack_from(data)
+    return Times(header[2], header[4], header[5], header[6], header[9], header[15:20])
 
 
 def _upgraded(data: bytes) -> DeviceAggregates:
