@@ -16,18 +16,20 @@ from ems_streams.domain.accumulators import (
     statistics_view,
     stddev,
 )
-from ems_streams.domain.section import accumulators_of, add_values, new_section
-from tests.unit.domain.builders import record
+from ems_streams.domain.samples import append
+from ems_streams.domain.section import accumulators_of, add_samples, new_section
+from tests.unit.domain.builders import identity, record
 
 # What meters send: three decimals, up to hundreds of megawatts, either sign.
 readings = st.integers(min_value=-500_000_000, max_value=500_000_000).map(lambda thousandths: thousandths / 1000)
-samples = st.lists(st.tuples(st.integers(min_value=0, max_value=59_999), readings), min_size=1, max_size=200)
+readings_over_time = st.lists(st.tuples(st.integers(min_value=0, max_value=59_999), readings), min_size=1, max_size=200)
 
 
 def accumulate(pairs: list[tuple[int, float]]) -> Accumulator:
-    section, names = new_section(0), dict[str, int]()
-    for timestamp_ms, value in pairs:
-        add_values(section, record(timestamp_ms, {"powerKw": value}), names)
+    section, samples, names = new_section(0), bytearray(), dict[str, int]()
+    for number, (timestamp_ms, value) in enumerate(pairs):
+        append(samples, record(timestamp_ms, {"powerKw": value}), identity(number), names)
+    add_samples(section, samples)
     return accumulators_of(section, names)["powerKw"]
 
 
@@ -43,7 +45,7 @@ def assert_is_of(accumulator: Accumulator, pairs: list[tuple[int, float]]) -> No
     assert view["stddev"] == pytest.approx(statistics.pstdev(values), rel=1e-9, abs=1e-9 * spread)
 
 
-@given(samples)
+@given(readings_over_time)
 def test_statistics_are_those_of_the_values(pairs: list[tuple[int, float]]) -> None:
     accumulator = accumulate(pairs)
     assert_is_of(accumulator, pairs)
@@ -51,14 +53,14 @@ def test_statistics_are_those_of_the_values(pairs: list[tuple[int, float]]) -> N
     assert statistics_view(accumulator)["last"] == [value for timestamp_ms, value in pairs if timestamp_ms == newest_ms][-1]
 
 
-@given(samples, st.randoms(use_true_random=False))
+@given(readings_over_time, st.randoms(use_true_random=False))
 def test_sums_do_not_depend_on_the_order(pairs: list[tuple[int, float]], order: random.Random) -> None:
     shuffled = pairs.copy()
     order.shuffle(shuffled)
     assert exact_sum(accumulate(shuffled)) == exact_sum(accumulate(pairs))
 
 
-@given(st.lists(samples, min_size=1, max_size=8))
+@given(st.lists(readings_over_time, min_size=1, max_size=8))
 def test_merging_is_like_adding_all_values_to_one(parts: list[list[tuple[int, float]]]) -> None:
     merged = accumulate(parts[0])
     for part in parts[1:]:

@@ -54,7 +54,7 @@ def test_the_last_record_of_a_key_counts(changelog: ChangelogPartition, store: S
     assert not changelog.bad
 
 
-@pytest.mark.parametrize("junk", [b"", b"junk", b"\x02" + state(1)[1:], state(1)[:-1], state(1) + b"\x00"])
+@pytest.mark.parametrize("junk", [b"", b"junk", b"\x03" + state(1)[1:], state(1)[:-1], state(1) + b"\x00"])
 def test_what_holds_no_state_is_kept_out_of_the_store_and_named(changelog: ChangelogPartition, store: Store, junk: bytes) -> None:
     apply(changelog, Written(7, b"A", state(1)), Written(8, b"B", state(1)))
     apply(changelog, Written(9, b"B", junk), Written(10, b"A", state(2)))
