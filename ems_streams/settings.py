@@ -6,6 +6,7 @@
 
 import os
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import available_timezones
@@ -27,14 +28,25 @@ Days = Annotated[int, Field(ge=0, le=36_500)]
 NotNegative = Annotated[float, Field(ge=0)]
 
 
+_zones = lru_cache(maxsize=1)(available_timezones)
+
+
 def _known_zone(name: str) -> str:
-    if name not in available_timezones():
+    if name not in _zones():
         raise ValueError("must be a time zone of the IANA database, such as Europe/Berlin")
     return name
 
 
 TimeZone = Annotated[str, AfterValidator(_known_zone)]
 WindowLabel = Literal["1m", "15m", "1h", "1d", "1d-local"]
+NO_WINDOWS = "none"
+"""An empty variable is no setting, so that no windows at all need a word."""
+_LATENESS_COUNT = 4
+
+
+def _parts(value: object) -> object:
+    """What a text lists between commas; anything else as it is."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
 class Settings(BaseSettings):
@@ -107,7 +119,7 @@ class Settings(BaseSettings):
     )
     published_windows: tuple[WindowLabel, ...] = Field(
         default=("1m", "15m", "1h", "1d", "1d-local"),
-        description="Windows that are published when they close: 1m, 15m, 1h, 1d, 1d-local, separated by commas",
+        description="Windows that are published when they close: 1m, 15m, 1h, 1d, 1d-local, separated by commas, or none",
     )
     window_lateness_s: tuple[NotNegative, NotNegative, NotNegative, NotNegative] = Field(
         default=(30.0, 60.0, 120.0, 600.0),
@@ -165,18 +177,32 @@ class Settings(BaseSettings):
                 raise ValueError("must be host:port, several separated by commas")
         return value
 
-    @field_validator("published_windows", "window_lateness_s", mode="before")
+    @field_validator("published_windows", mode="before")
     @classmethod
-    def _split_at_commas(cls, value: object) -> object:
-        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+    def _split_windows(cls, value: object) -> object:
+        return [] if value == NO_WINDOWS else _parts(value)
+
+    @field_validator("window_lateness_s", mode="before")
+    @classmethod
+    def _split_lateness(cls, value: object) -> object:
+        parts = _parts(value)
+        if isinstance(parts, list) and len(parts) != _LATENESS_COUNT:
+            raise ValueError("must be four times in seconds, for 1m, 15m, 1h and 1d, separated by commas")
+        return parts
 
     @field_validator("site_time_zones", mode="before")
     @classmethod
     def _split_zones(cls, value: object) -> object:
-        if not isinstance(value, str):
+        parts = _parts(value)
+        if not isinstance(parts, list):
             return value
-        pairs = [part.partition("=") for part in value.split(",") if part.strip()]
-        return {site.strip(): zone.strip() for site, _, zone in pairs}
+        zones: dict[str, str] = {}
+        for part in parts:
+            site, equals, zone = (each.strip() for each in part.partition("="))
+            if not equals or site in zones:
+                raise ValueError("must be site=zone, several separated by commas, each site once")
+            zones[site] = zone
+        return zones
 
     @field_validator("window_lateness_s")
     @classmethod
@@ -225,6 +251,13 @@ class Settings(BaseSettings):
 def is_secret(field: FieldInfo) -> bool:
     """Whether the value must never be shown."""
     return "SecretStr" in str(field.annotation)
+
+
+def as_set(value: object) -> object:
+    """A value as a variable sets it."""
+    if isinstance(value, tuple):
+        return ",".join(f"{each:g}" if isinstance(each, float) else str(each) for each in value) or NO_WINDOWS
+    return ",".join(f"{key}={each}" for key, each in value.items()) if isinstance(value, dict) else value
 
 
 def environment_names(name: str, field: FieldInfo) -> list[str]:

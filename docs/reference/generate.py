@@ -1,6 +1,6 @@
 """Prints docs/reference/settings.md from the settings in the code: `make docs`."""
 
-from ems_streams.settings import Settings, environment_names, is_secret
+from ems_streams.settings import Settings, as_set, environment_names, is_secret
 
 INTRODUCTION = """\
 # Settings
@@ -20,7 +20,7 @@ def settings_reference() -> str:
         names = [each for each in environment_names(name, field) if not each.endswith("_FILE")]
         secret = " (secret)" if is_secret(field) else ""
         default = field.default.get_secret_value() if hasattr(field.default, "get_secret_value") else field.default
-        shown = "" if default is None else f"`{default}`"
+        shown = "" if default in (None, {}) else f"`{as_set(default)}`"
         rows.append(f"| {' or '.join(f'`{each}`' for each in names)} | {shown} | {field.description}{secret} |\n")
     return INTRODUCTION + "".join(rows)
 

@@ -67,12 +67,14 @@ def shown(value: Any) -> Any:
     """The value for people: passwords inside URLs and whole secrets are masked; numbers and booleans stay what they are."""
     from pydantic import SecretStr
 
+    from ems_streams.settings import as_set
+
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, SecretStr):
         text = value.get_secret_value()
         return without_password(text) if "://" in text else MASK
-    return without_password(str(value))
+    return without_password(str(as_set(value)))
 
 
 def without_password(text: str) -> str:

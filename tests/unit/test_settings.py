@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from ems_streams.domain.windows import Window
 from ems_streams.errors import SettingError
-from ems_streams.settings import EnvironmentSource, Settings, environment_names, is_secret
+from ems_streams.settings import EnvironmentSource, Settings, as_set, environment_names, is_secret
+from ems_streams.windowing import window_policy
 
 
 @pytest.fixture(autouse=True)
@@ -98,6 +100,14 @@ def test_a_missing_secret_file_names_the_setting_and_the_path(monkeypatch: pytes
         ("EMS_MQTT_URL", "http://localhost", "'mqtt', 'mqtts', 'tcp' or 'ssl'"),
         ("EMS_QUERY_TIMEOUT_S", "-1", "greater than 0"),
         ("EMS_WORKER_ID", "a/b", "match pattern"),
+        ("EMS_PUBLISHED_WINDOWS", "2m", "'1m', '15m', '1h', '1d' or '1d-local'"),
+        ("EMS_WINDOW_LATENESS_S", "1,2,3", "four times in seconds, for 1m, 15m, 1h and 1d"),
+        ("EMS_WINDOW_LATENESS_S", "none", "four times in seconds"),
+        ("EMS_CORRECTION_HORIZON_S", "0", "greater than 0"),
+        ("EMS_QUIET_DEVICE_S", "soon", "number"),
+        ("EMS_DEFAULT_TIME_ZONE", "CEST", "time zone of the IANA database, such as Europe/Berlin"),
+        ("EMS_SITE_TIME_ZONES", "1:Europe/Berlin", "must be site=zone"),
+        ("EMS_SITE_TIME_ZONES", "1=Europe/Berlin,1=Asia/Kolkata", "each site once"),
     ],
 )
 def test_a_wrong_value_is_one_line_with_setting_value_and_expectation(
@@ -113,6 +123,59 @@ def test_a_wrong_value_is_one_line_with_setting_value_and_expectation(
     assert expected in message
     assert "\n" not in message
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "shown", "expected"),
+    [
+        ("EMS_PUBLISHED_WINDOWS", "1m,2m", "2m", "'1m', '15m', '1h', '1d' or '1d-local'"),
+        ("EMS_WINDOW_LATENESS_S", "-1,2,3,4", "-1", "greater than or equal to 0"),
+        ("EMS_SITE_TIME_ZONES", "1=Europe/Berlin,2=Mars/Olympus", "Mars/Olympus", "time zone of the IANA database"),
+        ("EMS_SITE_TIME_ZONES", "one=Europe/Berlin", "one", "integer"),
+    ],
+)
+def test_of_a_list_the_wrong_part_is_named(monkeypatch: pytest.MonkeyPatch, variable: str, value: str, shown: str, expected: str) -> None:
+    monkeypatch.setenv(variable, value)
+
+    with pytest.raises(SettingError) as caught:
+        Settings.load()
+
+    assert str(caught.value).startswith(f"{variable}={shown!r}: ")
+    assert expected in str(caught.value)
+
+
+def test_lateness_must_not_fall_from_a_window_to_the_next_longer_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EMS_WINDOW_LATENESS_S", "30,20,60,600")
+
+    with pytest.raises(SettingError, match=r"EMS_WINDOW_LATENESS_S=.*must not fall from one window to the next longer one"):
+        Settings.load()
+
+
+def test_windows_lateness_and_zones_are_lists_between_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EMS_PUBLISHED_WINDOWS", "15m, 1d-local")
+    monkeypatch.setenv("EMS_WINDOW_LATENESS_S", "0, 1.5,2,3")
+    monkeypatch.setenv("EMS_SITE_TIME_ZONES", "1=Europe/Berlin, 2 = UTC")
+    monkeypatch.setenv("EMS_DEFAULT_TIME_ZONE", "Asia/Kolkata")
+
+    policy = window_policy(Settings.load())
+
+    assert policy.published == {Window.QUARTER, Window.LOCAL_DAY}
+    assert policy.lateness_ms == (0, 1_500, 2_000, 3_000, 3_000)
+    assert [str(policy.zone_of(site_id)) for site_id in (1, 2, 3)] == ["Europe/Berlin", "None", "Asia/Kolkata"]
+
+
+def test_no_windows_at_all_are_published_when_the_setting_says_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EMS_PUBLISHED_WINDOWS", "none")
+
+    assert Settings.load().published_windows == ()
+
+
+@pytest.mark.parametrize("name", ["published_windows", "window_lateness_s", "site_time_zones"])
+def test_a_list_is_shown_as_it_is_set(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    settings = Settings.load(published_windows=(), site_time_zones={1: "Europe/Berlin", 2: "UTC"})
+    monkeypatch.setenv(f"EMS_{name.upper()}", str(as_set(getattr(settings, name))))
+
+    assert getattr(Settings.load(), name) == getattr(settings, name)
 
 
 def test_a_wrong_secret_is_not_shown() -> None:
