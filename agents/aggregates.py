@@ -3,13 +3,14 @@
 from collections.abc import Iterable
 from functools import partial
 
+from agents.quiet_devices import quiet_devices_of, watch
 from ems_streams.domain.aggregate_events import SitePart, device_event
 from ems_streams.domain.aggregates import DeviceAggregates, Outcome, fold
 from ems_streams.domain.identifiers import telemetry_identity
 from ems_streams.domain.telemetry_record import decode_telemetry_record
 from ems_streams.domain.window_closing import settle
 from ems_streams.domain.windows import WindowPolicy
-from ems_streams.kafka.catalogue import DEVICE_AGGREGATES, DEVICE_TELEMETRY, SITE_PARTS
+from ems_streams.kafka.catalogue import DEVICE_AGGREGATES, DEVICE_TELEMETRY, INGRESS_HEARTBEATS, SITE_PARTS
 from ems_streams.kafka.dead_letters import good_records, publish_late
 from ems_streams.kafka.engine import BatchAgent
 from ems_streams.kafka.partition_state import PartitionState
@@ -28,7 +29,7 @@ def agent(table: StateTable[Record], settings: Settings) -> BatchAgent[Record]:
     policy = window_policy(settings)
     return BatchAgent(
         NAME,
-        (DEVICE_TELEMETRY,),
+        (DEVICE_TELEMETRY, INGRESS_HEARTBEATS),
         table,
         partial(fold_batch, policy=policy),
         settings.aggregates_commit_interval_s,
@@ -37,7 +38,17 @@ def agent(table: StateTable[Record], settings: Settings) -> BatchAgent[Record]:
 
 
 def fold_batch(batch: RecordBatch, start: int, partition: PartitionState[Record], *, policy: WindowPolicy) -> None:
-    """Fold telemetry into the devices' statistics; what is malformed, or too late for every window, goes to topics of its own."""
+    """Fold telemetry into the devices' statistics, and let time go on by heartbeats for devices that are quiet."""
+    if batch.topic == INGRESS_HEARTBEATS:
+        watch(partition, policy).take_heartbeats(batch, start, NAME)
+        return
+    _fold_telemetry(batch, start, partition, policy)
+    if (quiet_devices := quiet_devices_of(partition)) is not None:
+        quiet_devices.take_telemetry(batch, start)
+
+
+def _fold_telemetry(batch: RecordBatch, start: int, partition: PartitionState[Record], policy: WindowPolicy) -> None:
+    """What is malformed, or too late for every window, goes to topics of its own."""
     put = partition.put
     for record, telemetry in good_records(batch, decode_telemetry_record, start, partition, NAME):
         key = telemetry.key

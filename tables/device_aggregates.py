@@ -9,7 +9,7 @@ import struct
 import faust
 
 from ems_streams.domain import aggregates, quarter
-from ems_streams.domain.aggregates import DeviceAggregates
+from ems_streams.domain.aggregates import DeviceAggregates, Times
 from ems_streams.domain.quarter import Quarter
 from ems_streams.kafka.catalogue import DEVICE_AGGREGATES_TABLE
 from ems_streams.kafka.partition_state import Codec, PartitionState
@@ -19,6 +19,8 @@ Record = DeviceAggregates | Quarter
 
 QUARTER_MARK = b"\x01"
 """First byte of the key of a quarter; no serial number begins with it."""
+FIRST_DEVICE_KEY = b"\x02"
+"""Every serial number comes behind this, and no other key does."""
 _START = struct.Struct(">q")
 
 
@@ -41,6 +43,13 @@ def state_of(partition: PartitionState[Record], key: bytes) -> DeviceAggregates 
     """The state of the device with that key."""
     record = partition.get(key)
     return record if isinstance(record, DeviceAggregates) else None
+
+
+def times_of(held: Record | bytes) -> DeviceAggregates | Times | None:
+    """What says when the windows of a device close, from its state or from its stored bytes; None of anything else."""
+    if isinstance(held, bytes):
+        return aggregates.peek(held)
+    return held if isinstance(held, DeviceAggregates) else None
 
 
 class DeviceQuarters:

@@ -4,7 +4,8 @@ import heapq
 from collections.abc import Iterable
 from typing import Final
 
-_NEVER_S: Final = 2**62
+NEVER_MS: Final = 2**62
+_NEVER_S: Final = NEVER_MS // 1000
 
 
 class DueIndex:
@@ -26,7 +27,7 @@ class DueIndex:
         return key in self._second_of
 
     def put(self, keys: Iterable[bytes], at_ms: int) -> None:
-        """Look at these keys at a time, unless they are to be looked at before that anyway."""
+        """Look at these keys at a time, unless they are to be looked at before that anyway; at `NEVER_MS` not at all."""
         second = -(-at_ms // 1000)
         known = self._second_of.get
         # Most keys of a batch are there already: nothing but this line is done for them.

@@ -136,10 +136,25 @@ class Catalogue:
             SITE_PARTS, Key.SITE_ID, self.partitions, "windows of devices, on their way into those of their sites", retention_ms=7 * DAY_MS
         )
         yield Topic(
-            INGRESS_HEARTBEATS, Key.NONE, self.partitions, "that ingress is alive, once in a while in every partition", retention_ms=DAY_MS
+            INGRESS_HEARTBEATS,
+            Key.NONE,
+            self.partitions,
+            "that ingress is alive, once in a while in every partition",
+            retention_ms=DAY_MS,
+            # Of two clocks the one that is behind counts, so that neither can make devices silent.
+            extra_config={"message.timestamp.type": "LogAppendTime"},
+        )
+        yield Topic(REPLAYS, Key.NONE, 1, "the replays that exist, and how far they are", compacted=True)
+        yield Topic(
+            WINDOW_PROMOTIONS,
+            Key.SERIAL_NUMBER,
+            self.partitions,
+            "windows of replays, on their way into live",
+            retention_ms=30 * DAY_MS,
+            extra_config={"max.message.bytes": str(DLT_MAX_MESSAGE_BYTES)},
         )
         yield Topic(DEVICE_REGISTRY, Key.SERIAL_NUMBER, self.partitions, "the devices that exist", compacted=True)
-        for name in (*(entry[0] for entry in _DEVICE_TOPICS), DEVICE_REGISTRY):
+        for name in (*(entry[0] for entry in _DEVICE_TOPICS), SITE_PARTS, INGRESS_HEARTBEATS, DEVICE_REGISTRY):
             yield Topic(
                 dlt_of(name),
                 Key.SERIAL_NUMBER,

@@ -9,7 +9,8 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from itertools import islice
+from typing import Any, Generic, TypeVar
 
 import orjson
 
@@ -48,6 +49,7 @@ class PartitionState(Generic[S]):
         changelog: Topic of its changes.
         positions: Offset of the last folded record per source topic, as in memory.
         durable_positions: The same, as committed; what a crash falls back to.
+        derived: What the agent derives from the states and keeps in memory only, by a name of its own; gone with the states after a rollback.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class PartitionState(Generic[S]):
         self._commit_lock = asyncio.Lock()
         self._void = False
         self._abandoned = False
+        self.derived: dict[str, Any] = {}
         self.urgent = asyncio.Event()
         self.last_commit_s = time.monotonic()
         self.positions: dict[str, int] = self._stored_positions()
@@ -99,6 +102,21 @@ class PartitionState(Generic[S]):
             return None
         state = self._states[key] = self._codec.decode(raw)
         return state
+
+    def peek(self, key: bytes) -> S | bytes | None:
+        """The state of a key if it is in memory, otherwise its stored bytes; nothing is decoded, and nothing kept."""
+        state = self._states.get(key)
+        if state is not None:
+            return state
+        return None if key in self._dirty or key in self._going else self._store.get_raw(self.partition, key)
+
+    def keys_in_memory(self) -> list[bytes]:
+        """Every key whose state is in memory; those of which something is not stored yet are among them."""
+        return list(self._states)
+
+    def stored(self, first: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        """Up to so many stored keys, from one on in their order, with their bytes."""
+        return list(islice(self._store.items_raw(self.partition, first), limit))
 
     def put(self, key: bytes, state: S) -> None:
         """Mark a state as changed; it is written with the next commit."""
@@ -141,6 +159,7 @@ class PartitionState(Generic[S]):
             raise RuntimeError(f"rollback of partition {self.partition} of {self.changelog} while a commit is under way")
         self._states.clear()
         self._dirty.clear()
+        self.derived.clear()
         self._marked.clear()
         self._outputs.clear()
         self._output_count = 0
@@ -217,4 +236,5 @@ class PartitionState(Generic[S]):
 
     async def close(self) -> None:
         """Stop writing; what is not committed is void."""
+        self.derived.clear()
         await self._writer.close()

@@ -127,10 +127,10 @@ class Store(FaustStore):
             raise
         return value
 
-    def items_raw(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
-        """All keys and values of a partition in key order, without the store's own bookkeeping; raises `StoreDamagedError`."""
+    def items_raw(self, partition: int, first: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """Keys and values of a partition from one key on in their order, without the store's own bookkeeping; raises `StoreDamagedError`."""
         entries = self._db_for_partition(partition).iter()
-        entries.seek_to_first()
+        entries.seek(first)
         while entries.valid():
             key = entries.key()
             if key != self.offset_key:

@@ -14,7 +14,7 @@ from ems_streams.domain.windows import HOUR_MS, WindowPolicy
 from tests.unit.domain.builders import NOON_MS, Device, record
 from tests.unit.domain.test_window_closing import LOCAL
 
-times = st.integers(min_value=0, max_value=3 * HOUR_MS)
+times = st.one_of(st.integers(min_value=0, max_value=3 * MINUTE_MS), st.integers(min_value=0, max_value=3 * HOUR_MS))
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 60_000)), max_size=30), st.randoms(use_true_random=False))
@@ -46,10 +46,10 @@ def lagging(device: Device, sent: list[tuple[int, int]]) -> None:
 @given(
     st.lists(st.tuples(times, st.integers(0, 2 * HOUR_MS)), min_size=1, max_size=8),
     st.lists(st.integers(0, 40 * HOUR_MS), max_size=6).map(sorted),
-    st.booleans(),
+    st.sampled_from((WindowPolicy(), LOCAL, WindowPolicy(quiet_ms=1000))),
 )
-def test_the_next_tick_is_the_first_that_does_something(sent: list, ticks: list[int], local: bool) -> None:
-    device = Device(LOCAL if local else WindowPolicy())
+def test_the_next_tick_is_the_first_that_does_something(sent: list, ticks: list[int], policy: WindowPolicy) -> None:
+    device = Device(policy)
     lagging(device, sent)
     for quiet_ms in [0, *ticks, 100 * HOUR_MS]:
         next_ms = next_tick_ms(device.state, device.policy)
