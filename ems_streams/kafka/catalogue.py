@@ -25,6 +25,8 @@ DEVICE_REGISTRY = "device-registry"
 DEVICE_TELEMETRY_LATE = "device-telemetry-late"
 SITE_PARTS = "site-parts"
 INGRESS_HEARTBEATS = "ingress-heartbeats"
+REPLAYS = "replays"
+WINDOW_PROMOTIONS = "window-promotions"
 
 DEVICE_AGGREGATES_TABLE = "device-aggregates"
 DEVICE_STATUS_TABLE = "device-status"
