@@ -4,18 +4,26 @@ import json
 import math
 import re
 import struct
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
+from typing import cast
 
 import orjson
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from benchmarks.dataset import METRICS, Dataset, Statistics
-from ems_streams.domain.accumulators import statistics_view
-from ems_streams.domain.aggregates import decode, thaw, total
+from ems_streams.domain import aggregates, quarter
+from ems_streams.domain.accumulators import Accumulators, statistics_view
+from ems_streams.domain.aggregates import DeviceAggregates, thaw, total
+from ems_streams.domain.samples import first_ms, ordered, split
+from ems_streams.domain.section import add_samples, new_section
+from ems_streams.domain.timestamps import MINUTE_MS
 from ems_streams.kafka.partition_state import POSITION_KEY
+from tables.device_aggregates import QUARTER_MARK
 
 SAMPLED_DEVICES = 50
 """Windows are compared for every so many-th device; totals for all."""
@@ -23,6 +31,8 @@ SAMPLED_DEVICES = 50
 _POLL_S = 1.0
 _READ_AT_ONCE = 5000
 _METRIC = struct.Struct(">qdddd")
+_QUARTER_KEY_END = 9
+"""A zero byte and the start of the quarter, behind the serial number."""
 _SERIAL = re.compile(rb"INV-\d{5,}")
 
 Metrics = Mapping[str, Mapping[str, float]]
@@ -104,27 +114,73 @@ class Run:
     run_id: str
     topic: str
     partitions: int
+    sampled: Collection[str] = ()
+    """Serial numbers of the devices whose windows are compared; readers may leave those of others out."""
 
 
 Reader = Callable[[Run], Observed]
 
 
 def ours(run: Run) -> Observed:
-    """Totals, the kept windows and the positions, all from the changelog of the aggregates."""
-    observed = Observed(all_windows=False)
-    for (partition, key), value in _last_values(run, f"{run.run_id}-device-aggregates-changelog").items():
+    """Totals, windows of minutes and the positions, all from the changelog of the aggregates."""
+    entries = _last_values(run, f"{run.run_id}-device-aggregates-changelog", partial(_is_wanted, sampled=run.sampled))
+    return of_our_records(((partition, key, value) for (partition, key), value in entries.items()), run.topic, run.sampled)
+
+
+def _is_wanted(key: bytes, sampled: Collection[str]) -> bool:
+    """Whether a record is looked at: quarters are most of the table, and only those of a few devices are."""
+    return not key.startswith(QUARTER_MARK) or _device_of_quarter(key) in sampled
+
+
+def _device_of_quarter(key: bytes) -> str:
+    return key[len(QUARTER_MARK) : -_QUARTER_KEY_END].decode()
+
+
+def of_our_records(entries: Iterable[tuple[int, bytes, bytes]], topic: str, sampled: Collection[str]) -> Observed:
+    """What the table of the aggregates holds.
+
+    Args:
+        entries: Partition, key and value of its records.
+        topic: Of the telemetry.
+        sampled: Serial numbers of the devices whose windows are wanted.
+    """
+    observed = Observed()
+    states: dict[str, DeviceAggregates] = {}
+    samples: defaultdict[str, list[bytes]] = defaultdict(list)
+    for partition, key, value in entries:
         if key == POSITION_KEY:
-            observed.ends[partition] = orjson.loads(value)[run.topic] + 1
-            continue
-        state = decode(value)
-        observed.totals[state.serial_number] = {name: statistics_view(each) for name, each in total(state).items()}
-        oldest = min(state.windows)
-        for start, section in state.windows.items():
-            # The oldest one may have been opened again by nothing but late events; here there are none.
-            if start >= oldest:
-                metrics = {name: statistics_view(each) for name, each in thaw(state, section).items()}
-                observed.windows[state.serial_number, start] = metrics
+            observed.ends[partition] = orjson.loads(value)[topic] + 1
+        elif not key.startswith(QUARTER_MARK):
+            state = aggregates.decode(value)
+            observed.totals[state.serial_number] = metrics_of(total(state))
+            if state.serial_number in sampled:
+                states[state.serial_number] = state
+        elif (serial := _device_of_quarter(key)) in sampled:
+            kept = quarter.decode(value)
+            samples[serial].append(kept.samples)
+            # The samples of settled quarters are gone; what there were of windows cannot be told from them.
+            observed.all_windows = observed.all_windows and not kept.settled
+    for serial, state in states.items():
+        for start_ms, section in minutes_of(ordered(*samples[serial], state.open).data):
+            observed.windows[serial, start_ms] = metrics_of(thaw(state, section))
     return observed
+
+
+def minutes_of(samples: bytes) -> Iterator[tuple[int, bytearray]]:
+    """Start and statistics of every minute of ordered samples."""
+    rest = samples
+    while rest:
+        start_ms = first_ms(rest) // MINUTE_MS * MINUTE_MS
+        minute, rest = split(rest, start_ms + MINUTE_MS)
+        section = new_section(start_ms)
+        add_samples(section, minute)
+        yield start_ms, section
+
+
+def metrics_of(accumulators: Accumulators) -> Metrics:
+    """Statistics by metric, as they are compared."""
+    # What is in a state has been reported at least once, so nothing in it is None.
+    return {name: cast(Mapping[str, float], statistics_view(each)) for name, each in accumulators.items()}
 
 
 def faust(run: Run) -> Observed:
@@ -220,10 +276,12 @@ def _committed(run: Run) -> dict[int, int]:
         consumer.close()
 
 
-def _last_values(run: Run, topic: str) -> dict[tuple[int, bytes], bytes]:
-    """The last value of every key by partition, without the deleted ones."""
+def _last_values(run: Run, topic: str, is_wanted: Callable[[bytes], bool] = lambda _: True) -> dict[tuple[int, bytes], bytes]:
+    """The last value of every wanted key by partition, without the deleted ones."""
     last: dict[tuple[int, bytes], bytes] = {}
     for partition, key, value in _records(run, topic):
+        if not is_wanted(key):
+            continue
         if value is None:
             last.pop((partition, key), None)
         else:

@@ -130,7 +130,8 @@ class Bench:
     def _verdict(self, peer: Peer, launch: Launch) -> check.Verdict | None:
         if peer.reader is None:
             return None
-        run = check.Run(launch.broker, launch.run_id, launch.topic, self.dataset.shape.partitions)
+        sampled = self.dataset.sampled(check.SAMPLED_DEVICES)
+        run = check.Run(launch.broker, launch.run_id, launch.topic, self.dataset.shape.partitions, sampled)
         return check.compare(self.dataset, peer.reader(run))
 
     def _tidy(self, run_id: str) -> None:

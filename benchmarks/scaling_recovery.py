@@ -52,7 +52,8 @@ class Recovery:
     """One recovery.
 
     Attributes:
-        keys: In the local store afterwards; ours has one for each device, Faust's two tables one for each device and one for each window.
+        keys: In the local store afterwards; ours has one for each device and one for each quarter of an hour of it that is
+            closed in part, Faust's two tables one for each device and one for each window.
         records: In the changelog topics.
         recovery_s: From its beginning until all is in the store.
         to_ready_s: From its beginning until events are taken again.

@@ -1,15 +1,12 @@
 """Reads what a recovery has left in the local store of a peer, when its process is gone, in the form that `check.py` compares."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import cast
 
 import orjson
 from rocksdict import AccessType, Options, Rdict
 
-from benchmarks.check import Metrics, Observed
-from ems_streams.domain.accumulators import Accumulators, statistics_view
-from ems_streams.domain.aggregates import decode, thaw, total
+from benchmarks.check import Observed, of_our_records
 from ems_streams.kafka.partition_state import POSITION_KEY
 
 _BOOKKEEPING = b"__faust\0offset__"
@@ -20,18 +17,16 @@ class NoStoreError(Exception):
 
 
 def ours(directory: Path, topic: str, sampled: Collection[str]) -> tuple[Observed, int]:
-    """Devices, the kept windows of the sampled ones, and positions of our worker's databases, and the number of devices' keys."""
-    observed, keys = Observed(all_windows=False), 0
-    for partition, key, value in _entries(directory, "device-aggregates"):
-        if key == POSITION_KEY:
-            observed.ends[partition] = orjson.loads(value)[topic] + 1
-            continue
-        keys += 1
-        state = decode(value)
-        observed.totals[state.serial_number] = _metrics(total(state))
-        for start, section in state.windows.items() if state.serial_number in sampled else ():
-            observed.windows[state.serial_number, start] = _metrics(thaw(state, section))
-    return observed, keys
+    """Devices, windows of the sampled ones, and positions of our worker's databases, and the number of keys of devices and quarters."""
+    keys = 0
+
+    def counted() -> Iterator[tuple[int, bytes, bytes]]:
+        nonlocal keys
+        for partition, key, value in _entries(directory, "device-aggregates"):
+            keys += key != POSITION_KEY
+            yield partition, key, value
+
+    return of_our_records(counted(), topic, sampled), keys
 
 
 def faust(directory: Path, ends: dict[int, int]) -> tuple[Observed, int]:
@@ -45,11 +40,6 @@ def faust(directory: Path, ends: dict[int, int]) -> tuple[Observed, int]:
         serial, (start, _) = orjson.loads(key)
         observed.windows[_text(serial.encode()), int(start * 1000)] = orjson.loads(value)
     return observed, keys
-
-
-def _metrics(accumulators: Accumulators) -> Metrics:
-    # What is in a state has been reported at least once, so nothing in it is None.
-    return {name: cast(Mapping[str, float], statistics_view(each)) for name, each in accumulators.items()}
 
 
 def _text(key: bytes) -> str:

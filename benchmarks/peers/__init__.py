@@ -199,13 +199,13 @@ PEERS_BY_NAME: dict[str, Peer] = {
         _ours(
             "ours",
             "EMS Streams worker, as shipped",
-            "all three agents: status and notifications besides the aggregates; exactly once, durable every two seconds",
+            "all agents: status, notifications and sites besides the aggregates; windows published as they close; exactly once, durable every two seconds",
             ["-m", "ems_streams", "worker"],
         ),
         _ours(
             "ours-aggregates",
             "EMS Streams worker, aggregates only",
-            "the agent that does the work of the peers; exactly once, durable every two seconds",
+            "the agent that does the work of the peers; keeps the samples of windows, and publishes none, as they do not; exactly once, durable every two seconds",
             [str(PEERS / "ours" / "aggregates_only.py")],
             same_work=True,
         ),
@@ -260,14 +260,14 @@ EXTRA_PEERS: dict[str, Peer] = {
         _ours(
             "ours-2-workers",
             "EMS Streams, two workers, as shipped",
-            "all three agents in each; exactly once, durable every two seconds",
+            "all agents in each; windows published as they close; exactly once, durable every two seconds",
             ["-m", "ems_streams", "worker"],
             instances=2,
         ),
         _ours(
             "ours-aggregates-2-workers",
             "EMS Streams, two workers, aggregates only",
-            "exactly once, durable every two seconds",
+            "keeps the samples of windows, and publishes none; exactly once, durable every two seconds",
             [str(PEERS / "ours" / "aggregates_only.py")],
             instances=2,
             same_work=True,

@@ -1,6 +1,7 @@
 """Our worker with its `aggregates` agent alone: what the peers do, and nothing besides.
 
-The process is the real one; only the composition root registers one agent of three. Takes no arguments.
+The process is the real one; only the composition root registers one agent alone, and no windows are published when they close, since the peers
+publish none. What windows are made of is kept all the same. Takes no arguments.
 """
 
 import sys
@@ -24,4 +25,4 @@ def aggregates_app(settings: Settings) -> WorkerApp:
 if __name__ == "__main__":
     # The worker process imports its composition root when it needs it.
     ems_streams.app.worker_app = aggregates_app
-    sys.exit(worker.run(Settings.load()))
+    sys.exit(worker.run(Settings.load(published_windows=())))

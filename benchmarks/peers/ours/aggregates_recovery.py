@@ -23,4 +23,4 @@ def recovery_app(settings: Settings) -> WorkerApp:
 if __name__ == "__main__":
     # The worker process imports its composition root when it needs it.
     ems_streams.app.worker_app = recovery_app
-    sys.exit(worker.run(Settings.load()))
+    sys.exit(worker.run(Settings.load(published_windows=())))
