@@ -5,14 +5,17 @@ from pathlib import Path
 
 import agents.aggregates
 import agents.notifications
+import agents.sites
 import agents.status
 import tables.device_aggregates
 import tables.device_status
 import tables.notifications
+import tables.site_windows
 from ems_streams.errors import EmsError
 from ems_streams.kafka.worker_app import WorkerApp
 from ems_streams.settings import Settings
 from ems_streams.web.live import LiveTables
+from ems_streams.web.live_sites import LiveSites
 from ems_streams.web.routes import add_routes
 from ems_streams.windowing import window_policy
 
@@ -42,8 +45,10 @@ def worker_app(settings: Settings) -> WorkerApp:
     aggregates = tables.device_aggregates.declare(app, settings.partitions)
     status = tables.device_status.declare(app, settings.partitions)
     notifications = tables.notifications.declare(app, settings.partitions)
+    sites = tables.site_windows.declare(app, settings.partitions)
     app.add_batch_agent(agents.aggregates.agent(aggregates, settings))
     app.add_batch_agent(agents.status.agent(status, settings))
     app.add_batch_agent(agents.notifications.agent(notifications, settings))
-    add_routes(app, LiveTables(app, aggregates, status, window_policy(settings)))
+    app.add_batch_agent(agents.sites.agent(sites, settings))
+    add_routes(app, LiveTables(app, aggregates, status, window_policy(settings)), LiveSites(app, sites))
     return app

@@ -125,6 +125,9 @@ class Settings(BaseSettings):
         default=(30.0, 60.0, 120.0, 600.0),
         description="How long windows of 1m, 15m, 1h and 1d wait for messages after their end, in event time; not falling",
     )
+    site_lateness_s: NotNegative = Field(
+        default=60.0, description="How long a window of a site waits for its other devices when one has closed its own, in event time"
+    )
     correction_horizon_s: Seconds = Field(
         default=86_400.0, description="Messages that are later than this correct no window any more; samples are kept for as long"
     )

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
+from ems_streams.domain.site_windows import SitePolicy
 from ems_streams.domain.windows import Window, WindowPolicy
 from ems_streams.settings import Settings
 
@@ -24,6 +25,11 @@ def window_policy(settings: Settings) -> WindowPolicy:
         published=frozenset(Window.of_label(label) for label in settings.published_windows),
         zone_of=zone_of,
     )
+
+
+def site_policy(settings: Settings) -> SitePolicy:
+    """When the windows of sites close."""
+    return SitePolicy(window_policy(settings), round(settings.site_lateness_s * 1000))
 
 
 def site_zones(zones: Mapping[int, str]) -> dict[int, ZoneInfo | None]:

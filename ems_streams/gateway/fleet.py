@@ -13,7 +13,7 @@ import orjson
 import structlog
 
 from ems_streams.domain.events import format_time
-from ems_streams.gateway.queries import no_worker
+from ems_streams.gateway.forwarding import no_worker
 from ems_streams.gateway.topology import Topology
 
 log = structlog.get_logger(__name__)

@@ -10,11 +10,13 @@ from aiohttp import web
 
 from ems_streams.gateway.devices import DeviceLists
 from ems_streams.gateway.fleet import Fleet
+from ems_streams.gateway.forwarding import Forwarder
 from ems_streams.gateway.notification_list import NotificationList
 from ems_streams.gateway.notifications import Feed
 from ems_streams.gateway.pages import add_security_headers, page_routes
 from ems_streams.gateway.pipeline import Pipeline
 from ems_streams.gateway.queries import DeviceQueries
+from ems_streams.gateway.site_queries import SiteQueries
 from ems_streams.gateway.topology import Topology
 from ems_streams.gateway.websocket import NotificationSocket
 from ems_streams.ops.health import CheckResult, Health
@@ -36,7 +38,9 @@ class Gateway:
         self.history = HistoryReader(settings, "ems-gateway", settings.query_timeout_s)
         self.pipeline = Pipeline(settings, self.topology)
         self.socket = NotificationSocket(self.feed)
-        self.queries = DeviceQueries(session, self.topology, self.history, settings.query_timeout_s)
+        workers = Forwarder(session, self.topology, settings.query_timeout_s)
+        self.queries = DeviceQueries(workers, self.history)
+        self.site_queries = SiteQueries(workers, self.history)
         self.lists = DeviceLists(Fleet(session, self.topology, settings.query_timeout_s))
         self.health = Health()
         self.health.add_readiness("kafka", self.pipeline.check)
@@ -51,6 +55,7 @@ class Gateway:
         # The list before the single device: the order is of no matter to the router, but it is to readers.
         app.add_routes(self.lists.routes())
         app.add_routes(self.queries.routes())
+        app.add_routes(self.site_queries.routes())
         app.add_routes(NotificationList(self.feed).routes())
         app.add_routes(self.socket.routes())
         app.add_routes(self.pipeline.routes())

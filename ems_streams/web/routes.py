@@ -1,4 +1,4 @@
-"""The worker's HTTP side, on Faust's built-in web: every worker answers for every device, by asking its owner when it is another."""
+"""The worker's HTTP side, on Faust's built-in web: every worker answers for every device and site, by asking its owner."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -15,6 +15,7 @@ from ems_streams.kafka.worker_app import WorkerApp
 from ems_streams.ops.http import ProblemError, error_middleware, health_routes, json_response
 from ems_streams.web.health import worker_health
 from ems_streams.web.live import LiveTables
+from ems_streams.web.live_sites import LiveSites
 
 ROUTED_HEADER = "X-EMS-Routed"
 """Set on a request that one worker sends another, so that two workers in doubt cannot send it in circles."""
@@ -23,18 +24,21 @@ WINDOWS_LIMIT_DEFAULT = 10
 DEVICES_LIMIT_DEFAULT = 100
 LIMIT_MAX = 1001  # of the gateway, and one more
 
-Answer = Callable[[str], dict[str, Any] | None]
+_SITE_ID_MAX = 2**63 - 1
+
+Body = dict[str, Any]
 
 
-def add_routes(app: WorkerApp, tables: LiveTables) -> None:
+def add_routes(app: WorkerApp, tables: LiveTables, sites: LiveSites) -> None:
     """Add the live table views and the health endpoints to the worker's web."""
-    routes = _Routes(app, tables)
+    routes = _Routes(app, tables, sites)
     web_app = cast(web.Application, cast(Any, app.web).web_app)  # of the aiohttp driver, the only one there is
     web_app.middlewares.append(error_middleware)
     web_app.add_routes(
         [
             web.get("/api/v1/devices/{serial}", routes.device),
             web.get("/api/v1/devices/{serial}/aggregates", routes.aggregates),
+            web.get("/api/v1/sites/{siteId}/aggregates", routes.site_aggregates),
             web.get("/internal/v1/devices", routes.devices),
             web.get("/internal/v1/topology", routes.topology),
             *health_routes(worker_health(app)),
@@ -43,20 +47,25 @@ def add_routes(app: WorkerApp, tables: LiveTables) -> None:
 
 
 class _Routes:
-    def __init__(self, app: WorkerApp, tables: LiveTables) -> None:
+    def __init__(self, app: WorkerApp, tables: LiveTables, sites: LiveSites) -> None:
         self._app = app
         self._tables = tables
+        self._sites = sites
 
     async def device(self, request: web.Request) -> web.StreamResponse:
-        return await self._of_device(request, self._tables.device)
+        serial = request.match_info["serial"]
+        return await self._of_device(request, serial, lambda: self._tables.device(serial))
 
     async def aggregates(self, request: web.Request) -> web.StreamResponse:
-        label = request.query.get("window", LABELS[0])
-        if label not in LABELS:
-            raise ProblemError(400, "Bad Request", f"window={label!r}: must be one of {', '.join(LABELS)}")
-        window, limit = Window.of_label(label), limit_of(request, WINDOWS_LIMIT_DEFAULT)
-        start_ms, end_ms = time_of(request, "from", NEVER_MS), time_of(request, "to", NOT_YET_MS)
-        return await self._of_device(request, lambda serial: self._tables.aggregates(serial, window, limit, start_ms, end_ms))
+        serial, wanted = request.match_info["serial"], _windows_of(request)
+        return await self._of_device(request, serial, lambda: self._tables.aggregates(serial, *wanted))
+
+    async def site_aggregates(self, request: web.Request) -> web.StreamResponse:
+        text, wanted = request.match_info["siteId"], _windows_of(request)
+        if not (text.isascii() and text.isdigit() and len(text) <= 19 and int(text) <= _SITE_ID_MAX):
+            raise ProblemError(404, "Not Found", f"no site can have the id {text!r}")
+        site = int(text)
+        return await self._answer(request, f"site {site}", lambda: self._sites.aggregates(site, *wanted), lambda: self._sites.owner(site))
 
     async def devices(self, request: web.Request) -> web.StreamResponse:
         query = request.query
@@ -74,18 +83,22 @@ class _Routes:
     async def topology(self, _: web.Request) -> web.StreamResponse:
         return json_response(self._tables.topology())
 
-    async def _of_device(self, request: web.Request, answer: Answer) -> web.StreamResponse:
-        serial = request.match_info["serial"]
+    async def _of_device(self, request: web.Request, serial: str, find: Callable[[], Body | None]) -> web.StreamResponse:
+        return await self._answer(request, f"device {serial!r}", find, lambda: self._tables.owner(serial))
+
+    async def _answer(
+        self, request: web.Request, what: str, find: Callable[[], Body | None], owner_of: Callable[[], str | None]
+    ) -> web.StreamResponse:
+        """What is found here, or what the owner says when the partition is not here."""
         try:
-            found = answer(serial)
+            found = find()
         except PartitionNotReadyError as error:
-            return await self._from_owner(request, serial, error)
+            return await self._from_owner(request, what, owner_of(), error)
         if found is None:
-            raise ProblemError(404, "Not Found", f"device {serial!r} has not been heard of")
+            raise ProblemError(404, "Not Found", f"{what} has not been heard of")
         return json_response(found)
 
-    async def _from_owner(self, request: web.Request, serial: str, error: PartitionNotReadyError) -> web.StreamResponse:
-        owner = self._tables.owner(serial)
+    async def _from_owner(self, request: web.Request, what: str, owner: str | None, error: PartitionNotReadyError) -> web.StreamResponse:
         if owner is None or owner == self._app.settings.worker_url or ROUTED_HEADER in request.headers:
             raise not_ready(str(error))
         timeout = aiohttp.ClientTimeout(total=self._app.settings.query_timeout_s)
@@ -97,7 +110,16 @@ class _Routes:
                     headers={"Content-Type": response.headers.get("Content-Type", "application/json"), "Cache-Control": "no-store"},
                 )
         except (TimeoutError, aiohttp.ClientError) as failure:
-            raise not_ready(f"the owner of device {serial!r}, {owner}, does not answer: {failure!r}") from failure
+            raise not_ready(f"the owner of {what}, {owner}, does not answer: {failure!r}") from failure
+
+
+def _windows_of(request: web.Request) -> tuple[Window, int, int, int]:
+    """Kind, limit, and the times that windows begin between."""
+    label = request.query.get("window", LABELS[0])
+    if label not in LABELS:
+        raise ProblemError(400, "Bad Request", f"window={label!r}: must be one of {', '.join(LABELS)}")
+    limit = limit_of(request, WINDOWS_LIMIT_DEFAULT)
+    return Window.of_label(label), limit, time_of(request, "from", NEVER_MS), time_of(request, "to", NOT_YET_MS)
 
 
 def not_ready(detail: str) -> ProblemError:

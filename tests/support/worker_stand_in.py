@@ -52,6 +52,7 @@ class WorkerStandIn:
                 web.get("/internal/v1/devices", self._devices),
                 web.get("/api/v1/devices/{serial}", self._device),
                 web.get("/api/v1/devices/{serial}/aggregates", self._aggregates),
+                web.get("/api/v1/sites/{siteId}/aggregates", self._site_aggregates),
             ]
         )
         self.runner = await start_site(app, "127.0.0.1", 0, "PORT", shutdown_timeout_s=0.1)
@@ -102,6 +103,12 @@ class WorkerStandIn:
             if query.get("from", "") <= window["windowStart"] < query.get("to", "9")
         ][: int(query.get("limit", "10"))]
         return json_response({"serialNumber": serial, "total": {"metrics": {}}, "windows": windows, "query": dict(request.query)})
+
+    async def _site_aggregates(self, request: web.Request) -> web.Response:
+        site = request.match_info["siteId"]
+        if site not in self.cluster.windows:
+            return problem(404, "Not Found", "no such site")
+        return json_response({"siteId": int(site), "windows": self.cluster.windows[site], "query": dict(request.query)})
 
 
 @dataclass

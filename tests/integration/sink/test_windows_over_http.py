@@ -7,6 +7,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from ems_streams.gateway.forwarding import Forwarder
 from ems_streams.gateway.queries import DeviceQueries
 from ems_streams.gateway.topology import Topology
 from ems_streams.kafka.catalogue import DEVICE_AGGREGATES
@@ -54,7 +55,7 @@ async def world(bench: Bench, settings: Settings) -> AsyncIterator[World]:
         topology = Topology(session, [cluster.workers[0].url])
         await topology.refresh()
         app = web.Application(middlewares=[error_middleware])
-        app.add_routes(DeviceQueries(session, topology, history, 2.0).routes())
+        app.add_routes(DeviceQueries(Forwarder(session, topology, 2.0), history).routes())
         runner = await start_site(app, "127.0.0.1", 0, "PORT")
         async with aiohttp.ClientSession(f"http://127.0.0.1:{bound_port(runner)}") as client:
             yield World(cluster, client)

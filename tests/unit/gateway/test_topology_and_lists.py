@@ -12,8 +12,11 @@ from pydantic import SecretStr
 
 from ems_streams.gateway.devices import DeviceLists, summarise
 from ems_streams.gateway.fleet import Fleet, merge
+from ems_streams.gateway.forwarding import Forwarder
 from ems_streams.gateway.queries import DeviceQueries
+from ems_streams.gateway.site_queries import SiteQueries
 from ems_streams.gateway.topology import Topology, parse_topology
+from ems_streams.kafka.partitioner import partition_for
 from ems_streams.ops.http import bound_port, error_middleware, start_site
 from ems_streams.postgres.reader import HistoryReader
 from ems_streams.settings import Settings
@@ -44,7 +47,9 @@ async def world() -> AsyncIterator[World]:
         app = web.Application(middlewares=[error_middleware])
         app.add_routes(DeviceLists(Fleet(session, topology, TIMEOUT_S)).routes())
         away = Settings(database_url=SecretStr("postgresql://nobody@127.0.0.1:1/nothing"))
-        app.add_routes(DeviceQueries(session, topology, HistoryReader(away, "test", TIMEOUT_S), TIMEOUT_S).routes())
+        forwarder, history = Forwarder(session, topology, TIMEOUT_S), HistoryReader(away, "test", TIMEOUT_S)
+        app.add_routes(DeviceQueries(forwarder, history).routes())
+        app.add_routes(SiteQueries(forwarder, history).routes())
         runner = await start_site(app, "127.0.0.1", 0, "PORT")
         async with aiohttp.ClientSession(f"http://127.0.0.1:{bound_port(runner)}") as client:
             yield World(cluster, topology, client)
@@ -223,6 +228,17 @@ async def test_unknown_or_impossible_serials_are_404(world: World, path: str) ->
     async with world.client.get(path) as response:
         assert response.status == 404
         assert response.content_type == "application/problem+json"
+
+
+async def test_windows_of_a_site_come_from_the_worker_that_owns_the_site(world: World) -> None:
+    world.cluster.windows["2"] = [{"windowStart": "2026-01-05T10:00:00Z", "revision": 1, "devicesReported": 2, "devicesTotal": 3}]
+    status, body = await world.get("/api/v1/sites/2/aggregates", window="15m", limit=5)
+    assert (status, body["siteId"], body["windows"]) == (200, 2, world.cluster.windows["2"])
+    assert body["query"]["window"] == "15m"
+    owner = partition_for(b"2", world.cluster.partitions) % len(world.cluster.workers)
+    assert [any("/sites/2/" in call for call in worker.calls) for worker in world.cluster.workers] == [owner == 0, owner == 1]
+    assert (await world.get("/api/v1/sites/3/aggregates"))[0] == 404
+    assert (await world.get("/api/v1/sites/x/aggregates"))[0] == 400
 
 
 async def test_aggregates_pass_on_what_they_know(world: World) -> None:

@@ -1,0 +1,27 @@
+"""Windows of one site: from the worker that has them, and from history."""
+
+from aiohttp import web
+
+from ems_streams.gateway.forwarding import Forwarder
+from ems_streams.gateway.parameters import site_id
+from ems_streams.gateway.windows import WindowRequest, answer, page_query
+from ems_streams.postgres.history import site_windows
+from ems_streams.postgres.reader import HistoryReader
+
+
+class SiteQueries:
+    """Proxy of `/api/v1/sites/{siteId}/aggregates`; the site itself is made of its devices (`devices.DeviceLists`)."""
+
+    def __init__(self, workers: Forwarder, history: HistoryReader) -> None:
+        self._workers = workers
+        self._history = history
+
+    def routes(self) -> list[web.RouteDef]:
+        return [web.get("/api/v1/sites/{siteId}/aggregates", self._aggregates)]
+
+    async def _aggregates(self, request: web.Request) -> web.Response:
+        site = site_id(request.match_info["siteId"], "siteId")
+        wanted = WindowRequest(request)
+        path = f"/api/v1/sites/{site}/aggregates"
+        query = page_query(site_windows, site, wanted)
+        return await answer(wanted, lambda live: self._workers.forward(str(site), path, live), query, self._history)
