@@ -140,6 +140,9 @@ class Settings(BaseSettings):
         default="ingress-0", pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="Stable name of this ingress: its MQTT client id"
     )
     ingress_port: Port = Field(default=6060, description="Port of the ingress' health endpoints")
+    heartbeat_interval_s: Seconds = Field(
+        default=5.0, description="How often an ingress that is alive says so in every partition, so that windows of quiet devices close"
+    )
     sink_port: Port = Field(default=6061, description="Port of the sink's health endpoints")
     sink_batch_records: int = Field(default=5000, ge=1, le=100_000, description="Most records that the sink writes in one transaction")
     sink_write_timeout_s: Seconds = Field(

@@ -35,15 +35,17 @@ class Record:
 
     Attributes:
         topic: Kafka topic.
-        key: Decides the partition; records of one key keep their order.
+        key: Decides the partition, unless one is named; records of one key keep their order.
         value: Encoded.
         headers: Of the record.
+        partition: The partition; None leaves it to the key.
     """
 
     topic: str
     key: bytes | None
     value: bytes
     headers: Sequence[tuple[str, bytes]] = field(default_factory=list)
+    partition: int | None = None
 
 
 Shipment = dict[tuple[str, int], list[KeyValue]]
@@ -86,6 +88,10 @@ class KafkaOutbox:
             if waited_s > _STUCK_AFTER_S:
                 return False, f"a delivery has been waiting for {waited_s:.0f} s {self._failure}".rstrip()
         return True, self._settings.kafka_bootstrap_servers
+
+    def partitions_of(self, topic: str) -> int:
+        """How many partitions one of the topics had when the producer was opened last; 0 before."""
+        return self._partition_counts[topic]
 
     async def start(self) -> None:
         """Connect, however long Kafka takes to be there; raises `TopicsMissingError`."""
@@ -138,8 +144,9 @@ class KafkaOutbox:
     def _by_partition(self, records: Iterable[Record]) -> Shipment:
         shipment: Shipment = defaultdict(list)
         for record in records:
-            count = self._partition_counts[record.topic]
-            partition = 0 if record.key is None else self._hash(record.key) % count
+            partition = record.partition
+            if partition is None:
+                partition = 0 if record.key is None else self._hash(record.key) % self._partition_counts[record.topic]
             shipment[record.topic, partition].append((record.key, record.value, record.headers))
         return shipment
 

@@ -9,7 +9,7 @@ from typing import Self
 import mqtt5
 import structlog
 
-from ems_streams.mqtt.connection import CONNECT_TIMEOUT_S, Connection, connect_patiently
+from ems_streams.mqtt.connection import CONNECT_TIMEOUT_S, FAILURES, Connection, connect_patiently
 from ems_streams.mqtt.endpoint import Login, parse_url
 from ems_streams.mqtt.inbox import Inbox, MqttBatch, MqttMessage
 from ems_streams.mqtt.topics import ALL_SITES
@@ -23,6 +23,8 @@ MAX_BATCH_MESSAGES = 2000
 MAX_BATCH_BYTES = 8 * 1024 * 1024
 MAX_WAITING_QOS_0 = 20_000
 MAX_WAITING_BYTES = 64 * 1024 * 1024
+SETTLING_S = 5.0
+"""How long a broker may take to begin sending what it has kept for us while we were away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,9 @@ class MqttSubscriber:
         self._arrived = asyncio.Event()
         self._connection: Connection | None = None
         self._subscribed = False
+        self._subscribed_s = 0.0
+        self._handled = 0
+        self._moved = asyncio.Event()
         self._subscription_known = False
         self._state = "connecting"
         self._stopping = False
@@ -110,6 +115,8 @@ class MqttSubscriber:
 
         Must be called in the order of `batches`.
         """
+        self._handled += len(batch.messages)
+        self._moved.set()
         connection = self._connection
         if connection is None or batch.epoch != self._inbox.epoch:
             return False
@@ -117,10 +124,38 @@ class MqttSubscriber:
         await connection.drain()
         return True
 
+    async def in_step(self, within_s: float) -> bool:
+        """Whether what the broker had for us when this was called is acknowledged before the deadline, as far as that can be known.
+
+        True means: the connection has been there for `SETTLING_S`; the broker answered a ping; all that it had sent before the answer was
+        acknowledged; and it held nothing back for the receive maximum, as it does when more waits with it than that.
+
+        What cannot be known: what a broker has in its queues and is just about to send; that it has a limit of its own for messages
+        in flight below the receive maximum, and holds back for that (so it must not have one); what another member of the shared
+        subscription is given and does not handle; QoS 0, which a broker may drop.
+        """
+        connection = self._connection
+        settled_s = asyncio.get_running_loop().time() - SETTLING_S
+        if connection is None or not self._subscribed or self._subscribed_s > settled_s or self._stopping:
+            return False
+        try:
+            async with asyncio.timeout(within_s):
+                await connection.ping()
+                received = self._inbox.received
+                if received - self._handled >= self._settings.mqtt_receive_max:
+                    return False
+                while self._handled < received:
+                    self._moved.clear()
+                    await self._moved.wait()
+        except (TimeoutError, *FAILURES):
+            return False
+        return self._connection is connection
+
     async def _supervise(self) -> None:
         while True:
             connection = await connect_patiently(self._open)
             self._subscribed = True
+            self._subscribed_s = asyncio.get_running_loop().time()
             self._state = "connected"
             log.info(
                 "mqtt_connected",

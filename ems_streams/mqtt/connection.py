@@ -1,12 +1,13 @@
 """One connection to an MQTT 5 broker: the single place that reaches into the private parts of aiomqtt 3.0.0a1.
 
-Four things of that version cannot be had through its public interface, and are replaced here:
+Five things of that version cannot be had through its public interface, and are replaced here:
 
 * it connects with a blocking `socket.connect`, over IPv4 only: `_connect` uses asyncio's, with a deadline around it;
 * it drops a QoS 0 message when no consumer waits at that very instant, which is so for all but the first packet of one
   read: `_getters` is a sink that takes each message synchronously;
 * one PUBACK is one write and one task switch: `acknowledge` writes many at once;
-* `publish` needs three futures per message: `send_publish` leaves the waiting to the caller.
+* `publish` needs three futures per message: `send_publish` leaves the waiting to the caller;
+* one PINGREQ at a time can be waited for, and a second one breaks the connection: `_pending_pingresp` waits for any number.
 
 A connection lives once. Reconnecting means making a new one, so that no packet id of an old connection survives.
 """
@@ -14,6 +15,7 @@ A connection lives once. Reconnecting means making a new one, so that no packet 
 import asyncio
 import contextlib
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, Self, cast
 
@@ -65,6 +67,22 @@ class _Sink:
         """Nothing ever waits."""
 
 
+class _Pongs:
+    """Stands in for the library's one waiter for a PINGRESP: answers come in the order of the pings, whoever sent them."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[asyncio.Future[mqtt5.PingRespPacket]] = deque()
+
+    def expect(self) -> "asyncio.Future[mqtt5.PingRespPacket]":
+        """What the answer to the ping that is sent next will be."""
+        self._waiting.append(asyncio.get_running_loop().create_future())
+        return self._waiting[-1]
+
+    def set_result(self, packet: mqtt5.PingRespPacket) -> None:
+        if self._waiting and not (waiter := self._waiting.popleft()).done():
+            waiter.set_result(packet)
+
+
 class _Uncounted:
     """Stands in for the library's count of publishes in flight: the publisher has its own window."""
 
@@ -112,6 +130,8 @@ class Connection(aiomqtt.Client):
             max_packet_size=MAX_PACKET_BYTES,
         )
         self._getters = cast("Any", _Sink(on_message))
+        self._pongs = _Pongs()
+        self._pending_pingresp = cast("Any", self._pongs)
         self._may_read = asyncio.Event()
         self._may_read.set()
         self.session_present = False
@@ -184,6 +204,21 @@ class Connection(aiomqtt.Client):
         assert packet.packet_id is not None
         self._pending_pubacks[packet.packet_id] = cast("Any", waiter)
         return packet.write()
+
+    async def ping(self) -> None:
+        """Return when the broker has answered, and with it all that it had sent before; waits for ever when the connection is gone.
+
+        Does not count as something sent: the keep alive, which finds out that a broker is gone, goes on as if there were no such pings.
+        """
+        answer = self._pongs.expect()
+        if not self._writer.is_closing():
+            self._writer.write(mqtt5.PingReqPacket().write())
+        await answer
+
+    async def _pingreq(self) -> mqtt5.PingRespPacket:
+        answer = self._pongs.expect()
+        await self._send(mqtt5.PingReqPacket())
+        return await self._disconnected_or(answer)
 
     def forget(self, packet_id: int) -> None:
         """Free the id of a packet that has been acknowledged."""

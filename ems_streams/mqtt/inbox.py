@@ -55,11 +55,17 @@ class Inbox:
         self._messages: deque[MqttMessage] = deque()
         self._unacknowledged = 0
         self._bytes = 0
+        self._taken = 0
         self.epoch = 0
         self.dropped = 0
 
     def __len__(self) -> int:
         return len(self._messages)
+
+    @property
+    def received(self) -> int:
+        """Messages that were taken or wait to be; falls when a new connection begins, by what it brings again."""
+        return self._taken + len(self._messages)
 
     @property
     def full(self) -> bool:
@@ -88,6 +94,7 @@ class Inbox:
             if message.packet_id is None:
                 self._unacknowledged -= 1
         self._bytes -= size
+        self._taken += len(taken)
         return MqttBatch(self.epoch, taken)
 
     def next_epoch(self) -> int:

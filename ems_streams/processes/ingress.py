@@ -17,6 +17,7 @@ from mode.types import ServiceT
 from agents import ingress as ingress_agent
 from ems_streams.domain.registry import Directory
 from ems_streams.kafka.outbox import KafkaOutbox
+from ems_streams.kafka.pulse import Pulse
 from ems_streams.kafka.registry import RegistryView
 from ems_streams.mqtt.adapter import MqttSubscriber
 from ems_streams.mqtt.inbox import MqttBatch
@@ -65,6 +66,7 @@ class Ingress:
         self.registry = RegistryView(settings)
         self.outbox = KafkaOutbox(settings, ingress_agent.TOPICS, client_id=settings.ingress_id)
         self.subscriber = MqttSubscriber(settings)
+        self.pulse = Pulse(settings, self.subscriber.in_step)
         self.app = _faust_app(settings)
         self.channel: Any = self.app.channel(maxsize=1)
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -95,6 +97,8 @@ class Ingress:
         self.app.flow_control.resume()
         feeder = asyncio.create_task(self._feed(), name="mqtt feeder")
         self._parts.push_async_callback(self._finish, feeder)
+        self._parts.push_async_callback(self.pulse.stop)
+        await self.pulse.start()
 
     async def stop(self) -> None:
         """Stop taking, finish what is in flight for at most `FINISH_TIMEOUT_S`, close; what is not finished comes again."""

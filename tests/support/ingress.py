@@ -97,10 +97,11 @@ class TopicReader:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DEADLINE_S):
                 while not enough(records):
-                    records += await self._poll(200)
-        return records + await self._poll(500)
+                    records += await self.poll(200)
+        return records + await self.poll(500)
 
-    async def _poll(self, timeout_ms: int) -> list["ConsumerRecord[bytes, bytes]"]:
+    async def poll(self, timeout_ms: int) -> list["ConsumerRecord[bytes, bytes]"]:
+        """What is new, after at most so long."""
         polled = await self._consumer.getmany(timeout_ms=timeout_ms)
         return [record for records in polled.values() for record in records]
 
