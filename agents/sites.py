@@ -8,9 +8,10 @@ from ems_streams.domain.site_events import site_event
 from ems_streams.domain.site_membership import Joined, Left, decode_site_record, locate
 from ems_streams.domain.site_records import SiteRecord
 from ems_streams.domain.site_windows import SiteFold, SitePolicy, site_ids, tick
-from ems_streams.kafka.catalogue import SITE_AGGREGATES, SITE_PARTS
+from ems_streams.kafka.catalogue import INGRESS_HEARTBEATS, SITE_AGGREGATES, SITE_PARTS
 from ems_streams.kafka.dead_letters import good_records
 from ems_streams.kafka.engine import BatchAgent
+from ems_streams.kafka.heartbeats import HeartbeatGate, heartbeats
 from ems_streams.kafka.partition_state import PartitionState
 from ems_streams.kafka.partitioner import partition_for
 from ems_streams.kafka.record_batch import RecordBatch
@@ -26,7 +27,7 @@ def agent(table: StateTable[SiteRecord], settings: Settings) -> BatchAgent[SiteR
     policy = site_policy(settings)
     return BatchAgent(
         NAME,
-        (SITE_PARTS,),
+        (SITE_PARTS, INGRESS_HEARTBEATS),
         table,
         partial(fold_batch, policy=policy, partitions=settings.partitions),
         settings.aggregates_commit_interval_s,
@@ -35,7 +36,10 @@ def agent(table: StateTable[SiteRecord], settings: Settings) -> BatchAgent[SiteR
 
 
 def fold_batch(batch: RecordBatch, start: int, partition: PartitionState[SiteRecord], *, policy: SitePolicy, partitions: int) -> None:
-    """Take what devices say into the windows of their sites, and keep who is where."""
+    """Take what devices say into the windows of their sites, keep who is where, and let time go on for sites that are quiet."""
+    if batch.topic == INGRESS_HEARTBEATS:
+        _let_time_pass(batch, start, partition, policy)
+        return
     for record, event in good_records(batch, decode_site_record, start, partition, NAME):
         if isinstance(event, Joined):
             left = locate(event, partition)
@@ -50,8 +54,17 @@ def fold_batch(batch: RecordBatch, start: int, partition: PartitionState[SiteRec
         partition.mark(event.key)
 
 
-def let_time_pass(partition: PartitionState[SiteRecord], now_ms: int, policy: SitePolicy) -> None:
-    """Close the windows of the sites from which nothing came any more, by a time at which everything was folded that came before."""
+def _let_time_pass(batch: RecordBatch, start: int, partition: PartitionState[SiteRecord], policy: SitePolicy) -> None:
+    """Close the windows of sites from which nothing came any more, by the time up to which everything is folded."""
+    gate = partition.derived.get(NAME)
+    if gate is None:
+        gate = partition.derived[NAME] = HeartbeatGate(SITE_PARTS)
+    # What is no heartbeat is put aside by the aggregates agent.
+    for record, heartbeat in heartbeats(batch, start, partition, None):
+        gate.take(record, heartbeat)
+    now_ms = gate.advance(partition.positions.get(SITE_PARTS, -1))
+    if now_ms is None:
+        return
     for site_id in site_ids(partition):
         if tick(site_id, now_ms, partition, policy):
             partition.mark(site_key(site_id))

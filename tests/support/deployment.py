@@ -16,7 +16,9 @@ from ems_streams.kafka.catalogue import (
     DEVICE_STATUS,
     DEVICE_STATUS_REPORTS,
     DEVICE_TELEMETRY,
+    INGRESS_HEARTBEATS,
     SITE_AGGREGATES,
+    SITE_PARTS,
 )
 from tests.support.processes import Deployment, eventually
 
@@ -35,7 +37,16 @@ def deployment(stack: EmbeddedStack, tmp_path: Path) -> Iterator[Deployment]:
 
 def forget_records(bootstrap: str, partitions: int) -> None:
     """Delete what earlier tests left on the topics that the processes of every deployment share."""
-    topics = [DEVICE_TELEMETRY, DEVICE_STATUS_REPORTS, DEVICE_STATUS, DEVICE_NOTIFICATIONS, DEVICE_AGGREGATES, SITE_AGGREGATES]
+    topics = [
+        DEVICE_TELEMETRY,
+        DEVICE_STATUS_REPORTS,
+        DEVICE_STATUS,
+        DEVICE_NOTIFICATIONS,
+        DEVICE_AGGREGATES,
+        SITE_PARTS,
+        SITE_AGGREGATES,
+        INGRESS_HEARTBEATS,
+    ]
     everything = [TopicPartition(topic, number, -1) for topic in topics for number in range(partitions)]
     admin = AdminClient({"bootstrap.servers": bootstrap})  # must outlive its futures
 
