@@ -1,0 +1,263 @@
+"""`ems-streams replay`: a range of telemetry again into a shadow, compared with live, and made live when told to."""
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ems_streams.cli.output import JsonOption, console, error_console, print_json, print_table
+from ems_streams.cli.progress import progress_bar
+from ems_streams.errors import UsageError
+
+if TYPE_CHECKING:
+    from ems_streams.replay.diff import Diff
+    from ems_streams.replay.registry import Replay
+    from ems_streams.settings import Settings
+
+app = typer.Typer(
+    help="Telemetry again, into shadow tables and topics; nothing reaches anybody outside.", no_args_is_help=True, rich_markup_mode=None
+)
+
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the replay.")]
+
+
+@app.command()
+def start(
+    into: Annotated[str, typer.Option("--into", metavar="NAME", help="Name of the replay: a-z, 0-9, - and _.")],
+    from_: Annotated[str | None, typer.Option("--from", metavar="TIME", help="Begin of the range of event time.")] = None,
+    to: Annotated[str | None, typer.Option("--to", metavar="TIME", help="End of the range, not included.")] = None,
+    topic: Annotated[str, typer.Option("--topic", help="Topic of telemetry to read.")] = "device-telemetry",
+    devices: Annotated[str | None, typer.Option("--devices", metavar="SERIAL,...", help="Only these devices.")] = None,
+    sites: Annotated[str | None, typer.Option("--sites", metavar="ID,...", help="Only these sites.")] = None,
+    lead_in_s: Annotated[float | None, typer.Option("--lead-in", min=0, help="Seconds of records before the range; default 3600.")] = None,
+    lead_out_s: Annotated[
+        float | None, typer.Option("--lead-out", min=0, help="Seconds of records behind it; default EMS_CORRECTION_HORIZON_S.")
+    ] = None,
+    process_count: Annotated[int, typer.Option("--processes", min=1, help="Processes that share the partitions.")] = 1,
+    json: JsonOption = False,
+) -> None:
+    """Begin a replay, or go on with one that was interrupted (then NAME is enough). Ends when everything is read and closed."""
+    from ems_streams.replay import start as starting
+    from ems_streams.replay.processes import run
+    from ems_streams.replay.registry import replay_of
+
+    async def work(settings: "Settings") -> "Replay":
+        if from_ is None and to is None:
+            replay = await replay_of(settings, into)
+        else:
+            if from_ is None or to is None:
+                raise UsageError("--from and --to belong together; without both, an interrupted replay goes on")
+            replay = await starting.defined(
+                settings,
+                into,
+                topic,
+                _time("--from", from_),
+                _time("--to", to),
+                now=datetime.now(UTC),
+                **({} if lead_in_s is None else {"lead_in_ms": round(lead_in_s * 1000)}),
+                lead_out_ms=None if lead_out_s is None else round(lead_out_s * 1000),
+                devices=_listed(devices),
+                sites=[_number("--sites", each) for each in _listed(sites)],
+            )
+        with progress_bar(f"replay {into}", replay.definition.events_total, shown=not json) as on_progress:
+            on_progress(replay.read)
+            await run(settings, replay, process_count, on_progress)
+        return await replay_of(settings, into)
+
+    _show([_run(work)], json, single=True)
+
+
+@app.command(hidden=True)
+def work(name: NameArgument, partitions: Annotated[str, typer.Option("--partitions", metavar="N,...")]) -> None:
+    """Run some partitions for `start --processes`."""
+    from ems_streams.replay.processes import work as work_on
+    from ems_streams.replay.registry import replay_of
+
+    async def part(settings: "Settings") -> None:
+        await work_on(settings, await replay_of(settings, name), [_number("--partitions", each) for each in _listed(partitions)])
+
+    _run(part)
+
+
+@app.command()
+def status(name: NameArgument, json: JsonOption = False) -> None:
+    """Show what a replay is about, how far it is, and what it kept to itself."""
+    from ems_streams.replay.registry import replay_of
+
+    _show([_run(lambda settings: replay_of(settings, name))], json, single=True)
+
+
+@app.command(name="list")
+def list_(json: JsonOption = False) -> None:
+    """List the replays."""
+    from ems_streams.replay.registry import replays
+
+    _show(list(_run(replays).values()), json)
+
+
+@app.command()
+def diff(
+    name: NameArgument,
+    windows: Annotated[
+        str | None, typer.Option("--windows", metavar="KIND,...", help="Only these kinds: 1m, 15m, 1h, 1d, 1d-local.")
+    ] = None,
+    edges: Annotated[bool, typer.Option("--edges", help="Compare windows that are only partly in the range, too.")] = False,
+    limit: Annotated[int, typer.Option("--limit", min=0, help="Most windows that are listed; --json lists all.")] = 20,
+    json: JsonOption = False,
+) -> None:
+    """Compare the windows of a finished replay with those of live. Exit 0 when they say the same, 1 when not."""
+    from ems_streams.replay.diff import diff as compare
+    from ems_streams.replay.registry import replay_of
+
+    async def comparing(settings: "Settings") -> "tuple[Replay, Diff]":
+        replay = await replay_of(settings, name)
+        return replay, await compare(settings, replay, _kinds(windows), edges=edges)
+
+    replay, found = _run(comparing)
+    if json:
+        print_json(_diff_json(replay, found))
+    else:
+        _print_diff(replay, found, limit)
+    if not found.identical:
+        raise typer.Exit(1)
+
+
+@app.command()
+def delete(name: NameArgument, json: JsonOption = False) -> None:
+    """Remove a replay with its topics and its local state; live is not touched."""
+    from ems_streams.replay.start import delete as remove
+
+    topics = _run(lambda settings: remove(settings, name))
+    if json:
+        print_json({"name": name, "deletedTopics": topics})
+    else:
+        console().print(f"replay {name} deleted, with {len(topics)} topics", markup=False)
+
+
+def _run(work: "Callable[[Settings], Awaitable[Any]]") -> Any:
+    import uvloop
+
+    from ems_streams.ops.logs import configure_logging
+    from ems_streams.settings import Settings
+
+    settings = Settings.load()
+    configure_logging(settings, "replay")
+
+    async def running() -> Any:
+        return await work(settings)
+
+    try:
+        return uvloop.run(running())
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+def _show(replays: "list[Replay]", json: bool, *, single: bool = False) -> None:
+    if json:
+        found = [_as_json(each) for each in replays]
+        print_json(found[0] if single else found)
+        return
+    rows = [
+        (
+            each.definition.name,
+            each.state,
+            f"{each.definition.from_time:%Y-%m-%dT%H:%M:%SZ}",
+            f"{each.definition.to_time:%Y-%m-%dT%H:%M:%SZ}",
+            f"{each.read}/{each.definition.events_total}",
+            each.windows,
+            each.put_aside,
+            " ".join(f"{topic}={count}" for topic, count in each.suppressed.items()),
+        )
+        for each in replays
+    ]
+    print_table(
+        ("NAME", "STATE", "FROM", "TO", "READ", "WINDOWS", "PUT ASIDE", "KEPT TO ITSELF"), rows, right=("READ", "WINDOWS", "PUT ASIDE")
+    )
+    if single:
+        from ems_streams.domain.replays import edges
+
+        error_console().print(edges(replays[0].definition), markup=False)
+
+
+def _as_json(replay: "Replay") -> dict[str, Any]:
+    return {
+        **replay.definition.model_dump(mode="json", by_alias=True),
+        "state": replay.state,
+        "eventsRead": replay.read,
+        "eventsTotal": replay.definition.events_total,
+        "windows": replay.windows,
+        "putAside": replay.put_aside,
+        "keptToItself": replay.suppressed,
+    }
+
+
+def _print_diff(replay: "Replay", found: "Diff", limit: int) -> None:
+    from ems_streams.domain.replays import edges
+    from ems_streams.domain.window_diff import Verdict
+    from ems_streams.domain.windows import LABELS
+
+    rows = [(kind, *(found.counts[kind, verdict] for verdict in Verdict), found.partly_covered[kind]) for kind in LABELS]
+    columns = ("WINDOW", *(verdict.upper() for verdict in Verdict), "PARTLY COVERED")
+    print_table(columns, [row for row in rows if any(row[1:])], right=columns[1:])
+    if found.findings:
+        listed = found.findings[:limit]
+        print_table(
+            ("DEVICE", "WINDOW", "START", "WHAT", "FIELDS"),
+            [(each.key.serial_number, each.key.window, each.key.start, each.verdict, " ".join(each.fields)) for each in listed],
+        )
+        if len(found.findings) > limit:
+            error_console().print(f"... and {len(found.findings) - limit} more; --limit or --json shows them", markup=False)
+    error_console().print("identical" if found.identical else f"not the same: {len(found.findings)} windows", markup=False)
+    error_console().print(edges(replay.definition), markup=False)
+
+
+def _diff_json(replay: "Replay", found: "Diff") -> dict[str, Any]:
+    from ems_streams.domain.window_diff import RELATIVE_TOLERANCE, Verdict
+
+    return {
+        "name": replay.definition.name,
+        "identical": found.identical,
+        "relativeTolerance": RELATIVE_TOLERANCE,
+        "counts": {verdict: found.total(verdict) for verdict in Verdict},
+        "windows": [{"window": kind, "verdict": verdict, "count": count} for (kind, verdict), count in sorted(found.counts.items())],
+        "partlyCovered": dict(found.partly_covered),
+        "findings": [
+            {
+                "serialNumber": each.key.serial_number,
+                "window": each.key.window,
+                "windowStart": each.key.start,
+                "verdict": each.verdict,
+                "fields": each.fields,
+            }
+            for each in found.findings
+        ],
+    }
+
+
+def _kinds(text: str | None) -> list[str]:
+    from ems_streams.domain.windows import LABELS
+
+    kinds = _listed(text) or list(LABELS)
+    unknown = sorted(set(kinds) - set(LABELS))
+    if unknown:
+        raise UsageError(f"--windows {unknown[0]!r}: expected some of {', '.join(LABELS)}")
+    return kinds
+
+
+def _time(option: str, text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"{option} {text!r}: expected an ISO-8601 time such as 2026-01-05T00:00:00Z") from None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+def _listed(text: str | None) -> list[str]:
+    return [part.strip() for part in (text or "").split(",") if part.strip()]
+
+
+def _number(option: str, text: str) -> int:
+    if not text.isdecimal():
+        raise UsageError(f"{option} {text!r}: expected whole numbers separated by commas")
+    return int(text)

@@ -1,0 +1,34 @@
+"""Our command line with something put in, for tests: `-m tests.support.replay_programs WHAT ARGUMENTS...`."""
+
+import sys
+import time
+
+
+def slowly() -> None:
+    """Each fetch is small, folded after a pause, and committed: a kill finds the replay in the middle."""
+    from ems_streams.kafka import range_reader
+    from ems_streams.replay import runner
+
+    fold_part = runner.fold_part
+
+    def slow(*arguments: object) -> None:
+        time.sleep(0.05)
+        fold_part(*arguments)  # type: ignore[arg-type]
+
+    range_reader.FETCH_BYTES = 4096  # type: ignore[misc]
+    runner.COMMIT_INTERVAL_S = 0.0  # type: ignore[misc]
+    runner.fold_part = slow  # type: ignore[assignment]
+
+
+def another_gap() -> None:
+    """Power is integrated over a minute at the most."""
+    from ems_streams.domain.energy import DEFAULT_LIMITS
+
+    object.__setattr__(DEFAULT_LIMITS, "max_gap_ms", 60_000)
+
+
+if __name__ == "__main__":
+    {"slowly": slowly, "another-gap": another_gap}[sys.argv.pop(1)]()
+    from ems_streams.cli.main import run
+
+    run()
