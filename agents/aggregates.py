@@ -50,6 +50,8 @@ def fold_batch(batch: RecordBatch, start: int, partition: PartitionState[Record]
 def _fold_telemetry(batch: RecordBatch, start: int, partition: PartitionState[Record], policy: WindowPolicy) -> None:
     """What is malformed, or too late for every window, goes to topics of its own."""
     put = partition.put
+    # At the most; a device that is marked stays so, and each of its messages may close another minute.
+    outputs = 1 if policy.published else 0
     for record, telemetry in good_records(batch, decode_telemetry_record, start, partition, NAME):
         key = telemetry.key
         state = state_of(partition, key) or DeviceAggregates(telemetry.serial_number)
@@ -57,7 +59,7 @@ def _fold_telemetry(batch: RecordBatch, start: int, partition: PartitionState[Re
         outcome = fold(state, telemetry, identity, record.offset, record.timestamp, policy)
         put(key, state)
         if outcome is Outcome.DUE:
-            partition.mark(key)
+            partition.mark(key, outputs)
         elif outcome is Outcome.LATE:
             publish_late(partition, batch, record, state.watermark_ms)
 

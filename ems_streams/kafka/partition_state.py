@@ -71,6 +71,7 @@ class PartitionState(Generic[S]):
         self._writer = writer
         self._complete = complete
         self._marked: dict[bytes, None] = {}
+        self._expected_outputs = 0
         self._states: dict[bytes, S] = {}
         self._dirty: dict[bytes, S | None] = {}
         self._going: frozenset[bytes] = frozenset()
@@ -124,14 +125,19 @@ class PartitionState(Generic[S]):
         if self._dirty.get(key) is not state:
             self._states[key] = self._dirty[key] = state
 
-    def mark(self, key: bytes) -> None:
-        """Leave a key to the agent's `complete`, which is called once before the next commit, however often the key was marked."""
+    def mark(self, key: bytes, outputs: int = 0) -> None:
+        """Leave a key to the agent's `complete`, which is called once before the next commit, however often the key was marked.
+
+        `outputs` is how many records more that may publish: with too many of them a commit comes early.
+        """
         self._marked[key] = None
+        self._expected_outputs += outputs
 
     def complete(self) -> None:
         """Do what folds have left to be done once per commit, in memory; raises whatever the agent's code raises."""
         if self._marked and self._complete is not None:
             marked, self._marked = self._marked, {}
+            self._expected_outputs = 0
             self._complete(self, marked)
 
     def delete(self, key: bytes) -> None:
@@ -161,6 +167,7 @@ class PartitionState(Generic[S]):
         self._dirty.clear()
         self.derived.clear()
         self._marked.clear()
+        self._expected_outputs = 0
         self._outputs.clear()
         self._output_count = 0
         self.positions = dict(self.durable_positions)
@@ -173,7 +180,7 @@ class PartitionState(Generic[S]):
     @property
     def overloaded(self) -> bool:
         """Whether so much waits for a commit that folding should pause."""
-        return self._output_count > OUTPUTS_MAX
+        return self._output_count + self._expected_outputs > OUTPUTS_MAX
 
     async def commit(self) -> None:
         """Make everything folded so far durable; concurrent calls run one after the other.
