@@ -3,8 +3,11 @@
 What is shown of gaps, resets, rollovers and zeros are the cases in which consumption figures of other systems have become negative or enormous.
 """
 
+from pathlib import Path
+
 import pytest
 
+from benchmarks.energy_table import table
 from ems_streams.domain.accumulators import COUNT
 from ems_streams.domain.aggregates import total
 from ems_streams.domain.energy import EnergyQuality
@@ -111,3 +114,8 @@ def test_energy_that_comes_to_be_known_later_is_a_next_revision() -> None:
     assert (before.kwh, before.quality) == (pytest.approx(1.0), EnergyQuality.GAP)
     assert (after.kwh, after.quality) == (pytest.approx(1 + 23 * 50 / 230), EnergyQuality.ESTIMATED)
     assert [result.revision for result in device.published if (result.window, result.span.start_ms) == hour] == [1, 2]
+
+
+def test_the_table_of_the_documentation_is_what_is_found() -> None:
+    page = Path(__file__).parents[3] / "docs" / "howto" / "energy.md"
+    assert table() in page.read_text(), "run `python -m benchmarks.energy_table` and put the table there"
