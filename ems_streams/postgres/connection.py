@@ -12,8 +12,8 @@ CONNECT_TIMEOUT_S = 5.0
 
 SERVER_SETTINGS = {
     "timezone": "UTC",
-    # A session of a process that has vanished without a word must not hold its locks for long.
-    "idle_in_transaction_session_timeout": "30s",
+    # A session of a process that is frozen, or has vanished without a word, must not hold its locks for long.
+    "idle_in_transaction_session_timeout": "5s",
     "lock_timeout": "10s",
     # Nor may what it has asked for go on, unwanted and in the way of who asks again. PostgreSQL 14.
     "client_connection_check_interval": "2s",

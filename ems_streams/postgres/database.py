@@ -15,6 +15,7 @@ from ems_streams.settings import Settings
 log = structlog.get_logger(__name__)
 
 PROBE_INTERVAL_S = 3.0
+PROBE_TIMEOUT_S = 5.0
 _JITTER = 1.25
 
 T = TypeVar("T")
@@ -75,7 +76,7 @@ class Database:
             connection, self._connection = self._connection, None
             await close(connection)
 
-    async def run(self, work: Work[T]) -> T:
+    async def run(self, work: Work[T], timeout_s: float | None = None) -> T:
         """Do the work as soon as the server lets it be done, however long that takes; only cancellation ends the waiting.
 
         The work may be done more than once, and may have been done when it seems to have failed. Raises `SlowError` when the deadline
@@ -87,24 +88,20 @@ class Database:
                 if not self.breaker.allows(time.monotonic()):
                     continue
                 try:
-                    return await self._try(work)
+                    return await self._try(work, timeout_s or self._timeout_s)
                 except SERVER_ERRORS as error:
                     if blames_the_data(error):
                         raise
                     self._failed(summary(error))
 
-    async def _try(self, work: Work[T]) -> T:
-        connection = await self._open()
+    async def _try(self, work: Work[T], timeout_s: float) -> T:
         try:
-            async with asyncio.timeout(self._timeout_s):
-                result = await work(connection)
-        except TimeoutError:
-            self._give_up()
-            self._failed(f"not done within {self._timeout_s:.0f} s")
-            raise SlowError from None
+            result = await self._within_deadline(work, timeout_s)
+        except SlowError:
+            self._failed(f"not done within {timeout_s:.0f} s")
+            raise
         except asyncio.CancelledError:
             # A trial that is given up has shown nothing; without an outcome nobody would ever be let through again.
-            self._give_up()
             self._failed("given up")
             raise
         except SERVER_ERRORS as error:
@@ -120,16 +117,33 @@ class Database:
         self._succeeded()
         return result
 
+    async def _within_deadline(self, work: Work[T], timeout_s: float) -> T:
+        task = asyncio.create_task(self._work(work), name=f"work of {self._application_name}")
+        try:
+            await asyncio.wait((task,), timeout=timeout_s)
+            if not task.done():
+                raise SlowError
+        finally:
+            if not task.done():
+                # The connection goes first: a transaction that is cancelled waits for its rollback, and a server that does not answer
+                # would be waited for without end.
+                self._give_up()
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        return task.result()
+
+    async def _work(self, work: Work[T]) -> T:
+        return await work(await self._open())
+
     async def _open(self) -> Connection:
         if self._connection is None or self._connection.is_closed():
-            connection = await connect(self._settings, self._application_name)
-            try:
-                if self._prepare is not None:
-                    await self._prepare(connection)
-            except BaseException:
-                connection.terminate()
-                raise
-            self._connection = connection
+            self._connection = await connect(self._settings, self._application_name)
+            if self._prepare is not None:
+                try:
+                    await self._prepare(self._connection)
+                except BaseException:
+                    self._give_up()
+                    raise
         return self._connection
 
     def _give_up(self) -> None:
@@ -157,7 +171,7 @@ class Database:
             await asyncio.sleep(PROBE_INTERVAL_S)
             if not self._lock.locked():
                 try:
-                    await self.run(_ask)
+                    await self.run(_ask, PROBE_TIMEOUT_S)
                 except SlowError:
                     continue
 

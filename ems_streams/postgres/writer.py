@@ -62,11 +62,13 @@ class Writer:
 
     async def _write(self, connection: Connection, batch: Batch) -> set[Partition]:
         async with connection.transaction():
+            # Before the offsets are locked: from then on only the server works, and whoever is frozen holds the locks for a short time.
+            for table, rows in batch.rows.items():
+                await connection.copy_records_to_table(table.staging, records=[row.values for row in rows], columns=table.columns)
             stale = await offsets.lock(connection, self._group, batch.moves)
             if stale:
                 return stale
-            for table, rows in batch.rows.items():
-                await connection.copy_records_to_table(table.staging, records=[row.values for row in rows], columns=table.columns)
+            for table in batch.rows:
                 await connection.execute(table.upsert_sql())
             await offsets.store(connection, self._group, batch.moves)
         return set()

@@ -260,6 +260,6 @@ async def test_a_session_that_vanishes_loses_its_locks(settings: Settings) -> No
     found = {name: await opened.fetchval(f"SHOW {name}") for name in ("lock_timeout", "idle_in_transaction_session_timeout", "timezone")}
     await opened.close()
 
-    assert found == {"lock_timeout": "10s", "idle_in_transaction_session_timeout": "30s", "timezone": "UTC"}
+    assert found == {"lock_timeout": "10s", "idle_in_transaction_session_timeout": "5s", "timezone": "UTC"}
     with pytest.raises(asyncpg.InterfaceError):
         await opened.fetchval("SELECT 1")
