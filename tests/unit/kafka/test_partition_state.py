@@ -1,0 +1,196 @@
+"""A partition between memory, the changelog and the store, above all what is deleted from it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from ems_streams.kafka.batching import KeyValue
+from ems_streams.kafka.partition_state import POSITION_KEY, Codec, PartitionState
+from ems_streams.kafka.state_table import StateTable
+from ems_streams.kafka.store import Store
+from ems_streams.kafka.transactions import CommitError, PartitionWriter
+from ems_streams.kafka.worker_app import WorkerApp
+from ems_streams.settings import Settings
+
+PARTITION = 1
+CHANGELOG = "things-changelog"
+
+
+class RecordingWriter:
+    """Takes what a partition commits, and ends the transaction when the test lets it."""
+
+    def __init__(self) -> None:
+        self.commits: list[Mapping[tuple[str, int], Sequence[KeyValue]]] = []
+        self.begun = asyncio.Event()
+        self.may_end = asyncio.Event()
+        self.may_end.set()
+        self.fails = False
+
+    async def commit(self, outputs: Mapping[tuple[str, int], Sequence[KeyValue]]) -> dict[tuple[str, int], int]:
+        self.begun.set()
+        await self.may_end.wait()
+        if self.fails:
+            raise CommitError("as the test wants")
+        self.commits.append(outputs)
+        return {target: 100 * len(self.commits) + len(records) for target, records in outputs.items() if records}
+
+    async def close(self) -> None:
+        pass
+
+    def changelog(self) -> list[dict[bytes | None, bytes | None]]:
+        """What each commit wrote there, without positions."""
+        return [{key: value for key, value, _ in each[CHANGELOG, PARTITION] if key != POSITION_KEY} for each in self.commits]
+
+
+def encode(state: bytearray) -> bytes:
+    return bytes(state)
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    made = StateTable(WorkerApp(Settings(data_dir=tmp_path)), "things", Codec(encode, bytearray), 4).store
+    yield made
+    await made.stop()
+
+
+@pytest.fixture
+def writer() -> RecordingWriter:
+    return RecordingWriter()
+
+
+def opened(store: Store, writer: RecordingWriter) -> PartitionState[bytearray]:
+    return PartitionState(
+        PARTITION, epoch=1, changelog=CHANGELOG, codec=Codec(encode, bytearray), store=store, writer=cast(PartitionWriter, writer)
+    )
+
+
+@pytest.fixture
+async def partition(store: Store, writer: RecordingWriter) -> PartitionState[bytearray]:
+    """With A and B, which are durable, and A in memory only as far as it was read."""
+    made = opened(store, writer)
+    for key in (b"A", b"B"):
+        made.put(key, bytearray(key * 3))
+    made.advance("source", 7)
+    await made.commit()
+    writer.begun.clear()
+    return made
+
+
+def keys(found: Iterable[tuple[bytes, bytearray]]) -> set[bytes]:
+    return {key for key, _ in found}
+
+
+async def test_a_deleted_key_is_gone_for_readers_at_once(partition: PartitionState[bytearray]) -> None:
+    partition.delete(b"A")
+    assert partition.get(b"A") is None
+    assert partition.peek(b"A") is None
+    assert keys(partition.items()) == {b"B"}
+    assert partition.has_work
+
+
+@pytest.mark.parametrize("is_in_memory", [True, False])
+async def test_a_deleted_key_is_gone_for_readers_while_its_commit_is_under_way(
+    store: Store, writer: RecordingWriter, partition: PartitionState[bytearray], is_in_memory: bool
+) -> None:
+    if not is_in_memory:
+        partition = opened(store, writer)
+    partition.delete(b"A")
+    writer.may_end.clear()
+    commit = asyncio.create_task(partition.commit())
+    await writer.begun.wait()
+    assert store.get_raw(PARTITION, b"A") is not None, "the store is written behind the transaction"
+    assert partition.get(b"A") is None
+    assert partition.peek(b"A") is None
+    assert keys(partition.items()) == {b"B"}
+    writer.may_end.set()
+    await commit
+    assert partition.get(b"A") is None
+    assert keys(partition.items()) == {b"B"}
+
+
+async def test_a_deletion_is_a_tombstone_in_the_changelog_and_the_key_gone_from_the_store(
+    store: Store, writer: RecordingWriter, partition: PartitionState[bytearray]
+) -> None:
+    partition.delete(b"A")
+    await partition.commit()
+    assert writer.changelog()[-1] == {b"A": None}
+    assert store.get_raw(PARTITION, b"A") is None
+    assert keys(partition.items()) == {b"B"}
+    assert opened(store, writer).get(b"A") is None
+    assert not partition.has_work
+
+
+async def test_a_key_may_come_again_before_during_and_after_the_commit_of_its_deletion(
+    store: Store, writer: RecordingWriter, partition: PartitionState[bytearray]
+) -> None:
+    partition.delete(b"A")
+    partition.put(b"A", bytearray(b"before"))
+    assert partition.get(b"A") == b"before"
+    await partition.commit()
+    assert (writer.changelog()[-1], store.get_raw(PARTITION, b"A")) == ({b"A": b"before"}, b"before")
+
+    partition.delete(b"A")
+    writer.begun.clear()
+    writer.may_end.clear()
+    commit = asyncio.create_task(partition.commit())
+    await writer.begun.wait()
+    partition.put(b"A", bytearray(b"during"))
+    assert partition.get(b"A") == b"during"
+    assert dict(partition.items())[b"A"] == b"during"
+    writer.may_end.set()
+    await commit
+    assert (partition.get(b"A"), store.get_raw(PARTITION, b"A"), partition.has_work) == (b"during", None, True)
+    await partition.commit()
+    assert store.get_raw(PARTITION, b"A") == b"during"
+
+
+async def test_a_key_that_changes_and_is_deleted_is_deleted(
+    store: Store, writer: RecordingWriter, partition: PartitionState[bytearray]
+) -> None:
+    partition.put(b"A", bytearray(b"changed"))
+    partition.put(b"C", bytearray(b"new"))
+    partition.delete(b"A")
+    partition.delete(b"C")
+    await partition.commit()
+    assert writer.changelog()[-1] == {b"A": None, b"C": None}
+    assert keys(partition.items()) == {b"B"}
+
+
+async def test_what_was_deleted_since_the_last_commit_is_there_again_after_a_rollback(
+    store: Store, writer: RecordingWriter, partition: PartitionState[bytearray]
+) -> None:
+    partition.delete(b"A")
+    partition.put(b"B", bytearray(b"changed"))
+    partition.advance("source", 8)
+    partition.rollback()
+    assert (partition.get(b"A"), partition.get(b"B")) == (b"AAA", b"BBB")
+    assert (partition.positions, partition.has_work) == ({"source": 7}, False)
+
+
+async def test_a_deletion_whose_commit_fails_has_not_happened(
+    store: Store, writer: RecordingWriter, partition: PartitionState[bytearray]
+) -> None:
+    writer.fails = True
+    partition.delete(b"A")
+    with pytest.raises(CommitError):
+        await partition.commit()
+    assert store.get_raw(PARTITION, b"A") == b"AAA"
+    with pytest.raises(CommitError, match="an earlier commit failed"):
+        await partition.commit()
+    assert opened(store, RecordingWriter()).get(b"A") == b"AAA", "who recovers the partition has it"
+
+
+async def test_outputs_go_to_the_same_partition_unless_another_is_named(
+    writer: RecordingWriter, partition: PartitionState[bytearray]
+) -> None:
+    partition.publish("out", b"K", b"1")
+    partition.publish("out", b"K", b"2", partition=3)
+    partition.publish("out", b"K", b"3", partition=0)
+    partition.publish("out", b"K", b"4")
+    await partition.commit()
+    outputs = {target: [value for _, value, _ in records] for target, records in writer.commits[-1].items() if target[0] == "out"}
+    assert outputs == {("out", PARTITION): [b"1", b"4"], ("out", 3): [b"2"], ("out", 0): [b"3"]}
+    assert list(writer.commits[-1])[-1] == (CHANGELOG, PARTITION)
