@@ -7,8 +7,8 @@ import pytest
 
 from ems_streams.kafka.catalogue import DEVICE_AGGREGATES, DEVICE_STATUS
 from ems_streams.postgres import offsets
-from ems_streams.postgres.connection import Connection
-from ems_streams.postgres.offsets import Partition
+from ems_streams.postgres.connection import Connection, connect
+from ems_streams.postgres.offsets import Move, Partition
 from ems_streams.settings import Settings
 from tests.integration.sink.conftest import GROUP, Bench
 from tests.support.sink import notification_of, site_window_of, transition_of, window_of
@@ -124,6 +124,23 @@ async def test_a_connection_that_is_lost_in_a_transaction_is_no_loss(bench: Benc
 
     assert await revisions(connection) == {"A": 1, "B": 1}
     assert await stored(connection, WINDOWS) == 2
+
+
+async def test_who_freezes_with_the_locks_in_hand_holds_them_for_seconds_only(
+    bench: Bench, settings: Settings, connection: Connection
+) -> None:
+    frozen = await connect(settings, "test")
+    await bench.load(WINDOWS)
+    transaction = frozen.transaction()
+    await transaction.start()
+    assert await offsets.lock(frozen, GROUP, {WINDOWS: Move(0, 1)}) == set()
+
+    async with asyncio.timeout(12):
+        while await bench.write(window_of("A")):
+            await bench.load(WINDOWS)
+
+    assert await revisions(connection) == {"A": 1}
+    frozen.terminate()
 
 
 async def test_a_slow_server_gets_less_at_once_and_loses_nothing(settings: Settings, connection: Connection) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 import pytest
 
+from ems_streams.domain.events import AggregateEvent, MetricStatistics, SiteAggregateEvent
 from ems_streams.errors import MalformedError
 from ems_streams.kafka.catalogue import DEVICE_AGGREGATES, DEVICE_NOTIFICATIONS, DEVICE_STATUS, SITE_AGGREGATES
 from ems_streams.postgres import schema
@@ -66,6 +67,23 @@ def test_transitions_and_notifications_become_rows_that_nothing_revises() -> Non
     assert (notification.table, notification.key[0], notification.revision) == (schema.NOTIFICATIONS, "INV-1-1", 0)
     assert as_dict(transition)["new_status"] == "OFFLINE"
     assert orjson.loads(as_dict(notification)["data"]) == {"previousStatus": "ONLINE"}
+
+
+def test_what_workers_encode_is_what_the_sink_takes() -> None:
+    statistics = MetricStatistics.model_validate(METRIC | {"sum": None, "mean": None})
+    common = {
+        "event_id": "x", "site_id": 7, "window": "1d-local", "time_zone": "Europe/Berlin", "window_start": TODAY, "revision": 1,
+        "window_end": TODAY + timedelta(days=1), "event_count": 6, "metrics": {"powerKw": statistics}, "energy_quality": "GAP",
+        "energy_covered_share": 0.0,
+    }  # fmt: skip
+    device = AggregateEvent.model_validate(common | {"device_id": 1, "serial_number": "A", "device_type": "METER"})
+    site = SiteAggregateEvent.model_validate(common | {"devices_reported": 1, "devices_total": 2})
+
+    of_device, of_site = row_of(DEVICE_AGGREGATES, device.encode(), SOURCE), row_of(SITE_AGGREGATES, site.encode(), SOURCE)
+
+    assert of_device.key == ("A", "1d-local", TODAY, "Europe/Berlin")
+    assert of_site.key == (7, "1d-local", TODAY, "Europe/Berlin")
+    assert (as_dict(of_device)["energy_kwh"], as_dict(of_device)["energy_quality"]) == (None, "GAP")
 
 
 def test_fields_and_metrics_that_are_not_known_are_let_through() -> None:
