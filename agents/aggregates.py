@@ -7,10 +7,11 @@ from agents.quiet_devices import quiet_devices_of, watch
 from ems_streams.domain.aggregate_events import SitePart, device_event
 from ems_streams.domain.aggregates import DeviceAggregates, Outcome, fold
 from ems_streams.domain.identifiers import telemetry_identity
+from ems_streams.domain.promotions import decode_promotion, promote
 from ems_streams.domain.telemetry_record import decode_telemetry_record
-from ems_streams.domain.window_closing import settle
+from ems_streams.domain.window_closing import WindowResult, settle
 from ems_streams.domain.windows import WindowPolicy
-from ems_streams.kafka.catalogue import DEVICE_AGGREGATES, DEVICE_TELEMETRY, INGRESS_HEARTBEATS, SITE_PARTS
+from ems_streams.kafka.catalogue import DEVICE_AGGREGATES, DEVICE_TELEMETRY, INGRESS_HEARTBEATS, SITE_PARTS, WINDOW_PROMOTIONS
 from ems_streams.kafka.dead_letters import good_records, publish_late
 from ems_streams.kafka.engine import BatchAgent
 from ems_streams.kafka.partition_state import PartitionState
@@ -29,12 +30,28 @@ def agent(table: StateTable[Record], settings: Settings) -> BatchAgent[Record]:
     policy = window_policy(settings)
     return BatchAgent(
         NAME,
-        (DEVICE_TELEMETRY, INGRESS_HEARTBEATS),
+        (DEVICE_TELEMETRY, INGRESS_HEARTBEATS, WINDOW_PROMOTIONS),
         table,
-        partial(fold_batch, policy=policy),
+        partial(fold_sources, policy=policy, partitions=settings.partitions),
         settings.aggregates_commit_interval_s,
         partial(publish_windows, policy=policy, partitions=settings.partitions),
     )
+
+
+def fold_sources(batch: RecordBatch, start: int, partition: PartitionState[Record], *, policy: WindowPolicy, partitions: int) -> None:
+    """As `fold_batch`, and take in what replays promote: a record is all windows of one device, published in one transaction."""
+    if batch.topic != WINDOW_PROMOTIONS:
+        fold_batch(batch, start, partition, policy=policy)
+        return
+    for _, promotion in good_records(batch, decode_promotion, start, partition, NAME):
+        key = promotion.key
+        known = state_of(partition, key)
+        # A device that live has never heard of gets windows and no state.
+        state = known or DeviceAggregates(promotion.serial_number, promotion.device_id, promotion.site_id, promotion.device_type)
+        for result in promote(state, DeviceQuarters(partition, key), promotion, policy):
+            _publish(partition, state, result, policy, partitions)
+        if known is not None:
+            partition.put(key, known)
 
 
 def fold_batch(batch: RecordBatch, start: int, partition: PartitionState[Record], *, policy: WindowPolicy) -> None:
@@ -42,19 +59,22 @@ def fold_batch(batch: RecordBatch, start: int, partition: PartitionState[Record]
     if batch.topic == INGRESS_HEARTBEATS:
         watch(partition, policy).take_heartbeats(batch, start, NAME)
         return
-    _fold_telemetry(batch, start, partition, policy)
+    opened = _fold_telemetry(batch, start, partition, policy)
     if (quiet_devices := quiet_devices_of(partition)) is not None:
-        quiet_devices.take_telemetry(batch, start)
+        quiet_devices.take_telemetry(batch, start, opened)
 
 
-def _fold_telemetry(batch: RecordBatch, start: int, partition: PartitionState[Record], policy: WindowPolicy) -> None:
-    """What is malformed, or too late for every window, goes to topics of its own."""
+def _fold_telemetry(batch: RecordBatch, start: int, partition: PartitionState[Record], policy: WindowPolicy) -> list[bytes]:
+    """What is malformed, or too late for every window, goes to topics of its own; gives devices that had no open minute before."""
     put = partition.put
+    opened: list[bytes] = []
     # At the most; a device that is marked stays so, and each of its messages may close another minute.
     outputs = 1 if policy.published else 0
     for record, telemetry in good_records(batch, decode_telemetry_record, start, partition, NAME):
         key = telemetry.key
         state = state_of(partition, key) or DeviceAggregates(telemetry.serial_number)
+        if not state.open:
+            opened.append(key)
         identity = telemetry_identity(telemetry.message_id, record.value or b"")
         outcome = fold(state, telemetry, identity, record.offset, record.timestamp, policy)
         put(key, state)
@@ -62,6 +82,7 @@ def _fold_telemetry(batch: RecordBatch, start: int, partition: PartitionState[Re
             partition.mark(key, outputs)
         elif outcome is Outcome.LATE:
             publish_late(partition, batch, record, state.watermark_ms)
+    return opened
 
 
 def publish_windows(partition: PartitionState[Record], keys: Iterable[bytes], *, policy: WindowPolicy, partitions: int) -> None:
@@ -69,9 +90,16 @@ def publish_windows(partition: PartitionState[Record], keys: Iterable[bytes], *,
     for key in keys:
         state = state_of(partition, key)
         assert state is not None, "only devices that have a state are marked"
-        zone = policy.zone_of(state.site_id)
         for result in settle(state, DeviceQuarters(partition, key), policy):
-            partition.publish(DEVICE_AGGREGATES, key, device_event(state, result, None if zone is None else zone.key))
-            part = SitePart(state.site_id, state.serial_number, result.window, result.span, result.revision, result.summary)
-            partition.publish(SITE_PARTS, part.key, part.encode(), partition=partition_for(part.key, partitions))
+            _publish(partition, state, result, policy, partitions)
         partition.put(key, state)
+
+
+def _publish(
+    partition: PartitionState[Record], state: DeviceAggregates, result: WindowResult, policy: WindowPolicy, partitions: int
+) -> None:
+    zone = policy.zone_of(state.site_id)
+    key = state.serial_number.encode()
+    partition.publish(DEVICE_AGGREGATES, key, device_event(state, result, None if zone is None else zone.key))
+    part = SitePart(state.site_id, state.serial_number, result.window, result.span, result.revision, result.summary)
+    partition.publish(SITE_PARTS, part.key, part.encode(), partition=partition_for(part.key, partitions))

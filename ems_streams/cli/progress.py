@@ -7,8 +7,8 @@ from ems_streams.cli.output import error_console
 
 
 @contextlib.contextmanager
-def progress_bar(what: str, total: int, *, shown: bool = True) -> Iterator[Callable[[int], None]]:
-    """Gives a function to be told how much is done; nothing is drawn where nobody watches."""
+def progress_bar(what: str, total: int, *, shown: bool = True) -> Iterator[Callable[..., None]]:
+    """Gives a function to be told how much is done, and of how much if that was not known; nothing is drawn where nobody watches."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
     from rich.text import Text
 
@@ -19,9 +19,9 @@ def progress_bar(what: str, total: int, *, shown: bool = True) -> Iterator[Calla
 
     console = error_console()
     if not (shown and console.is_terminal):
-        yield lambda _: None
+        yield lambda *_: None
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
     with Progress(*columns, console=console) as bar:
         task = bar.add_task(what, total=total)
-        yield lambda done: bar.update(task, completed=done)
+        yield lambda done, of=total: bar.update(task, completed=done, total=of)

@@ -12,6 +12,7 @@ from ems_streams.errors import UsageError
 
 if TYPE_CHECKING:
     from ems_streams.replay.diff import Diff
+    from ems_streams.replay.promote import Promoted
     from ems_streams.replay.registry import Replay
     from ems_streams.settings import Settings
 
@@ -121,6 +122,38 @@ def diff(
         _print_diff(replay, found, limit)
     if not found.identical:
         raise typer.Exit(1)
+
+
+@app.command()
+def promote(
+    name: NameArgument,
+    windows: Annotated[
+        str | None, typer.Option("--windows", metavar="KIND,...", help="Only these kinds: 1m, 15m, 1h, 1d, 1d-local.")
+    ] = None,
+    devices: Annotated[str | None, typer.Option("--devices", metavar="SERIAL,...", help="Only these devices.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be promoted.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Make the windows of a finished replay live, as new revisions, all of a device at once; doing it again changes nothing."""
+    from ems_streams.replay.promote import promote as hand_over
+    from ems_streams.replay.registry import replay_of
+
+    async def promoting(settings: "Settings") -> "Promoted":
+        chosen = _listed(devices)
+        return await hand_over(settings, await replay_of(settings, name), _kinds(windows), devices=chosen, dry_run=dry_run)
+
+    done = _run(promoting)
+    if json:
+        print_json(
+            {"name": name, "dryRun": dry_run, "devices": done.windows, "windows": sum(done.windows.values()), "missingInShadow": done.left}
+        )
+        return
+    print_table(("DEVICE", "WINDOWS"), sorted(done.windows.items()), right=("WINDOWS",))
+    said = error_console()
+    verb = "would be handed" if dry_run else "handed"
+    said.print(f"{sum(done.windows.values())} windows of {len(done.windows)} devices {verb} to the live worker", markup=False)
+    if done.left:
+        said.print(f"{done.left} windows that live has and the replay has not stay as they are", markup=False)
 
 
 @app.command()

@@ -157,7 +157,7 @@ class Catalogue:
             extra_config={"max.message.bytes": str(DLT_MAX_MESSAGE_BYTES)},
         )
         yield Topic(DEVICE_REGISTRY, Key.SERIAL_NUMBER, self.partitions, "the devices that exist", compacted=True)
-        for name in (*(entry[0] for entry in _DEVICE_TOPICS), SITE_PARTS, INGRESS_HEARTBEATS, DEVICE_REGISTRY):
+        for name in (*(entry[0] for entry in _DEVICE_TOPICS), SITE_PARTS, INGRESS_HEARTBEATS, WINDOW_PROMOTIONS, DEVICE_REGISTRY):
             yield Topic(
                 dlt_of(name),
                 Key.SERIAL_NUMBER,

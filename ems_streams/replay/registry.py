@@ -77,17 +77,24 @@ def progress_key(definition: ReplayDefinition, partition: int) -> bytes:
     return f"{definition.application_id}/{definition.name}/{partition}".encode()
 
 
-async def replays(settings: Settings) -> dict[str, Replay]:
-    """Every replay of this application id, by name."""
+async def latest_records(settings: Settings) -> dict[bytes, bytes | None]:
+    """The last record of every key of the topic."""
     latest: dict[bytes, bytes | None] = {}
     async with positioned_consumer(settings) as consumer:
         async for _, records in read_ranges(consumer, await whole(consumer, REPLAYS)):
             latest.update({record.key: record.value for record in records})
+    return latest
+
+
+async def replays(settings: Settings) -> dict[str, Replay]:
+    """Every replay of this application id, by name."""
+    latest = await latest_records(settings)
     found: dict[str, Replay] = {}
     progress: list[tuple[str, int, bytes]] = []
     for key, value in latest.items():
         application_id, name, *partition = key.decode().split("/")
-        if value is None or application_id != settings.application_id:
+        # Names that begin with a tilde are not those of replays.
+        if value is None or application_id != settings.application_id or name.startswith("~"):
             continue
         if partition:
             progress.append((name, int(partition[0]), value))

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -135,3 +136,50 @@ def test_a_deleted_replay_leaves_no_topics_behind(fleet: Fleet) -> None:
     assert not topics & set(deleted)
     assert "gone" not in {each["name"] for each in json_of(fleet.deployment.command("replay", "list", "--json"))}
     assert not (fleet.deployment.directory / "replay-gone").exists()
+
+
+def test_what_is_promoted_is_live_as_a_next_revision_and_once(fleet: Fleet) -> None:
+    command = fleet.deployment.command
+    replay_with("another-gap", fleet, "replay", "start", "--into", "promoted", *fleet.range, "--json")
+    before = last_windows(fleet.deployment.stack.kafka_bootstrap, DEVICE_AGGREGATES)
+    told = counts(fleet.deployment, DEVICE_NOTIFICATIONS, DEVICE_STATUS, DEVICE_COMMANDS, DEVICE_COMMAND_EVENTS)
+    assert json_of(command("replay", "promote", "promoted", "--dry-run", "--json"))["devices"] == {fleet.serials[0]: 3}
+    worker = fleet.deployment.worker().wait_until_ready()
+    assert json_of(command("replay", "promote", "promoted", "--json"))["windows"] == 3
+    eventually(lambda: command("replay", "diff", "promoted", "--json", check=False).returncode == 0, 40, "live equals the shadow")
+    assert json_of(command("replay", "promote", "promoted", "--json"))["windows"] == 0
+    assert worker.terminate() == 0
+    after = last_windows(fleet.deployment.stack.kafka_bootstrap, DEVICE_AGGREGATES)
+    changed = {key for key in after if after[key] != before.get(key)}
+    assert {(key[0], key[1]) for key in changed} == {(fleet.serials[0], window) for window in ("1m", "15m", "1h")}
+    assert {after[key]["revision"] - before[key]["revision"] for key in changed} == {1}
+    assert counts(fleet.deployment, *told) == told
+
+
+def test_a_file_is_backfilled_once_and_through_a_replay_into_windows_that_live_does_not_have(fleet: Fleet, tmp_path: Path) -> None:
+    command, serial = fleet.deployment.command, f"{fleet.deployment.application_id}-new"
+    moments = [BEGIN + timedelta(minutes=10, seconds=20 * number) for number in range(200)]
+    rows = [f"{serial},{format_time(moment)},9,{number / 8}" for number, moment in enumerate(moments)]
+    file = tmp_path / "history.csv"
+    file.write_text("\n".join(["serialNumber,timestamp,siteId,powerKw", *rows[:100], f"{serial},soon,9,1", *rows[100:]]) + "\n")
+    telemetry = counts(fleet.deployment, DEVICE_TELEMETRY)
+    checked = command("backfill", str(file), "--into", "filled", "--dry-run", "--json", check=False)
+    assert checked.returncode == 1
+    assert [(each["line"], "timestamp='soon'" in each["reason"]) for each in json_of(checked)["bad"]] == [(102, True)]
+    sent = [json_of(command("backfill", str(file), "--into", "filled", "--json", check=False))["sent"] for _ in range(2)]
+    assert sent == [200, 0]
+    assert counts(fleet.deployment, DEVICE_TELEMETRY) == telemetry
+    command("replay", "start", "--into", "filled", *fleet.range, "--devices", serial, "--json")
+    refused = command("backfill", str(file), "--into", "filled", check=False)
+    assert (refused.returncode, "before it is started" in refused.stderr) == (2, True)
+    found = json_of(command("replay", "diff", "filled", "--json", check=False))["findings"]
+    assert {each["verdict"] for each in found} == {"missing in live"}
+    worker = fleet.deployment.worker().wait_until_ready()
+    assert json_of(command("replay", "promote", "filled", "--json"))["windows"] == len(found) > 67
+    eventually(lambda: command("replay", "diff", "filled", "--json", check=False).returncode == 0, 40, "live has them")
+    assert worker.terminate() == 0
+    hours = {
+        key: window for key, window in last_windows(fleet.deployment.stack.kafka_bootstrap, DEVICE_AGGREGATES).items() if key[0] == serial
+    }
+    assert sum(window["eventCount"] for key, window in hours.items() if key[1] == "1h") == 200
+    assert {window["siteId"] for window in hours.values()} == {9}
