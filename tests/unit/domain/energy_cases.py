@@ -201,7 +201,14 @@ CASES = {
             ESTIMATED,
             hour_bound_kwh=0.001,
         ),
-        Case("register that reads 0 at night", SUN, changed(both(SUN), _zero_at_night), 0.001, ESTIMATED, hour_bound_kwh=0.001),
+        Case(
+            "register that reads 0 at night",
+            SUN,
+            changed(both(SUN, lambda kwh: 5.0 + kwh), _zero_at_night),
+            0.001,
+            ESTIMATED,
+            hour_bound_kwh=0.001,
+        ),
         Case(
             "meter replaced by one that reads 500,000 kWh more",
             CONSTANT,
