@@ -1,10 +1,13 @@
 """One connection behind a breaker: what opens it, what closes it, and that nobody waits for ever."""
 
 import asyncio
+import contextlib
 
 import asyncpg
+import psutil
 import pytest
 
+from ems_streams.dev.stack import EmbeddedStack
 from ems_streams.domain.circuit_breaker import BreakerState
 from ems_streams.postgres.connection import Connection
 from ems_streams.postgres.database import Database, SlowError
@@ -62,6 +65,30 @@ async def test_what_takes_too_long_is_given_up_on_the_server_too(settings: Setti
     async with asyncio.timeout(10):
         while await database.run(lambda connection: connection.fetchval(sleeping)):
             await asyncio.sleep(0.1)
+    await database.stop()
+
+
+async def test_a_server_that_falls_silent_within_a_transaction_is_given_up_in_time(settings: Settings, stack: EmbeddedStack) -> None:
+    database = Database(settings, "test", 0.5)
+    server = psutil.Process(stack.postgres.pid)
+    processes = [server, *server.children(recursive=True)]
+
+    async def silenced(connection: Connection) -> None:
+        async with connection.transaction():
+            processes.extend(server.children(recursive=True))
+            for process in processes:
+                process.suspend()
+            await connection.execute("SELECT 1")
+
+    try:
+        async with asyncio.timeout(5):
+            with pytest.raises(SlowError):
+                await database.run(silenced)
+    finally:
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.resume()
+    assert await database.run(one) == 1
     await database.stop()
 
 
