@@ -116,8 +116,9 @@ def promote(state: DeviceAggregates, quarters: Quarters, promotion: Promotion, p
         if holder is not None:
             holder.published[slot] = Published(revision, digest)
             if each.window is Window.QUARTER:
-                # From here on, longer windows are merged from it.
+                # From here on, longer windows are merged from it; without samples it cannot be calculated again.
                 holder.summary = each.summary
+                holder.settled = holder.settled or not holder.samples
             quarters.put(holder)
         results.append(WindowResult(each.window, each.span, revision, each.summary))
     results.sort(key=lambda result: (result.span.end_ms, result.window))
@@ -133,8 +134,7 @@ def _holder(state: DeviceAggregates, quarters: Quarters, promoted: PromotedWindo
         return found
     state.oldest_quarter_ms = min(state.oldest_quarter_ms, start_ms)
     state.newest_quarter_ms = max(state.newest_quarter_ms, start_ms)
-    # It has no samples that it could be calculated from again.
-    return Quarter(start_ms, settled=True)
+    return Quarter(start_ms)
 
 
 def _slot(promoted: PromotedWindow) -> int:
