@@ -29,7 +29,7 @@ def new(value: float, time_ms: float) -> Accumulator:
 
 def add(accumulator: Accumulator, value: float, time_ms: float) -> None:
     """Add a value in place; of equal times, the later call has the last word."""
-    count, before, compensation, least, greatest, last, squares, last_ms = accumulator
+    count, before, compensation, least, greatest, _, squares, last_ms = accumulator
     after = before + value
     part = after - before
     total = count + 1.0

@@ -49,6 +49,9 @@ class Edges(NamedTuple):
     last_register: Point | None = None
 
 
+NO_EDGES: Final = Edges()
+
+
 @dataclass(slots=True)
 class Quarter:
     """Of one device.
@@ -66,7 +69,7 @@ class Quarter:
     samples: bytes = b""
     settled: bool = False
     summary: Summary | None = None
-    edges: Edges = Edges()
+    edges: Edges = NO_EDGES
     published: dict[int, Published] = field(default_factory=dict)
 
 

@@ -114,8 +114,12 @@ def next_tick_ms(state: Closing, policy: WindowPolicy) -> int:
     newest_ms, closed_ms = state.newest_ms, state.closed_ms
     if newest_ms == NEVER_MS or min(closed_ms) > newest_ms:
         return NOT_YET_MS
-    zone = policy.zone_of(state.site_id)
-    ends_ms = [span_of(window, newest_ms, zone).end_ms for window in Window]
+    # By so much the device has to be quiet at least, whatever its windows are.
+    quiet_ms = max(policy.quiet_ms, state.watermark_ms - newest_ms + 1)
+    if state.open_from_ms + MINUTE_MS + policy.lateness_ms[0] - newest_ms <= quiet_ms:
+        return state.arrived_ms + quiet_ms
+    ends_ms = [newest_ms - newest_ms % length_ms + length_ms for length_ms in (MINUTE_MS, QUARTER_MS, HOUR_MS, DAY_MS)]
+    ends_ms.append(span_of(Window.LOCAL_DAY, newest_ms, policy.zone_of(state.site_id)).end_ms)
     if state.open_from_ms != NOT_YET_MS:
         ends_ms[Window.MINUTE] = state.open_from_ms + MINUTE_MS
     waits_ms = [
@@ -125,7 +129,7 @@ def next_tick_ms(state: Closing, policy: WindowPolicy) -> int:
     ]
     if not waits_ms:
         return NOT_YET_MS
-    return state.arrived_ms + max(policy.quiet_ms, min(waits_ms), state.watermark_ms - newest_ms + 1)
+    return state.arrived_ms + max(quiet_ms, min(waits_ms))
 
 
 def current_windows(
@@ -373,14 +377,16 @@ class _Settling:
     def _publish(self, window: Window, span: Span) -> bool:
         """Publish a window unless it is empty or says what it said before; whether it was published."""
         content = self._content(window, span)
-        if content.is_empty:
-            return False
-        holder = self._quarters.get(_quarter_of(span.start_ms)) or self._new_quarter(_quarter_of(span.start_ms))
+        holder = self._quarters.get(_quarter_of(span.start_ms))
         slot = _slot(window, span)
+        before = None if holder is None else holder.published.get(slot)
+        # Also a window that turns out to be empty is published again: energy that it was said to have may be none after all.
+        if before is None and content.is_empty:
+            return False
         digest = xxh3_64_digest(summaries.encode(content))
-        before = holder.published.get(slot)
         if before is not None and before.digest == digest:
             return False
+        holder = holder or self._new_quarter(_quarter_of(span.start_ms))
         revision = 1 if before is None else before.revision + 1
         holder.published[slot] = Published(revision, digest)
         self._quarters.put(holder)

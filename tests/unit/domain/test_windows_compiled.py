@@ -64,11 +64,11 @@ spans = st.tuples(st.integers(min_value=0, max_value=14), st.integers(min_value=
 
 
 @settings(max_examples=300)
-@given(pieces, edges, edges, edges, edges, spans)
-def test_energy(found: list, power_before, register_before, power_behind, register_behind, span: tuple[int, int]) -> None:
+@given(pieces, st.tuples(edges, edges), st.tuples(edges, edges), spans)
+def test_energy(found: list, before_ms: tuple, behind_ms: tuple, span: tuple[int, int]) -> None:
     data, _ = samples.ordered_parts(data_of(found))
-    before = tuple(None if edge is None else (NOON_MS - edge[0], edge[1]) for edge in (power_before, register_before))
-    behind = tuple(None if edge is None else (NOON_MS + QUARTER_MS - 1 + edge[0], edge[1]) for edge in (power_behind, register_behind))
+    before = tuple(None if edge is None else (NOON_MS - edge[0], edge[1]) for edge in before_ms)
+    behind = tuple(None if edge is None else (NOON_MS + QUARTER_MS - 1 + edge[0], edge[1]) for edge in behind_ms)
     # A reading of an edge is one that was believed.
     before = (before[0], before[1] if before[1] and before[1][1] > 0 else None)
     behind = (behind[0], behind[1] if behind[1] and behind[1][1] > 0 else None)
