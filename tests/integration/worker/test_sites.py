@@ -224,3 +224,28 @@ def _check_live(deployment: Deployment, worker: Running, found: dict[tuple[int, 
         assert get(f"{url}/api/v1/sites/1/aggregates?window=2m")[0] == 400
     (site,) = (each for each in get(f"{gateway.url}/api/v1/sites")[1]["sites"] if each["siteId"] == 1)
     assert site["devices"] == 3
+
+
+def test_the_last_window_of_sites_that_have_gone_quiet_closes_and_any_worker_shows_it(deployment: Deployment) -> None:
+    """By the heartbeats of the ingress, although no device of the site sends anything any more."""
+    deployment.extra |= {
+        "EMS_AGGREGATES_COMMIT_INTERVAL_S": "0.3",
+        "EMS_HEARTBEAT_INTERVAL_S": "1",
+        "EMS_QUIET_DEVICE_S": "2",
+        "EMS_WINDOW_LATENESS_S": "0,0,0,0",
+        "EMS_SITE_LATENESS_S": "5",
+    }
+    plant = Plant(deployment)
+    deployment.ingress().wait_until_ready()
+    workers = [deployment.worker(index) for index in range(2)]
+    for worker in workers:
+        worker.wait_until_ready()
+    eventually(lambda: len((get(f"{workers[0].url}/internal/v1/topology")[1] or {}).get("workers", ())) == 2, 30, "two workers")
+    plant.minute(0, list(plant.site_of))
+    eventually(lambda: len(plant.device_windows()) == len(plant.site_of), 60, "windows of all devices")
+    plant.closed_everywhere(0)
+    for (site, _, _), (window,) in plant.site_windows().items():
+        plant.check(window)
+        for worker in workers:
+            (shown,) = get(f"{worker.url}/api/v1/sites/{site}/aggregates?window=1m")[1]["windows"]
+            assert (shown["revision"], shown["devicesReported"], shown["energyKwh"]) == (1, 3, window.energy_kwh)
