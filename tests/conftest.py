@@ -5,9 +5,14 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from ems_streams.dev.stack import EmbeddedStack
 from tests.support.stack import stack  # noqa: F401 - a fixture
+
+# How long an example takes says how busy the machine is; a test that hangs has a timeout of its own.
+settings.register_profile("ems", deadline=None)
+settings.load_profile("ems")
 
 _OWN_TEMP = pytest.StashKey[Path]()
 
