@@ -59,22 +59,22 @@ def fold_batch(batch: RecordBatch, start: int, partition: PartitionState[Record]
     if batch.topic == INGRESS_HEARTBEATS:
         watch(partition, policy).take_heartbeats(batch, start, NAME)
         return
-    opened = _fold_telemetry(batch, start, partition, policy)
+    woken = _fold_telemetry(batch, start, partition, policy)
     if (quiet_devices := quiet_devices_of(partition)) is not None:
-        quiet_devices.take_telemetry(batch, start, opened)
+        quiet_devices.take_telemetry(batch, start, woken)
 
 
 def _fold_telemetry(batch: RecordBatch, start: int, partition: PartitionState[Record], policy: WindowPolicy) -> list[bytes]:
     """What is malformed, or too late for every window, goes to topics of its own; gives devices that had no open minute before."""
     put = partition.put
-    opened: list[bytes] = []
+    woken: list[bytes] = []
     # At the most; a device that is marked stays so, and each of its messages may close another minute.
     outputs = 1 if policy.published else 0
     for record, telemetry in good_records(batch, decode_telemetry_record, start, partition, NAME):
         key = telemetry.key
         state = state_of(partition, key) or DeviceAggregates(telemetry.serial_number)
-        if not state.open:
-            opened.append(key)
+        if not state.open or state.watermark_ms > state.newest_ms:
+            woken.append(key)
         identity = telemetry_identity(telemetry.message_id, record.value or b"")
         outcome = fold(state, telemetry, identity, record.offset, record.timestamp, policy)
         put(key, state)
@@ -82,7 +82,7 @@ def _fold_telemetry(batch: RecordBatch, start: int, partition: PartitionState[Re
             partition.mark(key, outputs)
         elif outcome is Outcome.LATE:
             publish_late(partition, batch, record, state.watermark_ms)
-    return opened
+    return woken
 
 
 def publish_windows(partition: PartitionState[Record], keys: Iterable[bytes], *, policy: WindowPolicy, partitions: int) -> None:

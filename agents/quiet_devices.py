@@ -1,7 +1,6 @@
 """What the agent `aggregates` does for devices from which nothing comes any more: their windows close by the ticks of the ingress."""
 
 from collections.abc import Iterable
-from operator import attrgetter
 
 from ems_streams.domain.due_index import NEVER_MS
 from ems_streams.domain.window_closing import next_tick_ms, tick
@@ -14,11 +13,16 @@ from ems_streams.kafka.record_batch import RecordBatch
 from tables.device_aggregates import FIRST_DEVICE_KEY, Record, state_of, times_of
 
 _NAME = "quiet devices"
-_key_of = attrgetter("key")
 
 
 class QuietDevices:
-    """Of one partition, from its first heartbeat on: before that nothing is kept, and nothing closes but by event time."""
+    """Of one partition, from its first heartbeat on: before that nothing is kept, and nothing closes but by event time.
+
+    A device that sends is looked at about once in the time for which it may be quiet, and not at each message: only a message that wakes
+    it says so here, one that finds it without an open minute, or with a watermark that a tick has moved on. Between two looks nothing makes
+    a device due earlier, with one exception: where the policy's `quiet_ms` is less than a minute with its lateness, and the device's own
+    clock jumps ahead, its minute may close later than it could, by that much.
+    """
 
     def __init__(self, partition: PartitionState[Record], policy: WindowPolicy) -> None:
         self._partition = partition
@@ -32,9 +36,15 @@ class QuietDevices:
             self._gate.take(record, heartbeat)
         self._tick(self._partition.positions.get(DEVICE_TELEMETRY, -1))
 
-    def take_telemetry(self, batch: RecordBatch, start: int) -> None:
-        """Telemetry has been folded, wholly: its devices are not quiet now, and a heartbeat that was ahead of it may count."""
-        self._due.touched(map(_key_of, batch.records[start:]), batch.records[start].timestamp + self._policy.quiet_ms)
+    def take_telemetry(self, batch: RecordBatch, start: int, woken: Iterable[bytes]) -> None:
+        """Telemetry has been folded, wholly: a heartbeat that was ahead of it may count now.
+
+        Args:
+            batch: The telemetry.
+            start: Index of the first record that was folded.
+            woken: Devices that had no open minute, or that a tick had moved on.
+        """
+        self._due.touched(woken, batch.records[start].timestamp + self._policy.quiet_ms)
         self._tick(batch.last_offset)
 
     def _tick(self, folded_to: int) -> None:
@@ -65,4 +75,4 @@ def _move_on(partition: PartitionState[Record], keys: Iterable[bytes], now_ms: i
         state = state_of(partition, key)
         if state is not None and tick(state, now_ms, policy):
             partition.put(key, state)
-            partition.mark(key)
+            partition.mark(key, len(policy.published))

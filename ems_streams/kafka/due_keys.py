@@ -8,7 +8,7 @@ from ems_streams.kafka.partition_state import PartitionState
 
 S = TypeVar("S")
 
-SCANNED_AT_ONCE: Final = 10_000
+SCANNED_AT_ONCE: Final = 5_000
 """Stored states that are looked at in one go after a recovery: some hundredths of a second."""
 LOOKED_AT_ONCE: Final = 20_000
 DUE_AT_ONCE: Final = 1_000
@@ -18,8 +18,8 @@ DUE_AT_ONCE: Final = 1_000
 class DueKeys(Generic[S]):
     """When which key of a partition is due; in memory only, and made anew with the partition.
 
-    Whoever makes it learns of the stored states bit by bit, with each call of `due`; states in memory are known at once. States that change
-    are only looked at when the time has come for which they are `touched`, so that a change costs next to nothing.
+    Whoever makes it learns of the stored states bit by bit, with each call of `due`; states in memory are known at once. A state that changes
+    is only looked at when the time has come for which it was `touched`, or for which it was due when it was looked at last.
 
     Args:
         partition: Its states.
@@ -31,7 +31,6 @@ class DueKeys(Generic[S]):
         self._partition = partition
         self._due_ms = due_ms
         self._index = DueIndex()
-        self._first_key = first_key
         self._scan_from: bytes | None = first_key
         self._index.put((key for key in partition.keys_in_memory() if key >= first_key), 0)
 
@@ -46,8 +45,7 @@ class DueKeys(Generic[S]):
         for _ in range(LOOKED_AT_ONCE):
             if len(found) == DUE_AT_ONCE or (key := self._index.pop(now_ms)) is None:
                 break
-            # A record that was malformed may have had any key, or none.
-            held = self._partition.peek(key) if key and key >= self._first_key else None
+            held = self._partition.peek(key)
             if held is None:
                 continue
             due_ms = self._due_ms(held)
