@@ -65,7 +65,7 @@ def fold_batch(batch: RecordBatch, start: int, partition: PartitionState[Record]
 
 
 def _fold_telemetry(batch: RecordBatch, start: int, partition: PartitionState[Record], policy: WindowPolicy) -> list[bytes]:
-    """What is malformed, or too late for every window, goes to topics of its own; gives devices that had no open minute before."""
+    """What is malformed, or too late for every window, goes to topics of its own; gives the devices that were quiet, or new."""
     put = partition.put
     woken: list[bytes] = []
     # At the most; a device that is marked stays so, and each of its messages may close another minute.
