@@ -1,5 +1,7 @@
 """Stored forms of the records of sites, and what sites tell each other."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,7 +29,7 @@ from ems_streams.domain.site_records import (
     window_key,
 )
 from ems_streams.domain.state_codec import StateCodecError
-from ems_streams.domain.windows import Window
+from ems_streams.domain.windows import Span, Window
 from ems_streams.errors import MalformedError
 from tests.unit.domain.builders import NOON_MS
 from tests.unit.domain.site_builders import MemoryRecords, part
@@ -101,6 +103,22 @@ def test_a_record_of_site_parts_is_read_as_it_was_written(event: object) -> None
 def test_what_is_none_is_malformed(value: bytes | None) -> None:
     with pytest.raises(MalformedError):
         decode_site_record(value)
+
+
+def test_a_part_that_could_not_be_merged_or_shown_is_malformed_at_once() -> None:
+    good = part("A", 3)
+    stored = good.summary.stored
+    broken = [
+        replace(good, summary=replace(good.summary, stored=stored[:-1])),
+        replace(good, summary=replace(good.summary, stored=b"\xff" + stored[1:])),
+        replace(good, serial_number="A\0B"),
+        replace(good, revision=0),
+        replace(good, span=Span(good.span.end_ms, good.span.start_ms)),
+        replace(good, span=Span(good.span.start_ms, 2**62)),
+    ]
+    for each in broken:
+        with pytest.raises(MalformedError):
+            decode_site_record(each.encode())
 
 
 def test_the_site_that_a_device_was_at_is_told_and_no_other() -> None:
