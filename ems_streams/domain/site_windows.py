@@ -15,6 +15,7 @@ but lives in the partitions of their serial numbers, and what it said at some mo
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Final
 
 from ems_streams.domain import summary as summaries
@@ -181,12 +182,12 @@ class SiteFold:
         site = self._site
         members = members_of(self.site_id, self._roster, self._records)
         due = {key for key in site.touched if key not in site.open} | set(self._published_from(site.others_from_ms))
-        for key, end_ms in list(site.open.items()):
+        # In the order of their ends: that one has closed says for the next one that the site is no new one.
+        for key, end_ms in sorted(site.open.items(), key=itemgetter(1)):
             if self._closes(key, end_ms, members):
                 del site.open[key]
+                site.closed_ms[key.window] = max(site.closed_ms[key.window], end_ms)
                 due.add(key)
-        for key in due:
-            self._close(key)
         windows = [result for key in due if (result := self._publish(key, members)) is not None]
         windows.sort(key=lambda each: (each.result.span.end_ms, each.result.window))
         joined = [Joined(serial_number, self.site_id, at_ms) for serial_number, at_ms in site.heard.items()]
@@ -203,11 +204,6 @@ class SiteFold:
         if key not in self._site.touched or self._site.closed_ms[key.window] <= expected_ms:
             return False
         return not any(expected_ms < each.ends_ms[key.window] <= key.start_ms and not each.is_gone for each in members)
-
-    def _close(self, key: WindowKey) -> None:
-        closed_ms, window = self._site.closed_ms, find(self._records, SiteWindow, window_key(self.site_id, key))
-        if window is not None:
-            closed_ms[key.window] = max(closed_ms[key.window], window.end_ms)
 
     def _published_from(self, from_ms: int | None) -> Iterator[WindowKey]:
         if from_ms is None:
