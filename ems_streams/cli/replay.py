@@ -132,6 +132,9 @@ def promote(
     ] = None,
     devices: Annotated[str | None, typer.Option("--devices", metavar="SERIAL,...", help="Only these devices.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be promoted.")] = False,
+    accept_truncated: Annotated[
+        bool, typer.Option("--accept-truncated", help="Also when the topic may have lost records of the range.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Make the windows of a finished replay live, as new revisions, all of a device at once; doing it again changes nothing."""
@@ -140,7 +143,9 @@ def promote(
 
     async def promoting(settings: "Settings") -> "Promoted":
         chosen = _listed(devices)
-        return await hand_over(settings, await replay_of(settings, name), _kinds(windows), devices=chosen, dry_run=dry_run)
+        return await hand_over(
+            settings, await replay_of(settings, name), _kinds(windows), devices=chosen, dry_run=dry_run, accept_truncated=accept_truncated
+        )
 
     done = _run(promoting)
     if json:

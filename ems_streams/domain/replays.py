@@ -36,6 +36,7 @@ class ReplayDefinition(Event):
         horizon_ms: Correction horizon, if it is another than that of the settings.
         offsets: What is read of the topic, frozen when the replay was made.
         backfill_offsets: What is read of the replay's own topic of backfilled telemetry, after that.
+        truncated: Whether the topic may have had records of the range that it has no more, so that windows know less than those of live.
         created_at: When it was made.
     """
 
@@ -51,6 +52,7 @@ class ReplayDefinition(Event):
     horizon_ms: int | None = None
     offsets: Offsets
     backfill_offsets: Offsets = Field(default_factory=dict)
+    truncated: bool = False
     created_at: Time
 
     @model_validator(mode="after")
@@ -88,7 +90,7 @@ class ReplayDefinition(Event):
 
     def same_request(self, other: "ReplayDefinition") -> bool:
         """Whether both ask for the same; offsets and times of making aside."""
-        aside = {"offsets", "backfill_offsets", "created_at"}
+        aside = {"offsets", "backfill_offsets", "horizon_ms", "truncated", "created_at"}
         return self.model_dump(exclude=aside) == other.model_dump(exclude=aside)
 
 
@@ -116,6 +118,7 @@ def read_range(from_time: datetime, to_time: datetime, lead_in_ms: int, lead_out
 
 
 def edges(definition: ReplayDefinition) -> str:
-    """The range in words that say what is left out."""
+    """The range in words that say what is left out, and what may be missing."""
     start, end = (from_epoch_ms(each).strftime("%Y-%m-%dT%H:%M:%SZ") for each in (definition.from_ms, definition.to_ms))
-    return f"windows that begin before {start} or end behind {end} are only partly covered, and left out"
+    text = f"windows that begin before {start} or end behind {end} are only partly covered, and left out"
+    return text + ("; records of the range may have been removed from the topic before they were read" if definition.truncated else "")

@@ -43,9 +43,23 @@ class Promoted:
 
 
 async def promote(
-    settings: Settings, replay: Replay, windows: Collection[str] = LABELS, *, devices: Collection[str] = (), dry_run: bool = False
+    settings: Settings,
+    replay: Replay,
+    windows: Collection[str] = LABELS,
+    *,
+    devices: Collection[str] = (),
+    dry_run: bool = False,
+    accept_truncated: bool = False,
 ) -> Promoted:
-    """Send what differs in the range to the live worker; safe to do again. Windows that are only partly covered are left out."""
+    """Send what differs in the range to the live worker; safe to do again. Windows that are only partly covered are left out.
+
+    Raises `EmsError` when windows may know less than those of live, unless that is accepted.
+    """
+    if replay.definition.truncated and not (accept_truncated or dry_run):
+        raise EmsError(
+            f"replay {replay.definition.name}: its topic may no longer have all records of the range, so that windows of live could lose some; "
+            "look at the differences, then promote with --accept-truncated"
+        )
     done = Promoted()
     producer = AIOKafkaProducer(**producer_options(settings))
     try:

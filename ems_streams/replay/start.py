@@ -41,6 +41,7 @@ async def defined(
     """
     lead_out_ms = round(settings.correction_horizon_s * 1000) if lead_out_ms is None else lead_out_ms
     async with positioned_consumer(settings) as consumer:
+        kept = _by_number(await whole(consumer, topic))
         offsets = _by_number(await between(consumer, topic, *read_range(from_time, to_time, lead_in_ms, lead_out_ms)))
         await create_topics(settings, topics_of(settings.application_id, name, settings.partitions))
         backfill = _by_number(await whole(consumer, backfill_topic(settings.application_id, name)))
@@ -60,6 +61,8 @@ async def defined(
         horizon_ms=_span_ms(from_time, to_time) + lead_in_ms + lead_out_ms if backfilled else None,
         offsets=offsets,
         backfill_offsets=backfill if backfilled else {},
+        # Whether what the topic begins with was the first record ever, or the first that retention has left, nobody can say.
+        truncated=any(0 < kept[partition][0] >= start for partition, (start, _) in offsets.items()),
         created_at=now,
     )
     existing = (await replays(settings)).get(name)

@@ -145,9 +145,9 @@ def test_what_is_promoted_is_live_as_a_next_revision_and_once(fleet: Fleet) -> N
     told = counts(fleet.deployment, DEVICE_NOTIFICATIONS, DEVICE_STATUS, DEVICE_COMMANDS, DEVICE_COMMAND_EVENTS)
     assert json_of(command("replay", "promote", "promoted", "--dry-run", "--json"))["devices"] == {fleet.serials[0]: 3}
     worker = fleet.deployment.worker().wait_until_ready()
-    assert json_of(command("replay", "promote", "promoted", "--json"))["windows"] == 3
+    assert json_of(command("replay", "promote", "promoted", "--accept-truncated", "--json"))["windows"] == 3
     eventually(lambda: command("replay", "diff", "promoted", "--json", check=False).returncode == 0, 40, "live equals the shadow")
-    assert json_of(command("replay", "promote", "promoted", "--json"))["windows"] == 0
+    assert json_of(command("replay", "promote", "promoted", "--accept-truncated", "--json"))["windows"] == 0
     assert worker.terminate() == 0
     after = last_windows(fleet.deployment.stack.kafka_bootstrap, DEVICE_AGGREGATES)
     changed = {key for key in after if after[key] != before.get(key)}
@@ -175,7 +175,7 @@ def test_a_file_is_backfilled_once_and_through_a_replay_into_windows_that_live_d
     found = json_of(command("replay", "diff", "filled", "--json", check=False))["findings"]
     assert {each["verdict"] for each in found} == {"missing in live"}
     worker = fleet.deployment.worker().wait_until_ready()
-    assert json_of(command("replay", "promote", "filled", "--json"))["windows"] == len(found) > 67
+    assert json_of(command("replay", "promote", "filled", "--accept-truncated", "--json"))["windows"] == len(found) > 67
     eventually(lambda: command("replay", "diff", "filled", "--json", check=False).returncode == 0, 40, "live has them")
     assert worker.terminate() == 0
     hours = {
