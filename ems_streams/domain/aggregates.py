@@ -176,6 +176,9 @@ def fold(  # noqa: PLR0917 - the hottest call of all, which names would make slo
         state.newest_ms = time_ms
         if time_ms > state.watermark_ms:
             state.watermark_ms = time_ms
+    elif time_ms < state.watermark_ms - policy.horizon_ms:
+        # By the watermark, and not by what was closed: how far settling has come depends on when Kafka is committed to.
+        return _outside(state, record, identity, Outcome.LATE)
     if time_ms < state.closed_ms[0]:
         return _correct(state, record, identity, policy)
     if time_ms < state.open_from_ms:

@@ -249,3 +249,14 @@ def test_a_state_that_is_cut_short_or_too_long_is_refused() -> None:
             decode(data[:length])
     with pytest.raises(StateCodecError):
         decode(data + b"\x00")
+
+
+def test_what_is_beyond_the_horizon_is_late_whether_or_not_anything_was_settled_in_between() -> None:
+    late = record(NOON_MS - DAY_MS - 1, {"powerKw": 9.0}, message_id="late")
+    at_once, settled = Device(), Device()
+    at_once.send(record(NOON_MS, {"powerKw": 1.0}), record(NOON_MS + 1, {"powerKw": 1.0}), late)
+    settled.send(record(NOON_MS, {"powerKw": 1.0}))
+    settled.send(record(NOON_MS + 1, {"powerKw": 1.0}))
+    settled.send(late)
+    assert at_once.outcomes[-1] is settled.outcomes[-1] is Outcome.LATE
+    assert at_once.state.late_events == settled.state.late_events == 1
