@@ -6,10 +6,11 @@ from functools import partial
 from agents.quiet_devices import quiet_devices_of, watch
 from ems_streams.domain.aggregate_events import SitePart, device_event
 from ems_streams.domain.aggregates import DeviceAggregates, Outcome, fold
+from ems_streams.domain.device_windows import WindowResult
 from ems_streams.domain.identifiers import telemetry_identity
 from ems_streams.domain.promotions import decode_promotion, promote
 from ems_streams.domain.telemetry_record import decode_telemetry_record
-from ems_streams.domain.window_closing import WindowResult, settle
+from ems_streams.domain.window_closing import settle
 from ems_streams.domain.windows import WindowPolicy
 from ems_streams.kafka.catalogue import DEVICE_AGGREGATES, DEVICE_TELEMETRY, INGRESS_HEARTBEATS, SITE_PARTS, WINDOW_PROMOTIONS
 from ems_streams.kafka.dead_letters import good_records, publish_late

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from ems_streams.domain.due_index import NEVER_MS
-from ems_streams.domain.window_closing import next_tick_ms, tick
+from ems_streams.domain.window_ticks import next_tick_ms, tick
 from ems_streams.domain.windows import WindowPolicy
 from ems_streams.kafka.catalogue import DEVICE_TELEMETRY
 from ems_streams.kafka.due_keys import DueKeys

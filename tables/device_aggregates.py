@@ -53,7 +53,7 @@ def times_of(held: Record | bytes) -> DeviceAggregates | Times | None:
 
 
 class DeviceQuarters:
-    """The quarters of one device in the table; `window_closing.Quarters`."""
+    """The quarters of one device in the table; `device_windows.Quarters`."""
 
     def __init__(self, partition: PartitionState[Record], key: bytes) -> None:
         self._partition = partition

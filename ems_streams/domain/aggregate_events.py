@@ -9,9 +9,9 @@ import orjson
 from ems_streams.domain import summary as summaries
 from ems_streams.domain.aggregate_views import window_view
 from ems_streams.domain.aggregates import DeviceAggregates
+from ems_streams.domain.device_windows import WindowResult
 from ems_streams.domain.summary import Summary
 from ems_streams.domain.timestamps import format_epoch_ms
-from ems_streams.domain.window_closing import WindowResult
 from ems_streams.domain.windows import Span, Window
 from ems_streams.errors import MalformedError
 

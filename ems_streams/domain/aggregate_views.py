@@ -5,8 +5,8 @@ from typing import Any
 
 from ems_streams.domain.accumulators import LAST, LAST_MS, statistics_view
 from ems_streams.domain.aggregates import DeviceAggregates, total
+from ems_streams.domain.device_windows import WindowResult
 from ems_streams.domain.timestamps import format_epoch_ms
-from ems_streams.domain.window_closing import WindowResult
 
 
 def total_view(state: DeviceAggregates) -> dict[str, Any]:

@@ -287,7 +287,7 @@ def decode(data: bytes) -> DeviceAggregates:
 
 
 class Times(NamedTuple):
-    """What `window_closing.next_tick_ms` asks of a state; named as there."""
+    """What `window_ticks.next_tick_ms` asks of a state; named as there."""
 
     site_id: int
     arrived_ms: int

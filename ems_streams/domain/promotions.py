@@ -19,10 +19,10 @@ from xxhash import xxh3_64_digest
 
 from ems_streams.domain import summary as summaries
 from ems_streams.domain.aggregates import NEVER_MS, DeviceAggregates
+from ems_streams.domain.device_windows import Quarters, WindowResult
 from ems_streams.domain.quarter import Published, Quarter
 from ems_streams.domain.summary import Summary
 from ems_streams.domain.timestamps import MINUTE_MS
-from ems_streams.domain.window_closing import Quarters, WindowResult
 from ems_streams.domain.windows import QUARTER_MS, Span, Window, WindowPolicy
 from ems_streams.errors import MalformedError
 

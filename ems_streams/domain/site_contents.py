@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from ems_streams.domain import summary as summaries
+from ems_streams.domain.device_windows import WindowResult
 from ems_streams.domain.site_records import (
     Day,
     Member,
@@ -21,7 +22,6 @@ from ems_streams.domain.site_records import (
     window_key,
 )
 from ems_streams.domain.summary import Summary, merge_parts
-from ems_streams.domain.window_closing import WindowResult
 from ems_streams.domain.windows import Span, Window
 
 

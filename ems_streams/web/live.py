@@ -10,7 +10,7 @@ from ems_streams.domain.aggregate_views import aggregates_view, latest_metrics
 from ems_streams.domain.aggregates import DeviceAggregates
 from ems_streams.domain.status import DeviceStatusState
 from ems_streams.domain.status_state import device_view
-from ems_streams.domain.window_closing import current_windows
+from ems_streams.domain.window_reading import current_windows
 from ems_streams.domain.windows import Window, WindowPolicy
 from ems_streams.kafka.state_table import PartitionNotReadyError, StateTable
 from ems_streams.kafka.worker_app import WorkerApp

@@ -24,9 +24,10 @@ PARTITIONS = 4
 DEVICES = 20
 STEP = timedelta(seconds=30)
 BEGIN = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=8)
-"""Of the range that is replayed; the fleet has said something before and behind it, too."""
+"""Of six hours; the fleet has said something before and behind them, too."""
 END = BEGIN + timedelta(hours=6)
 AROUND = timedelta(minutes=30)
+BESIDE = timedelta(minutes=10)
 GAP = (BEGIN + timedelta(hours=2, minutes=10), BEGIN + timedelta(hours=2, minutes=13))
 """Between these two messages the first device is silent, for less time than power is integrated over."""
 
@@ -40,7 +41,8 @@ class Fleet:
 
     @property
     def range(self) -> tuple[str, ...]:
-        return ("--from", format_time(BEGIN), "--to", format_time(END))
+        """A little more than the six hours, so that there are windows that reach beyond it."""
+        return ("--from", format_time(BEGIN - BESIDE), "--to", format_time(END + BESIDE))
 
 
 def event(serial: str, number: int, moment: datetime) -> tuple[bytes, bytes, int]:
@@ -66,6 +68,11 @@ def telemetry(serials: list[str]) -> Iterator[tuple[bytes, bytes, int]]:
             if number or not GAP[0] < moment < GAP[1]:
                 yield event(serial, number, moment)
         moment += STEP
+    # In the middle of the range arrives what live puts aside: no telemetry, and telemetry that is too late for any window.
+    arrived_ms = int((BEGIN + timedelta(hours=3)).timestamp() * 1000)
+    key, late, _ = event(serials[0], 0, BEGIN - timedelta(days=3))
+    yield key, late, arrived_ms
+    yield key, b"not telemetry", arrived_ms
 
 
 def produce(bootstrap: str, records: Iterable[tuple[bytes, bytes, int]], topic: str = DEVICE_TELEMETRY) -> None:

@@ -16,7 +16,7 @@ from agents.quiet_devices import quiet_devices_of
 from ems_streams.domain.aggregates import DeviceAggregates, decode, encode
 from ems_streams.domain.heartbeat import Heartbeat
 from ems_streams.domain.timestamps import MINUTE_MS, format_epoch_ms, from_epoch_ms
-from ems_streams.domain.window_closing import tick
+from ems_streams.domain.window_ticks import tick
 from ems_streams.domain.windows import HOUR_MS, WindowPolicy
 from ems_streams.kafka import due_keys, partition_state
 from ems_streams.kafka.batching import KeyValue

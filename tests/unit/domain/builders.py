@@ -5,13 +5,15 @@ from typing import Any
 
 from ems_streams.domain import quarter
 from ems_streams.domain.aggregates import DeviceAggregates, Outcome, decode, encode, fold
+from ems_streams.domain.device_windows import WindowResult
 from ems_streams.domain.events import DeviceStatus, StatusReport
 from ems_streams.domain.identifiers import message_identity, telemetry_identity
 from ems_streams.domain.quarter import Quarter
 from ems_streams.domain.summary import Summary
 from ems_streams.domain.telemetry_record import TelemetryRecord
 from ems_streams.domain.timestamps import MINUTE_MS, from_epoch_ms
-from ems_streams.domain.window_closing import WindowResult, settle, tick
+from ems_streams.domain.window_closing import settle
+from ems_streams.domain.window_ticks import tick
 from ems_streams.domain.windows import Window, WindowPolicy
 
 SERIAL = "INV-001"

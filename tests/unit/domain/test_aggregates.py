@@ -19,11 +19,13 @@ from ems_streams.domain.aggregates import (
     thaw,
     total,
 )
+from ems_streams.domain.device_windows import WindowResult
 from ems_streams.domain.identifiers import IDENTITY_BYTES
 from ems_streams.domain.recent_identities import last as last_identities
 from ems_streams.domain.state_codec import StateCodecError
 from ems_streams.domain.timestamps import MINUTE_MS
-from ems_streams.domain.window_closing import WindowResult, current_windows, settle
+from ems_streams.domain.window_closing import settle
+from ems_streams.domain.window_reading import current_windows
 from ems_streams.domain.windows import DAY_MS, HOUR_MS, Window
 from tests.unit.domain.builders import NOON_MS, POLICY, SERIAL, Device, MemoryQuarters, Sample, folded, identity, minutes, record
 

@@ -8,7 +8,7 @@ import pytest
 from ems_streams.domain.aggregates import Outcome
 from ems_streams.domain.telemetry_record import TelemetryRecord
 from ems_streams.domain.timestamps import MINUTE_MS
-from ems_streams.domain.window_closing import current_windows
+from ems_streams.domain.window_reading import current_windows
 from ems_streams.domain.windows import DAY_MS, HOUR_MS, QUARTER_MS, Window, WindowPolicy
 from tests.unit.domain.builders import NOON_MS, Device, record
 

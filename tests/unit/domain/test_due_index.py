@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ems_streams.domain.aggregates import NOT_YET_MS, DeviceAggregates, decode, encode, peek
 from ems_streams.domain.due_index import DueIndex
 from ems_streams.domain.timestamps import MINUTE_MS
-from ems_streams.domain.window_closing import next_tick_ms, tick
+from ems_streams.domain.window_ticks import next_tick_ms, tick
 from ems_streams.domain.windows import HOUR_MS, WindowPolicy
 from tests.unit.domain.builders import NOON_MS, Device, record
 from tests.unit.domain.test_window_closing import LOCAL

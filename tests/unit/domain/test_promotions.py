@@ -2,9 +2,9 @@
 
 import pytest
 
+from ems_streams.domain.device_windows import WindowResult
 from ems_streams.domain.promotions import PromotedWindow, Promotion, decode_promotion, promote
 from ems_streams.domain.timestamps import MINUTE_MS
-from ems_streams.domain.window_closing import WindowResult
 from ems_streams.domain.windows import DAY_MS, HOUR_MS, Window
 from ems_streams.errors import MalformedError
 from tests.unit.domain.builders import NOON_MS, SERIAL, Device, record

@@ -40,13 +40,19 @@ def test_the_registry_is_compacted_and_never_expires(catalogue: Catalogue) -> No
     assert catalogue["device-registry"].config == {"cleanup.policy": "compact"}
 
 
-@pytest.mark.parametrize("name", [*RETENTION_DAYS, "device-registry"])
+@pytest.mark.parametrize("name", [*RETENTION_DAYS, "site-parts", "ingress-heartbeats", "device-registry"])
 def test_every_topic_has_dead_letters_that_fit_the_largest_payload(catalogue: Catalogue, name: str) -> None:
     dead_letters = catalogue[f"{name}-dlt"]
 
     assert dead_letters.name == dlt_of(name)
     assert dead_letters.retention_ms == 30 * DAY_MS
     assert int(dead_letters.config["max.message.bytes"]) == DLT_MAX_MESSAGE_BYTES > 4 * 1024 * 1024
+
+
+def test_heartbeats_have_the_time_of_the_broker_and_the_partitions_of_the_devices(catalogue: Catalogue) -> None:
+    heartbeats = catalogue["ingress-heartbeats"]
+    assert heartbeats.config["message.timestamp.type"] == "LogAppendTime"
+    assert heartbeats.partitions == catalogue["device-telemetry"].partitions
 
 
 def test_site_aggregates_are_keyed_by_site_and_the_rest_by_device(catalogue: Catalogue) -> None:
