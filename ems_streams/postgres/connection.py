@@ -93,7 +93,13 @@ def lacks_partition(error: BaseException) -> bool:
     return isinstance(error, asyncpg.CheckViolationError) and "no partition of relation" in str(error)
 
 
-SERVER_ERRORS: tuple[type[Exception], ...] = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+SERVER_ERRORS: tuple[type[Exception], ...] = (
+    OSError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    # What the driver says when the server has ended the session while this process was frozen.
+    asyncpg.InternalClientError,
+)
 """Whatever talking to the server can raise; what is not the data's fault is waited out."""
 
 WRITE_ERRORS: tuple[type[Exception], ...] = (*SERVER_ERRORS, ValueError, TypeError, OverflowError)

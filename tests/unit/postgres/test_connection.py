@@ -36,6 +36,7 @@ def test_the_data_is_at_fault(error: Exception) -> None:
         asyncpg.ReadOnlySQLTransactionError("read-only"),
         asyncpg.InvalidPasswordError("password"),
         asyncpg.InterfaceError("connection is closed"),
+        asyncpg.InternalClientError("cannot switch to state 15; another operation (2) is in progress"),
         asyncpg.CheckViolationError('no partition of relation "device_aggregates" found for row'),
         ConnectionResetError(),
         TimeoutError(),
