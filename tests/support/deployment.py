@@ -10,16 +10,7 @@ from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from ems_streams.dev.stack import EmbeddedStack
-from ems_streams.kafka.catalogue import (
-    DEVICE_AGGREGATES,
-    DEVICE_NOTIFICATIONS,
-    DEVICE_STATUS,
-    DEVICE_STATUS_REPORTS,
-    DEVICE_TELEMETRY,
-    INGRESS_HEARTBEATS,
-    SITE_AGGREGATES,
-    SITE_PARTS,
-)
+from ems_streams.kafka.catalogue import Catalogue
 from tests.support.processes import Deployment, eventually
 
 
@@ -37,17 +28,10 @@ def deployment(stack: EmbeddedStack, tmp_path: Path) -> Iterator[Deployment]:
 
 def forget_records(bootstrap: str, partitions: int) -> None:
     """Delete what earlier tests left on the topics that the processes of every deployment share."""
-    topics = [
-        DEVICE_TELEMETRY,
-        DEVICE_STATUS_REPORTS,
-        DEVICE_STATUS,
-        DEVICE_NOTIFICATIONS,
-        DEVICE_AGGREGATES,
-        SITE_PARTS,
-        SITE_AGGREGATES,
-        INGRESS_HEARTBEATS,
-    ]
-    everything = [TopicPartition(topic, number, -1) for topic in topics for number in range(partitions)]
+    application_id = "shared"
+    shared = [topic for topic in Catalogue(application_id, partitions) if not topic.name.startswith(f"{application_id}-")]
+    # Kafka deletes no records of compacted topics; they are memories that may stay.
+    everything = [TopicPartition(topic.name, number, -1) for topic in shared if not topic.compacted for number in range(topic.partitions)]
     admin = AdminClient({"bootstrap.servers": bootstrap})  # must outlive its futures
 
     def deleted() -> bool:
