@@ -2,7 +2,7 @@
 
 import asyncio
 import heapq
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from typing import Any
 
 import orjson
@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaError
 
 from ems_streams.errors import EmsError
 from ems_streams.gateway.cursors import Offsets
+from ems_streams.gateway.filters import Facts, facts_of
 from ems_streams.gateway.ring import Ring
 from ems_streams.gateway.topic_metadata import partitions_of
 from ems_streams.kafka.catalogue import DEVICE_NOTIFICATIONS
@@ -38,6 +39,9 @@ class Feed:
 
     Reads as a plain consumer, without a group, only what was committed. At the start the last `capacity` records of
     each partition are read back, merged by the time Kafka took them. While Kafka is away it tries again for ever.
+
+    Attributes:
+        pace_s: Who waits is woken at most once in this time: with many clients a wake costs more than what it brings.
     """
 
     def __init__(self, settings: Settings, capacity: int = CAPACITY, topic: str = DEVICE_NOTIFICATIONS) -> None:
@@ -45,6 +49,9 @@ class Feed:
         self._topic = topic
         self._capacity = capacity
         self._changed = asyncio.Event()
+        self._waking: asyncio.TimerHandle | None = None
+        self._woken_s = 0.0
+        self.pace_s = 0.0
         self._trouble = "not started"
         self._consumer: AIOKafkaConsumer | None = None
         self.ring: Ring | None = None
@@ -80,8 +87,8 @@ class Feed:
         ends = await self._consumer.end_offsets(partitions)
         return is_ahead(point, tuple(ends[partition] for partition in partitions))
 
-    async def read_back(self, start: Offsets, end: Offsets) -> AsyncIterator[tuple[int, int, bytes]]:
-        """Records older than the ring: (partition, offset, notification as JSON) with `start <= offset < end`.
+    async def read_back(self, start: Offsets, end: Offsets) -> AsyncGenerator[tuple[int, int, bytes, Facts]]:
+        """Records older than the ring: (partition, offset, notification as JSON, its facts) with `start <= offset < end`.
 
         In the order of offsets within a partition. What retention has removed is not there any more.
         """
@@ -91,15 +98,15 @@ class Feed:
             if first < last
         }
         consumer = self._new_consumer()
-        await consumer.start()
         try:
+            await consumer.start()
             consumer.assign(list(wanted))
             for partition, (first, _) in wanted.items():
                 consumer.seek(partition, first)
             async for record in _until(consumer, {partition: last for partition, (_, last) in wanted.items()}):
                 parsed = parse(record)
                 if parsed is not None:
-                    yield record.partition, record.offset, parsed[1]
+                    yield record.partition, record.offset, parsed[1], parsed[2]
         finally:
             await consumer.stop()
 
@@ -116,8 +123,8 @@ class Feed:
     async def _tail(self) -> None:
         partitions = await partitions_of(self._settings, self._topic)
         consumer = self._new_consumer()
-        await consumer.start()
         try:
+            await consumer.start()
             consumer.assign(partitions)
             if self.ring is None or len(self.ring.after) != len(partitions):
                 self.ring = await self._read_last(consumer, partitions)
@@ -166,6 +173,18 @@ class Feed:
             self._wake()
 
     def _wake(self) -> None:
+        if self._waking is not None:
+            return
+        loop = asyncio.get_running_loop()
+        wait_s = self._woken_s + self.pace_s - loop.time()
+        if wait_s <= 0:
+            self._wake_now()
+        else:
+            self._waking = loop.call_later(wait_s, self._wake_now)
+
+    def _wake_now(self) -> None:
+        self._waking = None
+        self._woken_s = asyncio.get_running_loop().time()
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
@@ -196,13 +215,13 @@ def in_time(partitions: Iterable[list[ConsumerRecord[Any, Any]]]) -> Iterable[Co
     return heapq.merge(*partitions, key=lambda record: record.timestamp)
 
 
-def parse(record: ConsumerRecord[Any, Any]) -> tuple[str, bytes] | None:
-    """Id and compact JSON of a notification; `None`, with a warning, for what is not one."""
+def parse(record: ConsumerRecord[Any, Any]) -> tuple[str, bytes, Facts] | None:
+    """Id, compact JSON and facts of a notification; `None`, with a warning, for what is not one."""
     try:
         document = orjson.loads(record.value or b"")
         identifier = document["notificationId"]
         if isinstance(identifier, str) and identifier:
-            return identifier, orjson.dumps(document)
+            return identifier, orjson.dumps(document), facts_of(document)
     except (ValueError, KeyError, TypeError):
         pass
     log.warning("not a notification", topic=record.topic, partition=record.partition, offset=record.offset)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ems_streams.gateway.cursors import Offsets, encode_feed
+from ems_streams.gateway.filters import NO_FACTS, Facts
 
 REMEMBERED_IDS_PER_ENTRY = 4
 """Ids are remembered for longer than their entries, so that a late duplicate is not told twice."""
@@ -20,6 +21,8 @@ class Entry:
         offset: Its offset there.
         payload: The notification as JSON.
         after: Next offset to read of every partition once this entry is known.
+        facts: What filters look at.
+        frame: The message to clients as bytes on the wire, once somebody has made it.
     """
 
     position: int
@@ -27,6 +30,8 @@ class Entry:
     offset: int
     payload: bytes
     after: Offsets
+    facts: Facts = NO_FACTS
+    frame: bytes | None = None
 
     @property
     def cursor(self) -> str:
@@ -53,6 +58,12 @@ class Ring:
         self._after: Offsets = tuple(start)
         self._floor = list(start)
         self._end = 0
+        self._replaced = 0
+
+    @property
+    def version(self) -> int:
+        """Changes whenever what is held does."""
+        return self._end + self._replaced
 
     @property
     def after(self) -> Offsets:
@@ -74,14 +85,14 @@ class Ring:
         """Position that the next entry will have."""
         return self._end
 
-    def add(self, partition: int, offset: int, notification_id: str, payload: bytes) -> bool:
+    def add(self, partition: int, offset: int, notification_id: str, payload: bytes, facts: Facts = NO_FACTS) -> bool:
         """Adds a record; returns whether it is new, and not a duplicate of a known id."""
         self.advance(partition, offset + 1)
         known = self._positions.get(notification_id)
         if known is not None:
-            self._replace(known, payload)
+            self._replace(known, payload, facts)
             return False
-        self._entries.append(Entry(self._end, partition, offset, payload, self._after))
+        self._entries.append(Entry(self._end, partition, offset, payload, self._after, facts))
         self._positions[notification_id] = self._end
         self._end += 1
         self._shrink()
@@ -109,9 +120,23 @@ class Ring:
                 found.append(entry)
         return found
 
-    def _replace(self, position: int, payload: bytes) -> None:
+    def position_after(self, point: Offsets) -> int | None:
+        """Position right after the entry whose cursor is of exactly this point; None when no such entry is held."""
+        low, high = self.start, self._end
+        while low < high:
+            middle = (low + high) // 2
+            # Points only ever grow from one entry to the next.
+            if all(mine >= theirs for mine, theirs in zip(self.at(middle).after, point, strict=True)):
+                high = middle
+            else:
+                low = middle + 1
+        return low + 1 if low < self._end and self.at(low).after == point else None
+
+    def _replace(self, position: int, payload: bytes, facts: Facts) -> None:
         if position >= self.start:
-            self.at(position).payload = payload
+            entry = self.at(position)
+            entry.payload, entry.facts, entry.frame = payload, facts, None
+            self._replaced += 1
 
     def _shrink(self) -> None:
         if len(self._entries) > self._capacity:

@@ -3,26 +3,34 @@
 import asyncio
 import socket
 import time
-from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 import structlog
 from aiohttp import WSCloseCode, WSMsgType, web
 from aiokafka.errors import KafkaError
 
-from ems_streams.gateway.cursors import Offsets, decode_feed, encode_feed
+from ems_streams.domain.events import format_time
+from ems_streams.gateway.cursors import decode_feed
+from ems_streams.gateway.feed_reader import FeedOvertookError, FeedReader, FeedReplacedError
+from ems_streams.gateway.filters import filter_of
+from ems_streams.gateway.frames import Chunks, heartbeat_frame
 from ems_streams.gateway.notification_list import ring_of
-from ems_streams.gateway.notifications import Feed, is_ahead
+from ems_streams.gateway.notifications import Feed
 from ems_streams.gateway.parameters import bad_parameter, cursor_of
-from ems_streams.gateway.ring import Ring
 from ems_streams.ops.http import ProblemError
 
 log = structlog.get_logger(__name__)
 
 MAX_CLIENTS = 2000
 MAX_BACKFILLS = 4
+MAX_HEARTBEAT_S = 300
+PACE_PER_CLIENT_S = 50e-6
+"""Clients are told together at most once in this time for each of them: at 1,000 clients 20 times a second. Telling one costs about half of it."""
+_BUFFERED_BYTES = 64 * 1024
+_LOOK_AGAIN_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +40,7 @@ class Limits:
     Attributes:
         ping_every_s: How often a client is asked whether it is there.
         silence_s: A client that was not heard for so long is gone.
-        stall_s: Longest time one message may take to be taken off.
+        stall_s: Longest time that what was given to the connection may take to be taken off.
         close_grace_s: How long a client has to read that it was closed.
         send_buffer_bytes: Kernel's buffer of its connection.
     """
@@ -55,8 +63,9 @@ class _Closing:
 class NotificationSocket:
     """Accepts the clients; each reads from the feed's ring at its own pace, and holds nothing of its own.
 
-    The ring is the bound: a client that falls behind its oldest entry, or does not take a message for `stall_s`, is
-    closed with 1013 (try again later) and can resume from its cursor. Nobody waits for it.
+    The ring is the bound: a client that falls behind its oldest entry, or does not take what it was given for `stall_s`, is
+    closed with 1013 (try again later) and can resume from its cursor. Nobody waits for it. A notification is made into a
+    message once for all clients; those that want the same get the same bytes.
     """
 
     def __init__(self, feed: Feed, limits: Limits | None = None) -> None:
@@ -64,6 +73,7 @@ class NotificationSocket:
         self._limits = limits or Limits()
         self._sessions: set[_Session] = set()
         self._backfills = asyncio.Semaphore(MAX_BACKFILLS)
+        self._chunks = Chunks()
 
     @property
     def clients(self) -> int:
@@ -81,6 +91,8 @@ class NotificationSocket:
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         check_origin(request)
         since = cursor_of(request, decode_feed, "since")
+        wanted = filter_of(request)
+        heartbeat_s = heartbeat_of(request)
         ring = ring_of(self._feed)
         if since is not None and len(since) > len(ring.after):
             raise bad_parameter("since", "the cursor is of a feed with more partitions")
@@ -90,15 +102,30 @@ class NotificationSocket:
         if not connection.can_prepare(request):
             detail = "This is a WebSocket; ask for an upgrade, or read GET /api/v1/notifications."
             raise ProblemError(426, "Upgrade required", detail, headers={"Upgrade": "websocket"})
-        reader = FeedReader(self._feed, ring, since, self._backfills)
+        reader = FeedReader(self._feed, ring, since, wanted=wanted, chunks=self._chunks, backfills=self._backfills)
         await connection.prepare(request)
-        session = _Session(request, connection, reader, self._limits)
+        session = _Session(request, connection, reader, self._limits, heartbeat_s)
         self._sessions.add(session)
+        self._keep_pace()
         try:
             await session.run()
         finally:
             self._sessions.discard(session)
+            self._keep_pace()
         return connection
+
+    def _keep_pace(self) -> None:
+        self._feed.pace_s = len(self._sessions) * PACE_PER_CLIENT_S
+
+
+def heartbeat_of(request: web.Request) -> int | None:
+    """`heartbeat`: every how many seconds the client wants a message, whatever happens; None without."""
+    text = request.query.get("heartbeat")
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 4 and 1 <= int(text) <= MAX_HEARTBEAT_S):
+        raise bad_parameter("heartbeat", f"must be a whole number of seconds from 1 to {MAX_HEARTBEAT_S}")
+    return int(text)
 
 
 def check_origin(request: web.Request) -> None:
@@ -108,91 +135,17 @@ def check_origin(request: web.Request) -> None:
         raise ProblemError(403, "Foreign origin", "Only pages of this gateway may connect from a browser.")
 
 
-class FeedOvertookError(Exception):
-    """The reader fell behind the oldest notification that is held."""
-
-
-class FeedReplacedError(Exception):
-    """The topic was made anew; what the reader has read is of the old one."""
-
-
-class FeedReader:
-    """Reads the feed from a point on: (cursor after it, notification as JSON), for ever.
-
-    Args:
-        since: Point to resume from; `None` for only what comes from now on.
-    """
-
-    def __init__(self, feed: Feed, ring: Ring, since: Offsets | None, backfills: asyncio.Semaphore) -> None:
-        self._feed = feed
-        self._ring = ring
-        self._since = since
-        self._backfills = backfills
-        self._position = ring.end
-
-    async def read(self) -> AsyncGenerator[tuple[str, bytes]]:
-        """Raises `FeedOvertookError` or `FeedReplacedError` when it cannot go on exactly."""
-        if self._since is not None:
-            async for message in self._resume(self._since):
-                yield message
-        while True:
-            while self._position < self._ring.end:
-                if self._position < self._ring.start:
-                    raise FeedOvertookError
-                entry = self._ring.at(self._position)
-                self._position += 1
-                yield entry.cursor, entry.payload
-            if self._feed.ring is not self._ring:
-                raise FeedReplacedError
-            await self._feed.changed()
-
-    async def _resume(self, since: Offsets) -> AsyncGenerator[tuple[str, bytes]]:
-        """What lies between the point and the end of the ring; leaves `_position` there."""
-        missing = len(self._ring.after) - len(since)
-        point = [*since, *([0] * missing)]
-        if await self._feed.is_from_the_future(tuple(point)):
-            point = list(self._ring.floor)
-        while is_ahead(self._ring.floor, tuple(point)):
-            target = self._ring.floor
-            async with self._backfills:
-                async for partition, offset, payload in self._feed.read_back(tuple(point), target):
-                    point[partition] = offset + 1
-                    yield encode_feed(point), payload
-            point = [max(mine, theirs) for mine, theirs in zip(point, target, strict=True)]
-        self._position = self._ring.start
-        # Until the ring has passed the point everywhere, cursors are the client's own: the ring's would go backwards.
-        while self._position < self._ring.end:
-            if self._position < self._ring.start:
-                raise FeedOvertookError
-            entry = self._ring.at(self._position)
-            self._position += 1
-            if entry.offset < point[entry.partition]:
-                continue
-            point[entry.partition] = entry.offset + 1
-            yield encode_feed(point), entry.payload
-        async for message in self._pass(point):
-            yield message
-
-    async def _pass(self, point: list[int]) -> AsyncGenerator[tuple[str, bytes]]:
-        """Live messages while another gateway, which gave the cursor, was ahead of this one."""
-        while is_ahead(tuple(point), self._ring.after) and self._feed.ring is self._ring:
-            await self._feed.changed()
-            while self._ring.start <= self._position < self._ring.end:
-                entry = self._ring.at(self._position)
-                self._position += 1
-                if entry.offset >= point[entry.partition]:
-                    point[entry.partition] = entry.offset + 1
-                    yield encode_feed(point), entry.payload
-
-
 class _Session:
     """One client: sends, listens and pings at the same time, until one of them has a reason to end."""
 
-    def __init__(self, request: web.Request, socket: web.WebSocketResponse, reader: FeedReader, limits: Limits) -> None:
+    def __init__(
+        self, request: web.Request, socket: web.WebSocketResponse, reader: FeedReader, limits: Limits, heartbeat_s: int | None
+    ) -> None:
         self._request = request
         self._socket = socket
         self._reader = reader
         self._limits = limits
+        self._heartbeat_s = heartbeat_s
         self._heard_at = time.monotonic()
         self._ended: asyncio.Future[_Closing] = asyncio.get_running_loop().create_future()
         _limit_send_buffer(request, limits.send_buffer_bytes)
@@ -204,7 +157,8 @@ class _Session:
 
     async def run(self) -> None:
         """Serves the client until it leaves or is closed."""
-        tasks = [asyncio.ensure_future(part()) for part in (self._send, self._listen, self._ping)]
+        parts = [self._send, self._listen, self._ping] + ([self._beat] if self._heartbeat_s else [])
+        tasks = [asyncio.ensure_future(part()) for part in parts]
         try:
             done, _ = await asyncio.wait([*tasks, self._ended], return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -216,10 +170,9 @@ class _Session:
     async def _send(self) -> _Closing:
         try:
             async with aclosing(self._reader.read()) as messages:
-                async for cursor, payload in messages:
-                    frame = b'{"cursor":"' + cursor.encode() + b'","notification":' + payload + b"}"
-                    async with asyncio.timeout(self._limits.stall_s):
-                        await self._socket.send_frame(frame, WSMsgType.TEXT)
+                async for frames in messages:
+                    self._write(frames)
+                    await self._taken_off()
         except TimeoutError:
             return _Closing(WSCloseCode.TRY_AGAIN_LATER, "messages were not taken off in time")
         except FeedOvertookError:
@@ -231,6 +184,36 @@ class _Session:
         except ConnectionError:
             pass
         return _Closing(None, "left")
+
+    def _write(self, frames: bytes) -> None:
+        """Gives whole frames to the connection; raises `ConnectionError` when it has gone."""
+        transport = self._request.transport
+        # Past aiohttp's writer, which would make each frame anew for each client; without compression there is no state in it.
+        if transport is None or transport.is_closing() or self._socket.closed:
+            raise ConnectionResetError("the client has gone")
+        transport.write(frames)
+
+    async def _taken_off(self) -> None:
+        """Returns when the client has room for more; raises `TimeoutError` when that takes too long."""
+        deadline_s = time.monotonic() + self._limits.stall_s
+        while (transport := self._request.transport) is not None:
+            if transport.get_write_buffer_size() <= _BUFFERED_BYTES:
+                return
+            if time.monotonic() > deadline_s:
+                raise TimeoutError
+            await asyncio.sleep(_LOOK_AGAIN_S)
+
+    async def _beat(self) -> _Closing:
+        """Tells the cursor from time to time, so that a client that wants little does not come back with an old one."""
+        assert self._heartbeat_s is not None
+        try:
+            while True:
+                await asyncio.sleep(self._heartbeat_s)
+                cursor = self._reader.cursor
+                if cursor is not None:
+                    self._write(heartbeat_frame(cursor, format_time(datetime.now(UTC))))
+        except ConnectionError:
+            return _Closing(None, "left")
 
     async def _listen(self) -> _Closing:
         while True:

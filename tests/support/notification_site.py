@@ -49,8 +49,8 @@ class Site:
     client: aiohttp.ClientSession
     port: int
 
-    def connect(self, since: str | None = None) -> Any:
-        return self.client.ws_connect("/ws/notifications", params={"since": since} if since else {})
+    def connect(self, since: str | None = None, **query: str) -> Any:
+        return self.client.ws_connect("/ws/notifications", params=({"since": since} if since else {}) | query)
 
     async def page(self, **query: str) -> dict[str, Any]:
         async with self.client.get("/api/v1/notifications", params=query) as response:

@@ -241,6 +241,106 @@ async def test_a_message_has_the_cursor_and_the_notification(notifications: Noti
         assert decode_feed(message["cursor"]) == (1, 0, 0)
 
 
+async def test_a_client_cut_a_hundred_times_sees_every_id_once(notifications: Notifications) -> None:
+    total = 2000
+    async with gateway(notifications, capacity=300) as site:
+        sending = asyncio.ensure_future(send_steadily(notifications, total, per_s=400.0))
+        got: list[str] = []
+        cursor, cuts = encode_feed([0] * PARTITIONS), 0
+        while len(got) < total:
+            async with site.connect(cursor) as stream:
+                # Cut in the middle of what is on the way, sometimes for so long that the ring has moved on.
+                for message in await take(stream, min(1 + (cuts * 7) % 37, total - len(got))):
+                    got += ids([message])
+                    cursor = message["cursor"]
+            cuts += 1
+            if cuts % 25 == 0:
+                await asyncio.sleep(1.0)
+        await sending
+        assert cuts >= 100
+        assert sorted(got, key=int) == [str(number) for number in range(total)]
+
+
+async def test_a_cursor_of_a_gateway_that_read_in_another_order_gives_each_once(notifications: Notifications) -> None:
+    async with gateway(notifications) as site:
+        for number in range(10):
+            await notifications.send(str(number), partition=number % 2)
+        # All of partition 1 was told before anything of partition 0.
+        async with site.connect(encode_feed([0, 5, 0])) as stream:
+            messages = await take(stream, 5)
+            assert ids(messages) == ["0", "2", "4", "6", "8"]
+            assert await nothing_more(stream)
+        for message in messages:
+            async with site.connect(message["cursor"]) as stream:
+                rest = ids(messages)[messages.index(message) + 1 :]
+                assert ids(await take(stream, len(rest))) == rest
+                assert await nothing_more(stream)
+
+
+@pytest.mark.parametrize(
+    ("query", "wanted"),
+    [
+        ({"site": "1"}, ["a", "b"]),
+        ({"site": "1,2", "severity": "CRITICAL"}, ["b", "c"]),
+        ({"device": "INV-1"}, ["a", "c"]),
+        ({"kind": "ALARM_RAISED"}, ["c"]),
+        ({"site": "3"}, []),
+    ],
+)
+async def test_filters_give_what_was_asked_for_live_from_the_ring_and_from_kafka(
+    notifications: Notifications, query: dict[str, str], wanted: list[str]
+) -> None:
+    sent = {
+        "a": {"siteId": 1, "serialNumber": "INV-1", "severity": "INFO", "kind": "STATUS_CHANGE"},
+        "b": {"siteId": 1, "serialNumber": "INV-2", "severity": "CRITICAL", "kind": "STATUS_CHANGE"},
+        "c": {"siteId": 2, "serialNumber": "INV-1", "severity": "CRITICAL", "kind": "ALARM_RAISED"},
+    }
+    async with gateway(notifications) as site, site.connect(**query) as live:
+        for name, more in sent.items():
+            await notifications.send(name, partition=ord(name) % PARTITIONS, **more)
+        assert sorted(ids(await take(live, len(wanted)))) == wanted
+        assert await nothing_more(live)
+    # With a ring of one, the others are in Kafka only.
+    for capacity in (1, 100):
+        async with gateway(notifications, capacity=capacity) as site, site.connect(encode_feed([0] * PARTITIONS), **query) as stream:
+            assert sorted(ids(await take(stream, len(wanted)))) == wanted
+            assert await nothing_more(stream)
+
+
+@pytest.mark.parametrize(
+    ("query", "named"),
+    [
+        ({"site": "x"}, "site"),
+        ({"severity": "LOUD"}, "severity"),
+        ({"kind": "alarm"}, "kind"),
+        ({"heartbeat": "0"}, "heartbeat"),
+        ({"heartbeat": "often"}, "heartbeat"),
+    ],
+)
+async def test_a_bad_filter_is_a_400_that_names_it(notifications: Notifications, query: dict[str, str], named: str) -> None:
+    async with gateway(notifications) as site, site.client.get("/ws/notifications", params=query) as response:
+        assert response.status == 400
+        assert (await response.json())["parameter"] == named
+
+
+async def test_a_heartbeat_moves_the_cursor_past_what_was_not_wanted(notifications: Notifications) -> None:
+    async with gateway(notifications) as site, site.connect(heartbeat="1", site="7") as stream:
+        for number in range(9):
+            await notifications.send(str(number), partition=number % PARTITIONS, siteId=1)
+        message = await stream.receive_json(timeout=3)
+        while decode_feed(message["cursor"]) != (3, 3, 3):
+            message = await stream.receive_json(timeout=3)
+        assert set(message) == {"cursor", "heartbeat"}
+        async with site.connect(message["cursor"]) as resumed:
+            assert await nothing_more(resumed)
+
+
+async def send_steadily(notifications: Notifications, count: int, per_s: float) -> None:
+    for number in range(count):
+        await notifications.send(str(number), partition=number % PARTITIONS)
+        await asyncio.sleep(1 / per_s / 2)
+
+
 async def send_many(notifications: Notifications, count: int, filler: str) -> None:
     for number in range(count):
         value = json.dumps({"notificationId": str(number), "message": filler}).encode()

@@ -1,0 +1,68 @@
+"""WebSocket messages as they go over the wire, made once for all clients; pure.
+
+What a server sends is not masked, so a text frame is the same bytes for every client.
+"""
+
+from ems_streams.gateway.filters import Filter
+from ems_streams.gateway.ring import Ring
+
+CHUNK_BYTES = 64 * 1024
+"""About how much is given to a connection at once."""
+
+_TEXT = 0x81
+
+
+def text_frame(payload: bytes) -> bytes:
+    """One unfragmented text frame (RFC 6455, 5.2) as a server sends it."""
+    size = len(payload)
+    if size < 126:
+        return bytes((_TEXT, size)) + payload
+    if size < 65536:
+        return bytes((_TEXT, 126)) + size.to_bytes(2, "big") + payload
+    return bytes((_TEXT, 127)) + size.to_bytes(8, "big") + payload
+
+
+def notification_frame(cursor: str, payload: bytes) -> bytes:
+    """A notification, as JSON, with the cursor of the point after it."""
+    return text_frame(b'{"cursor":"' + cursor.encode() + b'","notification":' + payload + b"}")
+
+
+def heartbeat_frame(cursor: str, time: str) -> bytes:
+    """That the feed is alive, and the cursor of the point up to which the client has everything that it wants."""
+    return text_frame(f'{{"cursor":"{cursor}","heartbeat":"{time}"}}'.encode())
+
+
+class Chunks:
+    """Frames of several entries of a ring as one piece of bytes, joined once for all clients that are at the same place."""
+
+    def __init__(self) -> None:
+        self._version: tuple[Ring, int] | None = None
+        self._joined: dict[tuple[int, Filter], tuple[bytes, int]] = {}
+
+    def take(self, ring: Ring, position: int, wanted: Filter) -> tuple[bytes, int]:
+        """What a client wants of the entries from `position` on, up to about `CHUNK_BYTES`, and the position behind them.
+
+        Empty when it wants none of them. `position` must be held by the ring.
+        """
+        version = ring, ring.version
+        if version != self._version:
+            self._version = version
+            self._joined.clear()
+        found = self._joined.get((position, wanted))
+        if found is None:
+            found = self._joined[position, wanted] = _join(ring, position, wanted)
+        return found
+
+
+def _join(ring: Ring, position: int, wanted: Filter) -> tuple[bytes, int]:
+    frames: list[bytes] = []
+    size = 0
+    while position < ring.end and size < CHUNK_BYTES:
+        entry = ring.at(position)
+        position += 1
+        if wanted.wants(entry.facts):
+            if entry.frame is None:
+                entry.frame = notification_frame(entry.cursor, entry.payload)
+            frames.append(entry.frame)
+            size += len(entry.frame)
+    return b"".join(frames), position
