@@ -65,6 +65,11 @@ async def defined(
         truncated=any(0 < kept[partition][0] >= start for partition, (start, _) in offsets.items()),
         created_at=now,
     )
+    return await _found_or_made(settings, wanted)
+
+
+async def _found_or_made(settings: Settings, wanted: ReplayDefinition) -> Replay:
+    name = wanted.name
     existing = (await replays(settings)).get(name)
     if existing is not None:
         if not existing.definition.same_request(wanted):
@@ -72,7 +77,8 @@ async def defined(
         return existing
     if wanted.events_total == 0:
         await delete_topics(settings, [each.name for each in topics_of(settings.application_id, name, settings.partitions)])
-        raise EmsError(f"nothing to replay: {topic} has no records of {from_time.isoformat()} to {to_time.isoformat()}")
+        span = f"{wanted.from_time.isoformat()} to {wanted.to_time.isoformat()}"
+        raise EmsError(f"nothing to replay: {wanted.topic} has no records of {span}")
     await define(settings, wanted)
     return await replay_of(settings, name)
 
