@@ -9,6 +9,9 @@ from ems_streams.gateway.ring import Ring
 CHUNK_BYTES = 64 * 1024
 """About how much is given to a connection at once."""
 
+JOINED_BYTES_MAX = 16 * 1024 * 1024
+"""So much is kept joined at the most; what many clients want who are all at places of their own is made anew for each of them."""
+
 _TEXT = 0x81
 
 
@@ -38,6 +41,7 @@ class Chunks:
     def __init__(self) -> None:
         self._version: tuple[Ring, int] | None = None
         self._joined: dict[tuple[int, Filter], tuple[bytes, int]] = {}
+        self._bytes = 0
 
     def take(self, ring: Ring, position: int, wanted: Filter) -> tuple[bytes, int]:
         """What a client wants of the entries from `position` on, up to about `CHUNK_BYTES`, and the position behind them.
@@ -45,12 +49,14 @@ class Chunks:
         Empty when it wants none of them. `position` must be held by the ring.
         """
         version = ring, ring.version
-        if version != self._version:
+        if version != self._version or self._bytes > JOINED_BYTES_MAX:
             self._version = version
             self._joined.clear()
+            self._bytes = 0
         found = self._joined.get((position, wanted))
         if found is None:
             found = self._joined[position, wanted] = _join(ring, position, wanted)
+            self._bytes += len(found[0])
         return found
 
 

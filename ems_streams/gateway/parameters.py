@@ -1,19 +1,23 @@
 """Query parameters of the gateway's API, checked before anybody is asked: what is wrong is a 400 that says so."""
 
 from collections.abc import Callable
+from enum import StrEnum
 from typing import TypeVar
 
 from aiohttp import web
 from pydantic import TypeAdapter, ValidationError
 
-from ems_streams.domain.events import DeviceStatus, SerialNumber
+from ems_streams.domain.events import DeviceStatus, NotificationKind, SerialNumber, Severity
 from ems_streams.gateway.cursors import BadCursorError
+from ems_streams.gateway.filters import Filter
 from ems_streams.ops.http import ProblemError
 
 T = TypeVar("T")
 
 _SERIAL_NUMBER: TypeAdapter[str] = TypeAdapter(SerialNumber)
 _MAX_SITE_ID = 2**63 - 1
+_MAX_VALUES = 1000
+_MAX_HEARTBEAT_S = 300
 
 
 def bad_parameter(name: str, detail: str) -> ProblemError:
@@ -24,10 +28,18 @@ def bad_parameter(name: str, detail: str) -> ProblemError:
 def limit_of(request: web.Request, default: int, most: int) -> int:
     """`limit`, from 1 to `most`."""
     text = request.query.get("limit")
-    if text is None:
-        return default
+    return default if text is None else _whole_number(text, "limit", most)
+
+
+def heartbeat_of(request: web.Request) -> int | None:
+    """`heartbeat`: every how many seconds a client wants a message, whatever happens; None without."""
+    text = request.query.get("heartbeat")
+    return _whole_number(text, "heartbeat", _MAX_HEARTBEAT_S) if text else None
+
+
+def _whole_number(text: str, name: str, most: int) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 6 and 1 <= int(text) <= most):
-        raise bad_parameter("limit", f"must be a whole number from 1 to {most}")
+        raise bad_parameter(name, f"{text[:20]!r}: must be a whole number from 1 to {most}")
     return int(text)
 
 
@@ -47,11 +59,37 @@ def site_of(request: web.Request) -> int | None:
 def status_of(request: web.Request) -> str | None:
     """`status`, when it is given."""
     text = request.query.get("status")
-    if not text:
-        return None
-    if text not in DeviceStatus.__members__:
-        raise bad_parameter("status", f"must be one of {', '.join(DeviceStatus)}")
+    return _member(text, "status", DeviceStatus) if text else None
+
+
+def filter_of(request: web.Request) -> Filter:
+    """The filter in a query such as `site=1,2&severity=WARNING&severity=CRITICAL`."""
+    return Filter(
+        sites=frozenset(site_id(text) for text in _values(request, "site")),
+        devices=frozenset(_serial_number(text, "device") for text in _values(request, "device")),
+        severities=frozenset(_member(text, "severity", Severity) for text in _values(request, "severity")),
+        kinds=frozenset(_member(text, "kind", NotificationKind) for text in _values(request, "kind")),
+    )
+
+
+def _values(request: web.Request, name: str) -> list[str]:
+    values = [part.strip() for text in request.query.getall(name, ()) for part in text.split(",") if part.strip()]
+    if len(values) > _MAX_VALUES:
+        raise bad_parameter(name, f"{len(values)} values; at most {_MAX_VALUES} are possible")
+    return values
+
+
+def _member(text: str, name: str, members: type[StrEnum]) -> str:
+    if text not in members.__members__:
+        raise bad_parameter(name, f"{text[:64]!r}: must be one of {', '.join(members)}")
     return text
+
+
+def _serial_number(text: str, name: str) -> str:
+    try:
+        return _SERIAL_NUMBER.validate_python(text)
+    except ValidationError:
+        raise bad_parameter(name, f"{text[:64]!r}: no device can have such a serial number") from None
 
 
 def cursor_of(request: web.Request, decode: Callable[[str], T], name: str = "cursor") -> T | None:

@@ -4,7 +4,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from ems_streams.gateway.filters import EVERYTHING, Facts, Filter
+from ems_streams.gateway import frames as module
+from ems_streams.gateway.filters import Facts, Filter
 from ems_streams.gateway.frames import CHUNK_BYTES, Chunks, text_frame
 from ems_streams.gateway.ring import Ring
 from ems_streams.ops.http import bound_port, start_site
@@ -40,7 +41,7 @@ def ring_of(*payloads: bytes) -> Ring:
 
 def test_clients_at_one_place_get_the_same_bytes() -> None:
     ring, chunks = ring_of(b"1", b"2"), Chunks()
-    first, _ = chunks.take(ring, 0, EVERYTHING)
+    first, _ = chunks.take(ring, 0, Filter())
     again, after = chunks.take(ring, 0, Filter())
     assert again is first
     assert after == 2
@@ -48,19 +49,29 @@ def test_clients_at_one_place_get_the_same_bytes() -> None:
 
 def test_what_arrives_or_is_replaced_is_seen() -> None:
     ring, chunks = ring_of(b"1", b"2"), Chunks()
-    chunks.take(ring, 0, EVERYTHING)
+    chunks.take(ring, 0, Filter())
     ring.add(0, 2, "2", b"three")
-    assert b"three" in chunks.take(ring, 0, EVERYTHING)[0]
+    assert b"three" in chunks.take(ring, 0, Filter())[0]
     ring.add(0, 3, "2", b"changed")
-    assert b"three" not in chunks.take(ring, 0, EVERYTHING)[0]
+    assert b"three" not in chunks.take(ring, 0, Filter())[0]
 
 
 def test_a_chunk_is_bounded_and_a_filter_passes_over() -> None:
     ring, chunks = ring_of(*[b"x" * 30_000] * 10), Chunks()
-    frames, after = chunks.take(ring, 0, EVERYTHING)
+    frames, after = chunks.take(ring, 0, Filter())
     assert CHUNK_BYTES <= len(frames) < CHUNK_BYTES + 31_000
     assert after == 3
     assert chunks.take(ring, 0, Filter(sites=frozenset({5}))) == (b"", 10)
+
+
+def test_what_is_kept_joined_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "JOINED_BYTES_MAX", 100)
+    ring, chunks = ring_of(*[b"x" * 60] * 10), Chunks()
+    # Of a single entry the joined piece would be the entry's own frame, the same in any case.
+    first, _ = chunks.take(ring, 8, Filter())
+    again, _ = chunks.take(ring, 8, Filter())
+    assert again == first
+    assert again is not first
 
 
 def test_the_place_after_a_cursor_is_found() -> None:
