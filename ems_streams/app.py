@@ -50,5 +50,5 @@ def worker_app(settings: Settings) -> WorkerApp:
     app.add_batch_agent(agents.status.agent(status, settings))
     app.add_batch_agent(agents.notifications.agent(notifications, settings))
     app.add_batch_agent(agents.sites.agent(sites, settings))
-    add_routes(app, LiveTables(app, aggregates, status, window_policy(settings)), LiveSites(app, sites))
+    add_routes(app, LiveTables(app, aggregates, status, notifications, window_policy(settings)), LiveSites(app, sites))
     return app

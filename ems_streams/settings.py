@@ -132,6 +132,18 @@ class Settings(BaseSettings):
         default=86_400.0, description="Messages that are later than this correct no window any more; samples are kept for as long"
     )
     quiet_device_s: Seconds = Field(default=120.0, description="After so long without a message a device's windows close by the clock")
+    silence_timeout_s: NotNegative = Field(
+        default=300.0, description="A device that sends nothing for so long, while an ingress listens, is offline; 0 for never"
+    )
+    silence_timeouts: dict[str, NotNegative] = Field(
+        default={"BATTERY": 120.0, "EV_CHARGER": 900.0},
+        description="The same by device type, as type=seconds separated by commas; `limits.silenceTimeoutS` in the registry goes before both",
+    )
+    flapping_threshold: NotNegative = Field(
+        default=6.0,
+        description="A device that changes its status so often in a short while is flapping, which is told once; 0 tells every change",
+    )
+    flapping_half_life_s: Seconds = Field(default=300.0, description="After so long a change of status counts half towards flapping")
     default_time_zone: TimeZone = Field(default="UTC", description="Time zone of sites that have none of their own, for their local day")
     site_time_zones: dict[int, TimeZone] = Field(
         default={}, description="Time zones of sites by site id, as site=zone separated by commas: 1=Europe/Berlin,2=Asia/Kolkata"
@@ -141,7 +153,8 @@ class Settings(BaseSettings):
     )
     ingress_port: Port = Field(default=6060, description="Port of the ingress' health endpoints")
     heartbeat_interval_s: Seconds = Field(
-        default=5.0, description="How often an ingress that is alive says so in every partition, so that windows of quiet devices close"
+        default=3.0,
+        description="How often an ingress that is alive says so in every partition, which is what silence is counted by; the same for workers",
     )
     sink_port: Port = Field(default=6061, description="Port of the sink's health endpoints")
     sink_batch_records: int = Field(default=5000, ge=1, le=100_000, description="Most records that the sink writes in one transaction")
@@ -209,6 +222,17 @@ class Settings(BaseSettings):
                 raise ValueError("must be site=zone, several separated by commas, each site once")
             zones[site] = zone
         return zones
+
+    @field_validator("silence_timeouts", mode="before")
+    @classmethod
+    def _split_timeouts(cls, value: object) -> object:
+        parts = _parts(value)
+        if not isinstance(parts, list):
+            return value
+        pairs = [tuple(each.strip() for each in part.partition("=")[::2]) for part in parts if part != NO_WINDOWS]
+        if not all(name and seconds for name, seconds in pairs) or len(dict(pairs)) < len(pairs):
+            raise ValueError("must be type=seconds, several separated by commas, each type once, or none")
+        return dict(pairs)
 
     @field_validator("window_lateness_s")
     @classmethod

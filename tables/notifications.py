@@ -1,12 +1,46 @@
-"""`notifications`: the notification agent's table; so far it holds its source positions only, which make its outputs exact."""
+"""`notifications`: what people know of each device, and the maintenance windows of the partition under a key of their own."""
 
 import faust
 
+from ems_streams.domain import notices_codec
+from ems_streams.domain.maintenance import MaintenanceWindows, decode_windows
+from ems_streams.domain.notices import DeviceNotices
 from ems_streams.kafka.catalogue import NOTIFICATIONS_TABLE
-from ems_streams.kafka.partition_state import Codec
+from ems_streams.kafka.partition_state import Codec, PartitionState
 from ems_streams.kafka.state_table import StateTable
 
+Record = DeviceNotices | MaintenanceWindows
 
-def declare(app: faust.App, partitions: int) -> StateTable[bytes]:
-    """Declare the table on an app; key: serial number, value: bytes as they are."""
-    return StateTable(app, NOTIFICATIONS_TABLE, Codec(bytes, bytes), partitions)
+WINDOWS_KEY = b"\x01windows"
+FIRST_DEVICE_KEY = b"\x02"
+"""Every serial number comes behind this, and no other key does."""
+_WINDOWS_VERSION = 0x81
+
+
+def declare(app: faust.App, partitions: int) -> StateTable[Record]:
+    """Declare the table on an app."""
+    return StateTable(app, NOTIFICATIONS_TABLE, Codec(encode, decode), partitions)
+
+
+def encode(record: Record) -> bytes:
+    """A record as bytes, the first of which is its version."""
+    if isinstance(record, DeviceNotices):
+        return notices_codec.encode(record)
+    return bytes((_WINDOWS_VERSION,)) + record.encode()
+
+
+def decode(data: bytes) -> Record:
+    """The record of its bytes, told apart by the first one; raises `StateCodecError`."""
+    return decode_windows(data[1:]) if data[:1] == bytes((_WINDOWS_VERSION,)) else notices_codec.decode(data)
+
+
+def notices_of(partition: PartitionState[Record], key: bytes) -> DeviceNotices | None:
+    """What people know of the device with that key."""
+    record = partition.get(key)
+    return record if isinstance(record, DeviceNotices) else None
+
+
+def windows_of(partition: PartitionState[Record]) -> MaintenanceWindows:
+    """The maintenance windows that the partition has read of."""
+    record = partition.get(WINDOWS_KEY)
+    return record if isinstance(record, MaintenanceWindows) else MaintenanceWindows()

@@ -39,6 +39,7 @@ MetricName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,
 MetricValue = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Metrics = Annotated[dict[MetricName, MetricValue], Field(min_length=1, max_length=MAX_METRICS)]
 PositiveId = Annotated[int, Field(strict=True, ge=0, le=2**63 - 1)]
+ErrorCode = Annotated[str, Field(min_length=1, max_length=64, coerce_numbers_to_str=True)]
 
 
 class DeviceStatus(StrEnum):
@@ -70,6 +71,8 @@ class NotificationKind(StrEnum):
     ALARM_CLEARED = "ALARM_CLEARED"
     ALARM_ACKNOWLEDGED = "ALARM_ACKNOWLEDGED"
     COMMAND_UPDATE = "COMMAND_UPDATE"
+    FLAPPING_STARTED = "FLAPPING_STARTED"
+    FLAPPING_ENDED = "FLAPPING_ENDED"
 
 
 class Event(BaseModel):
@@ -104,6 +107,7 @@ class StatusReport(Event):
     device_type: str
     status: ReportableStatus
     reason: str | None = None
+    error_code: ErrorCode | None = None
     timestamp: Time
     event_type: Literal["DEVICE_STATUS_REPORT"] = "DEVICE_STATUS_REPORT"
     message_id: str | None = None
@@ -129,19 +133,38 @@ class CommandAck(Event):
     message_id: str | None = None
 
 
+class StatusEvidence(Event):
+    """The record that a transition rests on, and when the device itself was last heard of, by its own clock."""
+
+    topic: str
+    partition: int
+    offset: int
+    last_seen: Time
+
+
 class StatusEvent(Event):
-    """A record of `device-status`: a real transition, with its true previous status."""
+    """A record of `device-status`: a real transition, with its true previous status.
+
+    Attributes:
+        cause: What of the status machine's inputs it was, such as `SILENCE` (`status_table.StatusInput`).
+        error_code: The device's own, when the new status is `ERROR` and it gave one.
+        evidence: What it rests on; of silence the last record that was heard of the device.
+    """
 
     event_id: str
     sequence: int
     device_id: int
     serial_number: str
     site_id: int
+    device_type: str | None = None
     previous_status: DeviceStatus
     new_status: ReportableStatus
     timestamp: Time
     event_type: Literal["DEVICE_STATUS_CHANGE"] = "DEVICE_STATUS_CHANGE"
     reason: str
+    cause: str | None = None
+    error_code: str | None = None
+    evidence: StatusEvidence | None = None
 
     @property
     def key(self) -> bytes:

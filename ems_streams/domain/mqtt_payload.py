@@ -35,6 +35,7 @@ MAX_PAYLOAD_BYTES = 1024 * 1024
 MAX_AHEAD_S = 86_400
 MAX_ID_CHARS = 128
 MAX_TEXT_CHARS = 1000
+MAX_CODE_CHARS = 64
 
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 _AHEAD = timedelta(seconds=MAX_AHEAD_S)
@@ -89,6 +90,9 @@ def encode_status_report(payload: bytes, topic: DeviceTopic, received_us: int, d
     reason = _take_text(fields, "reason", MAX_TEXT_CHARS)
     if reason is not None:
         body["reason"] = reason
+    code = _take_code(fields, "errorCode")
+    if code is not None:
+        body["errorCode"] = code
     _refuse_unknown(fields)
     entry = directory.resolve(topic, envelope.device_id, envelope.device_type)
     return _encode(entry, body, envelope, "DEVICE_STATUS_REPORT")
@@ -258,6 +262,13 @@ def _take_text(fields: dict[str, Any], name: str, max_chars: int) -> str | None:
     if type(text) is not str or not text or len(text) > max_chars or "\x00" in text:
         raise _invalid(name, text, f"expected a text of 1 to {max_chars} characters")
     return text
+
+
+def _take_code(fields: dict[str, Any], name: str) -> str | None:
+    """A code, which devices give as a text or as a whole number; a text either way."""
+    if type(fields.get(name)) is int:
+        fields[name] = str(fields[name])
+    return _take_text(fields, name, MAX_CODE_CHARS)
 
 
 def _take_one_of(fields: dict[str, Any], name: str, allowed: frozenset[str]) -> str:

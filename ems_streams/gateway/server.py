@@ -11,6 +11,7 @@ from aiohttp import web
 from ems_streams.gateway.devices import DeviceLists
 from ems_streams.gateway.fleet import Fleet
 from ems_streams.gateway.forwarding import Forwarder
+from ems_streams.gateway.maintenance import MaintenanceApi
 from ems_streams.gateway.notification_list import NotificationList
 from ems_streams.gateway.notifications import Feed
 from ems_streams.gateway.pages import add_security_headers, page_routes
@@ -42,6 +43,7 @@ class Gateway:
         self.queries = DeviceQueries(workers, self.history)
         self.site_queries = SiteQueries(workers, self.history)
         self.lists = DeviceLists(Fleet(session, self.topology, settings.query_timeout_s))
+        self.maintenance = MaintenanceApi(settings)
         self.health = Health()
         self.health.add_readiness("kafka", self.pipeline.check)
         self.health.add_readiness("notifications", self.feed.check)
@@ -57,6 +59,7 @@ class Gateway:
         app.add_routes(self.queries.routes())
         app.add_routes(self.site_queries.routes())
         app.add_routes(NotificationList(self.feed).routes())
+        app.add_routes(self.maintenance.routes())
         app.add_routes(self.socket.routes())
         app.add_routes(self.pipeline.routes())
         app.add_routes(health_routes(self.health))

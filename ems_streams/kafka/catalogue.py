@@ -25,6 +25,7 @@ DEVICE_REGISTRY = "device-registry"
 DEVICE_TELEMETRY_LATE = "device-telemetry-late"
 SITE_PARTS = "site-parts"
 INGRESS_HEARTBEATS = "ingress-heartbeats"
+MAINTENANCE_WINDOWS = "maintenance-windows"
 REPLAYS = "replays"
 WINDOW_PROMOTIONS = "window-promotions"
 
@@ -34,8 +35,9 @@ NOTIFICATIONS_TABLE = "notifications"
 SITE_WINDOWS_TABLE = "site-windows"
 TRANSACTIONAL_TOPICS = frozenset(
     {DEVICE_STATUS, DEVICE_AGGREGATES, SITE_AGGREGATES, SITE_PARTS, DEVICE_NOTIFICATIONS, DEVICE_COMMAND_EVENTS, DEVICE_TELEMETRY_LATE}
+    | {MAINTENANCE_WINDOWS, DEVICE_REGISTRY}
 )
-"""Topics that workers write in transactions: their offsets have gaps, commit markers and aborted records."""
+"""Topics that are written in transactions, or compacted: their offsets have gaps, and their last one may be of no record."""
 
 TABLES = (DEVICE_AGGREGATES_TABLE, DEVICE_STATUS_TABLE, NOTIFICATIONS_TABLE, SITE_WINDOWS_TABLE)
 
@@ -147,6 +149,9 @@ class Catalogue:
             # Of two clocks the one that is behind counts, so that neither can make devices silent.
             extra_config={"message.timestamp.type": "LogAppendTime"},
         )
+        yield Topic(
+            MAINTENANCE_WINDOWS, Key.NONE, self.partitions, "when people are not told of devices, each in every partition", compacted=True
+        )
         yield Topic(REPLAYS, Key.NONE, 1, "the replays that exist, and how far they are", compacted=True)
         yield Topic(
             WINDOW_PROMOTIONS,
@@ -157,7 +162,8 @@ class Catalogue:
             extra_config={"max.message.bytes": str(DLT_MAX_MESSAGE_BYTES)},
         )
         yield Topic(DEVICE_REGISTRY, Key.SERIAL_NUMBER, self.partitions, "the devices that exist", compacted=True)
-        for name in (*(entry[0] for entry in _DEVICE_TOPICS), SITE_PARTS, INGRESS_HEARTBEATS, WINDOW_PROMOTIONS, DEVICE_REGISTRY):
+        others = (SITE_PARTS, INGRESS_HEARTBEATS, WINDOW_PROMOTIONS, DEVICE_REGISTRY, MAINTENANCE_WINDOWS)
+        for name in (*(entry[0] for entry in _DEVICE_TOPICS), *others):
             yield Topic(
                 dlt_of(name),
                 Key.SERIAL_NUMBER,

@@ -24,7 +24,7 @@ from ems_streams.kafka.partition_state import PartitionState
 from ems_streams.kafka.record_batch import Record, RecordBatch
 
 SETTLED_MS: Final = 15_000
-"""Three heartbeats, and several commit intervals of the agents that close windows by them."""
+"""Some heartbeats, and several commit intervals of the agents that close windows by them."""
 
 
 class _Beat(NamedTuple):

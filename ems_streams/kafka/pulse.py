@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from ems_streams.domain.heartbeat import Heartbeat
-from ems_streams.kafka.catalogue import DEVICE_TELEMETRY, INGRESS_HEARTBEATS
+from ems_streams.kafka.catalogue import DEVICE_STATUS_REPORTS, DEVICE_TELEMETRY, INGRESS_HEARTBEATS
 from ems_streams.kafka.client import client_options
 from ems_streams.kafka.outbox import KafkaOutbox, Record
 from ems_streams.settings import Settings
@@ -25,13 +25,14 @@ IN_STEP_WITHIN_S: Final = 2.0
 ANSWER_TIMEOUT_S: Final = 5.0
 STOP_TIMEOUT_S: Final = 3.0
 REPORTED_AFTER_S: Final = 30.0
+_TOLD: Final = (DEVICE_TELEMETRY, DEVICE_STATUS_REPORTS)
 
 
 class Pulse:
     """Beats by an interval while the ingress is in step with the MQTT broker, and not at all otherwise.
 
     Guarantees: when a heartbeat is there, what had reached the ingress before the heartbeat's time, and what others had written by then, is
-    on `device-telemetry` before its `telemetry_end`. It may come late, after an outage of Kafka; what it says of its time stays true.
+    on `device-telemetry` before its `telemetry_end`, and on `device-status-reports` before its `reports_end`. It may come late, after an outage of Kafka; what it says of its time stays true.
 
     Args:
         settings: Where Kafka is, who we are, and how often.
@@ -41,7 +42,7 @@ class Pulse:
     def __init__(self, settings: Settings, in_step: Callable[[float], Awaitable[bool]]) -> None:
         self._settings = settings
         self._in_step = in_step
-        self._outbox = KafkaOutbox(settings, (DEVICE_TELEMETRY, INGRESS_HEARTBEATS), client_id=f"{settings.ingress_id}-heartbeats")
+        self._outbox = KafkaOutbox(settings, (*_TOLD, INGRESS_HEARTBEATS), client_id=f"{settings.ingress_id}-heartbeats")
         self._offsets: AIOKafkaConsumer | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -87,28 +88,34 @@ class Pulse:
         if not await self._in_step(IN_STEP_WITHIN_S):
             return False
         try:
-            ends = await self._telemetry_ends()
+            ends = await self._ends()
         except (KafkaError, OSError, TimeoutError) as error:
             log.debug("offsets_unknown", error=repr(error))
             await self._close_offsets()
             return False
-        await self._outbox.deliver(self._record(now, tp.partition, end) for tp, end in ends.items())
+        numbers = {tp.partition for tp in ends}
+        await self._outbox.deliver(
+            self._record(now, number, *(ends[TopicPartition(topic, number)] for topic in _TOLD)) for number in sorted(numbers)
+        )
         return True
 
-    def _record(self, now: datetime, partition: int, telemetry_end: int) -> Record:
+    def _record(self, now: datetime, partition: int, telemetry_end: int, reports_end: int) -> Record:
         moment = now.replace(microsecond=now.microsecond // 1000 * 1000)
-        heartbeat = Heartbeat(ingress_id=self._settings.ingress_id, timestamp=moment, telemetry_end=telemetry_end)
+        ingress_id = self._settings.ingress_id
+        heartbeat = Heartbeat(ingress_id=ingress_id, timestamp=moment, telemetry_end=telemetry_end, reports_end=reports_end)
         return Record(INGRESS_HEARTBEATS, None, heartbeat.encode(), partition=partition)
 
-    async def _telemetry_ends(self) -> dict[TopicPartition, int]:
-        """Next offset of telemetry in each partition, as the brokers say now; one request to each broker."""
-        partitions = min(self._outbox.partitions_of(topic) for topic in (DEVICE_TELEMETRY, INGRESS_HEARTBEATS))
+    async def _ends(self) -> dict[TopicPartition, int]:
+        """Next offset of telemetry and of reports in each partition, as the brokers say now; 0 where retention has left nothing to be read."""
+        partitions = min(self._outbox.partitions_of(topic) for topic in (*_TOLD, INGRESS_HEARTBEATS))
+        wanted = [TopicPartition(topic, number) for topic in _TOLD for number in range(partitions)]
         async with asyncio.timeout(ANSWER_TIMEOUT_S):
             if self._offsets is None:
                 self._offsets = AIOKafkaConsumer(**client_options(self._settings), client_id=f"{self._settings.ingress_id}-offsets")
                 await self._offsets.start()
-            ends = await self._offsets.end_offsets([TopicPartition(DEVICE_TELEMETRY, number) for number in range(partitions)])
-        return dict(ends)
+            ends = await self._offsets.end_offsets(wanted)
+            begins = await self._offsets.beginning_offsets(wanted)
+        return {tp: end if end > begins[tp] else 0 for tp, end in ends.items()}
 
     async def _close_offsets(self) -> None:
         offsets, self._offsets = self._offsets, None

@@ -1,6 +1,7 @@
 """Live tables for people: what this worker knows of a device, and who owns what it does not know."""
 
 import heapq
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,6 +9,8 @@ import structlog
 
 from ems_streams.domain.aggregate_views import aggregates_view, latest_metrics
 from ems_streams.domain.aggregates import DeviceAggregates
+from ems_streams.domain.maintenance import Device
+from ems_streams.domain.maintenance import view as window_view
 from ems_streams.domain.status import DeviceStatusState
 from ems_streams.domain.status_state import device_view
 from ems_streams.domain.window_reading import current_windows
@@ -15,6 +18,9 @@ from ems_streams.domain.windows import Window, WindowPolicy
 from ems_streams.kafka.state_table import PartitionNotReadyError, StateTable
 from ems_streams.kafka.worker_app import WorkerApp
 from tables.device_aggregates import DeviceQuarters, Record, state_of
+from tables.device_status import Record as StatusRecord
+from tables.notifications import Record as NoticeRecord
+from tables.notifications import windows_of
 
 log = structlog.get_logger(__name__)
 
@@ -22,17 +28,25 @@ log = structlog.get_logger(__name__)
 class LiveTables:
     """Read-only views over the tables of this worker, as folded so far (durable or not)."""
 
-    def __init__(self, app: WorkerApp, aggregates: StateTable[Record], status: StateTable[DeviceStatusState], policy: WindowPolicy) -> None:
+    def __init__(
+        self,
+        app: WorkerApp,
+        aggregates: StateTable[Record],
+        status: StateTable[StatusRecord],
+        notifications: StateTable[NoticeRecord],
+        policy: WindowPolicy,
+    ) -> None:
         self._app = app
         self._policy = policy
         self._aggregates = aggregates
         self._status = status
+        self._notifications = notifications
 
     def device(self, serial_number: str) -> dict[str, Any] | None:
         """The device view, or None; raises `PartitionNotReadyError`."""
         key = serial_number.encode()
         status = self._status.live(key)
-        return None if status is None else _view(status, self._state(key))
+        return self._view(status, self._state(key)) if isinstance(status, DeviceStatusState) else None
 
     def aggregates(self, serial_number: str, window: Window, limit: int, start_ms: int, end_ms: int) -> dict[str, Any] | None:
         """Total of a device, and its newest windows of a kind that begin between two times, or None; raises `PartitionNotReadyError`."""
@@ -56,10 +70,22 @@ class LiveTables:
             (state.serial_number, state)
             for partition in ready
             for _, state in self._status.partitions[partition].items()
-            if state.serial_number > after and (site is None or state.site_id == site) and (status is None or state.status == status)
+            if isinstance(state, DeviceStatusState)
+            and state.serial_number > after
+            and (site is None or state.site_id == site)
+            and (status is None or state.status == status)
         )
         page = heapq.nsmallest(limit, matching, key=lambda item: item[0])
-        return {"partitionsAnswered": ready, "devices": [_view(state, self._state(serial.encode())) for serial, state in page]}
+        return {"partitionsAnswered": ready, "devices": [self._view(state, self._state(serial.encode())) for serial, state in page]}
+
+    def _view(self, status: DeviceStatusState, aggregates: DeviceAggregates | None) -> dict[str, Any]:
+        latest, latest_ms = latest_metrics(aggregates) if aggregates is not None else ({}, None)
+        partition = self._notifications.partitions.get(self._status.partition_of(status.serial_number.encode()))
+        window = None
+        if partition is not None:
+            device = Device(status.serial_number, status.site_id, status.device_type)
+            window = windows_of(partition).active(device, time.time_ns() // 1_000_000)
+        return device_view(status, latest, latest_ms, None if window is None else window_view(window))
 
     def owner(self, serial_number: str) -> str | None:
         """Base URL of the worker that owns the device's partition; None when nobody does."""
@@ -79,11 +105,6 @@ class LiveTables:
             "workers": self.workers(),
             "ready": sorted(set(self._status.partitions) & set(self._aggregates.partitions)),
         }
-
-
-def _view(status: DeviceStatusState, aggregates: DeviceAggregates | None) -> dict[str, Any]:
-    latest, latest_ms = latest_metrics(aggregates) if aggregates is not None else ({}, None)
-    return device_view(status, latest, latest_ms)
 
 
 def _owned(distribution: Any, changelog: str) -> Iterator[tuple[str, list[int]]]:

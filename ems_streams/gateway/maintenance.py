@@ -1,0 +1,91 @@
+"""Maintenance windows over HTTP: `/api/v1/maintenance-windows`."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from ems_streams.domain.maintenance import MaintenanceWindow, window_of
+from ems_streams.errors import DependencyError, EmsError, MalformedError
+from ems_streams.kafka.maintenance import NoSuchWindowError, end_window, maintenance_windows, set_window
+from ems_streams.ops.http import ProblemError, json_response
+from ems_streams.settings import Settings
+
+BODY_MAX_BYTES = 128 * 1024
+DEFAULT_AUTHOR = "api"
+_TRUE = frozenset({"1", "true"})
+
+
+class MaintenanceApi:
+    """Handlers that read and write the topic `maintenance-windows`; 503 while Kafka is away."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/api/v1/maintenance-windows", self._list),
+            web.post("/api/v1/maintenance-windows", self._set),
+            web.delete("/api/v1/maintenance-windows/{windowId}", self._end),
+        ]
+
+    async def _list(self, request: web.Request) -> web.Response:
+        now = _now()
+        every = request.query.get("all", "").lower() in _TRUE
+        try:
+            windows = await maintenance_windows(self._settings)
+        except EmsError as error:
+            raise _problem(error) from None
+        return json_response({"windows": [_view(each, now) for each in windows if every or each.ends_at > now]})
+
+    async def _set(self, request: web.Request) -> web.Response:
+        """Set a window; the same request twice is one window."""
+        fields = await _body(request)
+        now = _now()
+        defaults = {"startsAt": now.isoformat(), "reason": "maintenance", "createdBy": DEFAULT_AUTHOR}
+        try:
+            window = window_of({**defaults, **fields})
+        except MalformedError as error:
+            raise ProblemError(400, "Bad maintenance window", error.detail) from None
+        try:
+            await set_window(self._settings, window)
+        except EmsError as error:
+            raise _problem(error) from None
+        return json_response(_view(window, now), 201, headers={"Location": f"/api/v1/maintenance-windows/{window.window_id}"})
+
+    async def _end(self, request: web.Request) -> web.Response:
+        now = _now()
+        try:
+            window = await end_window(self._settings, request.match_info["windowId"], now)
+        except NoSuchWindowError as error:
+            raise ProblemError(404, "No such maintenance window", str(error)) from None
+        except EmsError as error:
+            raise _problem(error) from None
+        return json_response({"windowId": window.window_id, "ended": True})
+
+
+async def _body(request: web.Request) -> dict[str, Any]:
+    if (request.content_length or 0) > BODY_MAX_BYTES:
+        raise ProblemError(413, "Too large", f"at most {BODY_MAX_BYTES} bytes are expected")
+    try:
+        fields = orjson.loads(await request.read())
+    except orjson.JSONDecodeError as error:
+        raise ProblemError(400, "Bad maintenance window", f"the body is no JSON: {error}") from None
+    if not isinstance(fields, dict):
+        raise ProblemError(400, "Bad maintenance window", "the body is expected to be a JSON object")
+    return fields
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+def _view(window: MaintenanceWindow, now: datetime) -> dict[str, Any]:
+    return {**window.model_dump(mode="json", by_alias=True), "active": window.starts_at <= now < window.ends_at}
+
+
+def _problem(error: EmsError) -> ProblemError:
+    if isinstance(error, DependencyError):
+        return ProblemError(503, "Kafka is away", str(error), headers={"Retry-After": "5"})
+    return ProblemError(503, "Not done", str(error), headers={"Retry-After": "5"})
