@@ -74,6 +74,8 @@ format: setup ## Format the code and mend what can be mended mechanically
 docs: setup ## Write the reference again from the code
 	@$(RUN)/python docs/reference/generate.py > docs/reference/settings.md.new
 	@mv docs/reference/settings.md.new docs/reference/settings.md
+	@$(RUN)/python docs/reference/generate.py status-machine > docs/reference/status-machine.md.new
+	@mv docs/reference/status-machine.md.new docs/reference/status-machine.md
 
 constraints: ## Pin the newest allowed versions again, with hashes
 	@tools=$$(mktemp -d); trap 'rm -rf "$$tools"' EXIT; \

@@ -34,7 +34,20 @@ def test_help_names_every_command() -> None:
 
     assert result.returncode == 0
     commands = {line.split()[0] for line in result.stdout.partition("Commands:")[2].splitlines() if line.strip()}
-    assert commands == {"dev", "ingress", "worker", "sink", "gateway", "simulate", "topics", "db", "config", "replay", "backfill"}
+    assert commands == {
+        "dev",
+        "ingress",
+        "worker",
+        "sink",
+        "gateway",
+        "simulate",
+        "topics",
+        "db",
+        "config",
+        "replay",
+        "backfill",
+        "maintenance",
+    }
 
 
 def test_help_loads_nothing_heavy() -> None:

@@ -122,7 +122,7 @@ def minutes(count: int, first: int = 0) -> list[Sample]:
     return [(NOON_MS + number * MINUTE_MS, {"powerKw": float(number)}) for number in range(first, first + count)]
 
 
-def report(status: DeviceStatus, timestamp_ms: int, reason: str | None = None) -> StatusReport:
+def report(status: DeviceStatus, timestamp_ms: int, reason: str | None = None, error_code: str | None = None) -> StatusReport:
     return StatusReport(
         device_id=123,
         serial_number=SERIAL,
@@ -130,5 +130,6 @@ def report(status: DeviceStatus, timestamp_ms: int, reason: str | None = None) -
         device_type="SOLAR_INVERTER",
         status=status,  # type: ignore[arg-type]  # tests go through the list of all statuses
         reason=reason,
+        error_code=error_code,
         timestamp=from_epoch_ms(timestamp_ms),
     )

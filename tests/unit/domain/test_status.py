@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ems_streams.domain.events import DeviceStatus, StatusReport
-from ems_streams.domain.identifiers import event_id
-from ems_streams.domain.status import GRAVITY, DeviceStatusState, Transition, on_report, on_telemetry
+from ems_streams.domain.status import DeviceStatusState, Transition, on_report, on_telemetry
+from ems_streams.domain.status_table import GRAVITY
 from ems_streams.domain.telemetry_record import TelemetryRecord
 from ems_streams.domain.timestamps import from_epoch_ms, to_epoch_ms
 from tests.unit.domain.builders import NOON_MS, SERIAL, record, report
@@ -33,10 +33,11 @@ def telemetry(timestamp_ms: int) -> TelemetryRecord:
 def feed(state: DeviceStatusState | None, inputs: list[Input], offset: int = 0) -> tuple[DeviceStatusState | None, list[Transition]]:
     transitions = []
     for number, item in enumerate(inputs, offset):
+        arrived_ms = to_epoch_ms(item.timestamp) if isinstance(item, StatusReport) else item.timestamp_ms
         if isinstance(item, StatusReport):
-            transition = on_report(state, item, "device-status-reports", 2, number)
+            transition = on_report(state, item, ("device-status-reports", 2), number, arrived_ms)
         else:
-            transition = on_telemetry(state, item, "device-telemetry", 2, number)
+            transition = on_telemetry(state, item, ("device-telemetry", 2), number, arrived_ms)
         if transition is not None:
             transitions.append(transition)
             state = transition.state
@@ -46,44 +47,6 @@ def feed(state: DeviceStatusState | None, inputs: list[Input], offset: int = 0) 
 def state_of(status: DeviceStatus) -> DeviceStatusState | None:
     """A device that has reported this status at noon; none at all for UNKNOWN."""
     return None if status is UNKNOWN else feed(None, [report(status, NOON_MS, "as told")])[0]
-
-
-# status: (reports ONLINE, OFFLINE, MAINTENANCE, ERROR; telemetry), all later than what came before.
-TRUTH = {
-    UNKNOWN: (ONLINE, OFFLINE, MAINTENANCE, ERROR, ONLINE),
-    ONLINE: (None, OFFLINE, MAINTENANCE, ERROR, None),
-    OFFLINE: (ONLINE, None, MAINTENANCE, ERROR, ONLINE),
-    MAINTENANCE: (ONLINE, OFFLINE, None, ERROR, None),
-    ERROR: (ONLINE, OFFLINE, MAINTENANCE, None, None),
-}
-ROWS = [(status, number, result) for status, results in TRUTH.items() for number, result in enumerate(results)]
-
-
-@pytest.mark.parametrize(("status", "number", "result"), ROWS)
-def test_every_status_with_every_later_input(status: DeviceStatus, number: int, result: DeviceStatus | None) -> None:
-    before = state_of(status)
-    later_ms = NOON_MS + 1
-    item: Input = telemetry(later_ms) if number == 4 else report(REPORTABLE[number], later_ms, "why")
-    state, transitions = feed(before, [item], offset=17)
-    assert state is not None
-    assert state.last_seen_ms == later_ms
-    if result is None:
-        assert transitions == []
-        assert (state.status, state.sequence, state.status_since_ms, state.reason) == (status, 1, NOON_MS, "as told")
-        return
-    [transition] = transitions
-    event = transition.event
-    assert transition.state is state
-    assert before is None or before is state
-    topic = "device-telemetry" if number == 4 else "device-status-reports"
-    assert event.event_id == event_id(SERIAL, topic, 2, 17, "status")
-    assert (event.previous_status, event.new_status, event.sequence) == (status, result, 1 if status is UNKNOWN else 2)
-    assert (event.device_id, event.serial_number, event.site_id) == (123, SERIAL, 1)
-    assert to_epoch_ms(event.timestamp) == later_ms
-    assert event.reason == state.reason
-    assert event.reason == "why" or number == 4
-    assert (state.status, state.previous_status, state.status_since_ms) == (result, status, later_ms)
-    assert (state.evidence_topic, state.evidence_partition, state.evidence_offset) == (topic, 2, 17)
 
 
 @pytest.mark.parametrize(("status", "reported"), list(product(REPORTABLE, REPORTABLE)))

@@ -1,0 +1,358 @@
+"""Silence on one partition with a real store: who becomes offline by heartbeats, and who does not, whatever was behind or away."""
+
+import asyncio
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from agents.silent_devices import silent_devices_of
+from agents.status import fold_batch, silence_policy
+from ems_streams.domain.heartbeat import Heartbeat
+from ems_streams.domain.silence import SilencePolicy, due_ms
+from ems_streams.domain.status import DeviceStatusState
+from ems_streams.domain.timestamps import format_epoch_ms, from_epoch_ms
+from ems_streams.kafka import due_keys, partition_state
+from ems_streams.kafka.batching import KeyValue
+from ems_streams.kafka.careful_fold import fold_part
+from ems_streams.kafka.catalogue import (
+    DEVICE_REGISTRY,
+    DEVICE_STATUS,
+    DEVICE_STATUS_REPORTS,
+    DEVICE_TELEMETRY,
+    INGRESS_HEARTBEATS,
+    dlt_of,
+)
+from ems_streams.kafka.partition_state import Codec, PartitionState
+from ems_streams.kafka.record_batch import RecordBatch
+from ems_streams.kafka.state_table import StateTable
+from ems_streams.kafka.worker_app import WorkerApp
+from ems_streams.settings import Settings
+from tables import device_status
+from tests.unit.domain.builders import NOON_MS
+
+TIMEOUT_MS = 60_000
+POLICY = SilencePolicy(TIMEOUT_MS, {"BATTERY": 20_000}, 12_000)
+BEAT_MS = 3000
+
+
+@dataclass
+class Stored:
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes]] = field(default_factory=list)
+
+
+class Writer:
+    """Takes what is committed; the changelog offset is the number of the commit."""
+
+    def __init__(self) -> None:
+        self.outputs: list[tuple[str, bytes | None, bytes | None]] = []
+        self._commits = 0
+
+    async def commit(self, outputs: Mapping[tuple[str, int], Sequence[KeyValue]]) -> dict[tuple[str, int], int]:
+        self._commits += 1
+        for (topic, _), records in outputs.items():
+            if topic != "changelog":
+                self.outputs += [(topic, key, value) for key, value, _ in records]
+        return dict.fromkeys(outputs, self._commits)
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+class Worker:
+    """The agent on one partition, with what its topics hold, of which it may have folded a part."""
+
+    def __init__(self, directory: Path, policy: SilencePolicy = POLICY) -> None:
+        app = WorkerApp(Settings(data_dir=directory))
+        self.policy = policy
+        self.table = StateTable(app, "states", Codec(device_status.encode, device_status.decode), 1)
+        self.writer = Writer()
+        self.topics: dict[str, list[Stored]] = {
+            topic: [] for topic in (DEVICE_TELEMETRY, DEVICE_STATUS_REPORTS, INGRESS_HEARTBEATS, DEVICE_REGISTRY)
+        }
+        self.partition = self.open()
+
+    def open(self) -> PartitionState[device_status.Record]:
+        """The partition as after a recovery: what was not committed is gone, and its topics are read on from there."""
+        self.partition = PartitionState(
+            0,
+            epoch=0,
+            changelog="changelog",
+            codec=self.table.codec,
+            store=self.table.store,
+            writer=self.writer,  # type: ignore[arg-type]  # as much of it as is used
+        )
+        return self.partition
+
+    # What comes into Kafka.
+
+    def _append(self, topic: str, at_ms: int, key: bytes | None, value: bytes | None) -> None:
+        self.topics[topic].append(Stored(len(self.topics[topic]), at_ms, key, value))
+
+    def telemetry(self, serial: str, at_ms: int, own_ms: int | None = None, device_type: str = "METER") -> None:
+        value = {
+            "deviceId": 7, "serialNumber": serial, "siteId": 1, "deviceType": device_type, "telemetryData": {"powerKw": 1.5},
+            "timestamp": format_epoch_ms(at_ms if own_ms is None else own_ms), "eventType": "DEVICE_TELEMETRY",
+        }  # fmt: skip
+        self._append(DEVICE_TELEMETRY, at_ms, serial.encode(), orjson.dumps(value))
+
+    def report(self, serial: str, at_ms: int, status: str) -> None:
+        value = {
+            "deviceId": 7, "serialNumber": serial, "siteId": 1, "deviceType": "METER", "status": status,
+            "timestamp": format_epoch_ms(at_ms), "eventType": "DEVICE_STATUS_REPORT",
+        }  # fmt: skip
+        self._append(DEVICE_STATUS_REPORTS, at_ms, serial.encode(), orjson.dumps(value))
+
+    def heartbeat(self, at_ms: int, ingress_id: str = "i") -> None:
+        ends = len(self.topics[DEVICE_TELEMETRY]), len(self.topics[DEVICE_STATUS_REPORTS])
+        beat = Heartbeat(ingress_id=ingress_id, timestamp=from_epoch_ms(at_ms), telemetry_end=ends[0], reports_end=ends[1])
+        self._append(INGRESS_HEARTBEATS, at_ms, None, beat.encode())
+
+    def listen(self, from_ms: int, to_ms: int) -> None:
+        """Heartbeats without a gap, which are folded as they come."""
+        for at_ms in range(from_ms, to_ms + 1, BEAT_MS):
+            self.heartbeat(at_ms)
+            self.fold_all()
+
+    # What the worker does with it.
+
+    def fold(self, topic: str, limit: int = 1000) -> None:
+        """The next records of a topic."""
+        start = self.partition.positions.get(topic, -1) + 1
+        if records := self.topics[topic][start : start + limit]:
+            fold_part(partial(fold_batch, policy=self.policy), RecordBatch(topic, 0, records, 0), 0, self.partition)
+
+    def fold_all(self) -> None:
+        for topic in self.topics:
+            self.fold(topic)
+
+    def commit(self) -> list[dict[str, Any]]:
+        """The transitions that are published by it."""
+        before = len(self.writer.outputs)
+        asyncio.run(self.partition.commit())
+        return [orjson.loads(value or b"null") for topic, _, value in self.writer.outputs[before:] if topic == DEVICE_STATUS]
+
+    def offline(self) -> list[tuple[str, str]]:
+        """Who became offline with the commit, and when."""
+        return [(each["serialNumber"], each["timestamp"]) for each in self.commit() if each["newStatus"] == "OFFLINE"]
+
+    def states(self) -> list[DeviceStatusState]:
+        return [state for _, state in self.partition.items() if isinstance(state, DeviceStatusState)]
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Iterable[Worker]:
+    made = Worker(tmp_path)
+    yield made
+    asyncio.run(made.table.store.stop())
+
+
+def test_who_is_silent_while_somebody_listens_is_offline_once(worker: Worker) -> None:
+    worker.listen(NOON_MS - 30_000, NOON_MS)
+    worker.telemetry("A", NOON_MS + 1000)
+    worker.telemetry("B", NOON_MS + 1000)
+    worker.listen(NOON_MS + BEAT_MS, NOON_MS + 60_000)
+    worker.telemetry("B", NOON_MS + 60_500)
+    assert worker.offline() == []
+    worker.listen(NOON_MS + 63_000, NOON_MS + 90_000)
+    [event] = worker.commit()
+    assert (event["serialNumber"], event["previousStatus"], event["newStatus"], event["sequence"]) == ("A", "ONLINE", "OFFLINE", 2)
+    assert (event["timestamp"], event["cause"]) == ("2025-10-04T12:01:01Z", "SILENCE")
+    assert event["evidence"] == {"topic": "device-telemetry", "partition": 0, "offset": 0, "lastSeen": "2025-10-04T12:00:01Z"}
+    worker.listen(NOON_MS + 93_000, NOON_MS + 110_000)
+    assert worker.offline() == []
+    worker.telemetry("A", NOON_MS + 111_000)
+    worker.fold_all()
+    assert [(each["serialNumber"], each["newStatus"], each["sequence"]) for each in worker.commit()] == [("A", "ONLINE", 3)]
+    # And silent again: it is waited for anew.
+    worker.listen(NOON_MS + 112_000, NOON_MS + 175_000)
+    assert ("A", "2025-10-04T12:02:51Z") in worker.offline()
+
+
+def test_reports_are_signs_of_life_as_well(worker: Worker) -> None:
+    worker.listen(NOON_MS - 30_000, NOON_MS)
+    worker.telemetry("A", NOON_MS + 1000)
+    worker.listen(NOON_MS + BEAT_MS, NOON_MS + 30_000)
+    worker.report("A", NOON_MS + 31_000, "ONLINE")
+    worker.listen(NOON_MS + 33_000, NOON_MS + 90_000)
+    assert worker.offline() == []
+
+
+@pytest.mark.parametrize("topic", [DEVICE_TELEMETRY, DEVICE_STATUS_REPORTS])
+def test_before_the_partition_has_caught_up_with_both_topics_nobody_is_silent(worker: Worker, topic: str) -> None:
+    worker.listen(NOON_MS - 30_000, NOON_MS)
+    worker.telemetry("A", NOON_MS + 1000)
+    worker.fold_all()
+    # It has said something, which is in Kafka and not folded yet.
+    if topic == DEVICE_TELEMETRY:
+        worker.telemetry("A", NOON_MS + 50_000)
+    else:
+        worker.report("A", NOON_MS + 50_000, "ONLINE")
+    for at_ms in range(NOON_MS + BEAT_MS, NOON_MS + 100_000, BEAT_MS):
+        worker.heartbeat(at_ms)
+        worker.fold(INGRESS_HEARTBEATS)
+    assert worker.offline() == []
+    worker.fold(topic)
+    assert worker.offline() == []
+    worker.listen(NOON_MS + 102_000, NOON_MS + 111_000)
+    assert worker.offline() == [("A", "2025-10-04T12:01:50Z")]
+
+
+def test_an_ingress_that_was_away_starts_the_count_anew(worker: Worker) -> None:
+    worker.listen(NOON_MS - 30_000, NOON_MS)
+    worker.telemetry("A", NOON_MS + 1000)
+    worker.listen(NOON_MS + BEAT_MS, NOON_MS + 54_000)
+    worker.listen(NOON_MS + 3 * TIMEOUT_MS, NOON_MS + 4 * TIMEOUT_MS - BEAT_MS)
+    assert worker.offline() == []
+    worker.listen(NOON_MS + 4 * TIMEOUT_MS, NOON_MS + 4 * TIMEOUT_MS + BEAT_MS)
+    assert worker.offline() == [("A", "2025-10-04T12:04:00Z")]
+
+
+def test_a_worker_that_was_away_reads_heartbeats_first_and_makes_nobody_offline_that_sent(worker: Worker) -> None:
+    worker.listen(NOON_MS - 30_000, NOON_MS)
+    for at_ms in range(NOON_MS, NOON_MS + 4 * TIMEOUT_MS, 1000):
+        if at_ms % 10_000 == 0:
+            worker.telemetry("A", at_ms)
+        if at_ms == NOON_MS:
+            worker.telemetry("B", at_ms)
+        if at_ms % BEAT_MS == 0:
+            worker.heartbeat(at_ms)
+    worker.fold(INGRESS_HEARTBEATS, 10_000)
+    while worker.partition.positions.get(DEVICE_TELEMETRY, -1) + 1 < len(worker.topics[DEVICE_TELEMETRY]):
+        worker.fold(DEVICE_TELEMETRY, 3)
+    worker.listen(NOON_MS + 4 * TIMEOUT_MS, NOON_MS + 4 * TIMEOUT_MS + BEAT_MS)
+    assert worker.offline() == [("B", "2025-10-04T12:01:00Z")]
+
+
+@pytest.mark.parametrize("crash", [True, False])
+def test_a_crash_and_a_restart_go_on_where_they_were(worker: Worker, crash: bool) -> None:
+    worker.listen(NOON_MS - 30_000, NOON_MS)
+    worker.telemetry("A", NOON_MS + 1000)
+    worker.listen(NOON_MS + BEAT_MS, NOON_MS + 30_000)
+    assert worker.offline() == []
+    worker.listen(NOON_MS + 33_000, NOON_MS + 60_000)
+    if not crash:
+        worker.commit()
+    worker.open()
+    assert silent_devices_of(worker.partition) is None
+    worker.fold_all()
+    worker.listen(NOON_MS + 63_000, NOON_MS + 66_000)
+    assert worker.offline() == [("A", "2025-10-04T12:01:01Z")], "as without a restart, to the byte"
+
+
+def test_timeouts_of_types_and_of_single_devices(worker: Worker) -> None:
+    def register(serial: str, timeout_s: object) -> None:
+        entry = {"deviceId": 7, "serialNumber": serial, "siteId": 1, "limits": {"silenceTimeoutS": timeout_s}}
+        worker._append(DEVICE_REGISTRY, NOON_MS, serial.encode(), orjson.dumps(entry))
+
+    register("own", 30)
+    register("never", 0)
+    worker.listen(NOON_MS - 30_000, NOON_MS)
+    for serial in ("own", "never", "late", "removed", "meter"):
+        worker.telemetry(serial, NOON_MS)
+    worker.telemetry("battery", NOON_MS, device_type="BATTERY")
+    worker.listen(NOON_MS + BEAT_MS, NOON_MS + 36_000)
+    assert worker.offline() == [("battery", "2025-10-04T12:00:20Z"), ("own", "2025-10-04T12:00:30Z")]
+    # What is registered afterwards counts at once.
+    register("late", 40)
+    worker._append(DEVICE_REGISTRY, NOON_MS, b"removed", None)
+    worker.listen(NOON_MS + 39_000, NOON_MS + 42_000)
+    assert worker.offline() == [("late", "2025-10-04T12:00:40Z")]
+    worker.listen(NOON_MS + 45_000, NOON_MS + 90_000)
+    assert worker.offline() == [("meter", "2025-10-04T12:01:00Z")]
+
+
+def test_a_registry_record_that_is_none_goes_to_the_dead_letters(worker: Worker) -> None:
+    bad = [
+        (b"A", b"{"),
+        (b"A", b'{"deviceId":1,"serialNumber":"A","siteId":1,"limits":{"silenceTimeoutS":"soon"}}'),
+        (b"B", b'{"deviceId":1,"serialNumber":"A","siteId":1}'),
+    ]
+    for key, value in bad:
+        worker._append(DEVICE_REGISTRY, NOON_MS, key, value)
+    worker.fold_all()
+    worker.commit()
+    assert [(topic, key, value) for topic, key, value in worker.writer.outputs] == [(dlt_of(DEVICE_REGISTRY), *each) for each in bad]
+
+
+def test_a_device_is_not_waited_for_before_its_first_message(worker: Worker) -> None:
+    worker.listen(NOON_MS, NOON_MS + 10 * TIMEOUT_MS)
+    assert (worker.offline(), worker.states()) == ([], [])
+
+
+def test_the_policy_is_that_of_the_settings() -> None:
+    policy = silence_policy(Settings(silence_timeout_s=10, silence_timeouts={"A": 0}, heartbeat_interval_s=2))
+    assert policy == SilencePolicy(10_000, {"A": 0}, 8000)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_whatever_happens_only_who_is_silent_becomes_offline_and_nobody_is_overlooked(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Messages, pauses of the ingress and of the worker, commits, states pushed out of memory, rollbacks, recoveries."""
+    monkeypatch.setattr(partition_state, "CACHED_STATES_MAX", 4)
+    rnd, now_ms = random.Random(seed), NOON_MS
+    serials = [f"D{number}" for number in range(12)]
+    sent: dict[str, list[int]] = {serial: [] for serial in serials}
+    found: list[dict[str, Any]] = []
+    for _ in range(400):
+        now_ms += 1000
+        for serial in rnd.sample(serials, 2):
+            if rnd.random() < 0.6:
+                worker.telemetry(serial, now_ms)
+                sent[serial].append(now_ms)
+        step = rnd.random()
+        if step < 0.03:
+            now_ms += rnd.choice((TIMEOUT_MS // 2, 3 * TIMEOUT_MS))  # nobody is there
+        elif step < 0.05:
+            worker.open()
+        elif step < 0.07:
+            worker.partition.rollback()
+        if now_ms % BEAT_MS == 0:
+            worker.heartbeat(now_ms)
+        for topic in rnd.sample(list(worker.topics), 2):
+            worker.fold(topic, rnd.choice((1, 3, 1000)))
+        if rnd.random() < 0.2:
+            found += worker.commit()
+    # Nobody sends any more.
+    for at_ms in range(now_ms + BEAT_MS, now_ms + 2 * TIMEOUT_MS, BEAT_MS):
+        worker.heartbeat(at_ms)
+        worker.fold_all()
+    found += worker.commit()
+    events = {(each["serialNumber"], each["sequence"]): each for each in found}
+    assert len(events) == len(found) == len({each["eventId"] for each in found})
+    for (serial, _), event in events.items():
+        if event["newStatus"] == "OFFLINE":
+            heard_ms = max(at_ms for at_ms in sent[serial] if format_epoch_ms(at_ms) == event["evidence"]["lastSeen"])
+            concluded = next(at_ms for at_ms in range(heard_ms, now_ms + 10**6) if format_epoch_ms(at_ms) == event["timestamp"])
+            assert not any(heard_ms < at_ms <= concluded for at_ms in sent[serial]), "it had sent something"
+            assert concluded >= heard_ms + TIMEOUT_MS
+    assert {state.status for state in worker.states()} == {"OFFLINE"}
+    assert len(worker.states()) == len([serial for serial in serials if sent[serial]])
+
+
+def test_after_a_recovery_stored_devices_are_found_bit_by_bit(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(due_keys, "SCANNED_AT_ONCE", 10)
+    worker.heartbeat(NOON_MS)
+    for number in range(35):
+        worker.telemetry(f"D{number:03}", NOON_MS)
+    worker.fold_all()
+    worker.listen(NOON_MS + BEAT_MS, NOON_MS + 57_000)
+    worker.commit()
+    worker.open()
+    closed = []
+    for beat in range(1, 7):
+        worker.heartbeat(NOON_MS + 57_000 + beat * BEAT_MS)
+        worker.fold_all()
+        closed.append(len(worker.offline()))
+    assert closed == [10, 10, 10, 5, 0, 0]
+    assert all(due_ms(state, 0, POLICY) > 10**15 for state in worker.states())
