@@ -1,0 +1,138 @@
+"""A fleet of which some fall silent: exactly those are offline, in time; and nobody is because the ingress, a worker or the MQTT broker was away."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Self
+
+import orjson
+import pytest
+
+from ems_streams.kafka.catalogue import DEVICE_STATUS
+from ems_streams.mqtt.publisher import MqttPublisher
+from tests.integration.worker.test_worker import consume
+from tests.support.processes import Deployment, eventually
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+
+DEVICES, SILENT = 1000, 50
+TIMEOUT_S = 8.0
+INTERVAL_S = 2.0
+SETTINGS = {
+    "EMS_HEARTBEAT_INTERVAL_S": "0.5",
+    "EMS_SILENCE_TIMEOUT_S": str(TIMEOUT_S),
+    "EMS_SILENCE_TIMEOUTS": "none",
+    "EMS_PUBLISHED_WINDOWS": "none",
+}
+
+
+class DevicesThread:
+    """Devices that send for as long as they are in `active`, whatever becomes of the broker."""
+
+    def __init__(self, url: str, name: str, serials: list[str]) -> None:
+        self.active = list(serials)
+        self.rounds = 0
+        self.last_sent_s: dict[str, float] = {}
+        self._url, self._name = url, name
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(30)
+
+    async def _run(self) -> None:
+        async with MqttPublisher(self._url, self._name) as publisher:
+            while not self._stop.is_set():
+                started_s = time.monotonic()
+                sending = asyncio.gather(*(self._send(publisher, serial) for serial in list(self.active)))
+                while not sending.done() and not self._stop.is_set():
+                    await asyncio.wait((sending,), timeout=0.5)
+                if not sending.done():
+                    sending.cancel()
+                    await asyncio.gather(sending, return_exceptions=True)
+                self.rounds += 1
+                await asyncio.sleep(max(started_s + INTERVAL_S - time.monotonic(), 0.05))
+
+    async def _send(self, publisher: MqttPublisher, serial: str) -> None:
+        self.last_sent_s[serial] = time.time()
+        await publisher.publish(f"sites/1/devices/{serial}/telemetry", b'{"powerKw": 1.5}')
+
+    def wait_for_rounds(self, count: int) -> None:
+        wanted = self.rounds + count
+        eventually(lambda: self.rounds >= wanted, 90, "devices send")
+
+
+def transitions(deployment: Deployment) -> list[dict[str, Any]]:
+    events = []
+    for record in consume(deployment.stack.kafka_bootstrap, DEVICE_STATUS):
+        event = orjson.loads(record.value)
+        if event["serialNumber"].startswith(deployment.application_id):
+            events.append({**event, "recordedS": record.timestamp / 1000})
+    return events
+
+
+def test_only_who_is_silent_is_offline(deployment: Deployment) -> None:
+    deployment.extra |= SETTINGS
+    worker = deployment.worker().wait_until_ready()
+    ingress = deployment.ingress().wait_until_ready()
+    stack = deployment.stack
+    serials = [f"{deployment.application_id}-{number:04}" for number in range(DEVICES)]
+
+    def nobody_new(known: int, what: str) -> None:
+        devices.wait_for_rounds(2)
+        time.sleep(2 * TIMEOUT_S)
+        new = transitions(deployment)[known:] if known >= 0 else []
+        events = transitions(deployment)
+        assert len(events) == known, (what, new[:3], len(events), known)
+        print(f"{what}: no transition", flush=True)
+
+    with DevicesThread(stack.mqtt_url, f"{deployment.application_id}-devices", serials) as devices:
+        eventually(lambda: len(transitions(deployment)) == DEVICES, 60, "all are online")
+        time.sleep(TIMEOUT_S)
+        devices.active = serials[SILENT:]
+        silent = set(serials[:SILENT])
+        eventually(lambda: len(transitions(deployment)) >= DEVICES + SILENT, 60, "the silent ones are offline")
+        devices.wait_for_rounds(1)
+        time.sleep(TIMEOUT_S)
+        offline = [event for event in transitions(deployment) if event["newStatus"] == "OFFLINE"]
+        assert sorted(event["serialNumber"] for event in offline) == sorted(silent)
+        assert {(event["cause"], event["previousStatus"], event["sequence"]) for event in offline} == {("SILENCE", "ONLINE", 2)}
+        delays_s = [event["recordedS"] - devices.last_sent_s[event["serialNumber"]] - TIMEOUT_S for event in offline]
+        print(f"offline after timeout + {min(delays_s):.2f} to {max(delays_s):.2f} s", flush=True)
+        assert 0 <= min(delays_s) <= max(delays_s) <= 5
+        for event in offline:
+            said_s = datetime.fromisoformat(event["evidence"]["lastSeen"]).timestamp()
+            assert abs(said_s - devices.last_sent_s[event["serialNumber"]]) < 2
+
+        known = DEVICES + SILENT
+        away: list[tuple[str, Callable[[], None], Callable[[], None]]] = []
+
+        def restart_ingress() -> None:
+            nonlocal ingress
+            ingress = deployment.ingress().wait_until_ready()
+
+        def restart_worker() -> None:
+            nonlocal worker
+            worker = deployment.worker().wait_until_ready()
+
+        away.append(("ingress", lambda: ingress.kill(), restart_ingress))
+        away.append(("worker", lambda: worker.kill(), restart_worker))
+        away.append(("MQTT broker", lambda: asyncio.run(stack.mqtt.kill()), lambda: asyncio.run(stack.mqtt.start())))
+        for what, leave, come_back in away:
+            leave()
+            time.sleep(3 * TIMEOUT_S)
+            come_back()
+            nobody_new(known, f"{what} away for 3 timeouts")
+
+        devices.active = serials
+        eventually(lambda: len(transitions(deployment)) >= known + SILENT, 60, "the silent ones are back")
+        last = {event["serialNumber"]: event["newStatus"] for event in transitions(deployment)}
+        assert set(last.values()) == {"ONLINE"}
+        assert len(transitions(deployment)) == known + SILENT
