@@ -122,8 +122,8 @@ def test_only_who_is_silent_is_offline(deployment: Deployment) -> None:
             nonlocal worker
             worker = deployment.worker().wait_until_ready()
 
-        away.append(("ingress", lambda: ingress.kill(), restart_ingress))
-        away.append(("worker", lambda: worker.kill(), restart_worker))
+        away.append(("ingress", ingress.kill, restart_ingress))
+        away.append(("worker", worker.kill, restart_worker))
         away.append(("MQTT broker", lambda: asyncio.run(stack.mqtt.kill()), lambda: asyncio.run(stack.mqtt.start())))
         for what, leave, come_back in away:
             leave()

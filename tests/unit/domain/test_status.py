@@ -12,7 +12,7 @@ from ems_streams.domain.status import DeviceStatusState, Transition, on_report, 
 from ems_streams.domain.status_table import GRAVITY
 from ems_streams.domain.telemetry_record import TelemetryRecord
 from ems_streams.domain.timestamps import from_epoch_ms, to_epoch_ms
-from tests.unit.domain.builders import NOON_MS, SERIAL, record, report
+from tests.unit.domain.builders import NOON_MS, record, report
 
 ONLINE, OFFLINE, MAINTENANCE, ERROR, UNKNOWN = (
     DeviceStatus.ONLINE,
