@@ -40,7 +40,7 @@ def test_the_registry_is_compacted_and_never_expires(catalogue: Catalogue) -> No
     assert catalogue["device-registry"].config == {"cleanup.policy": "compact"}
 
 
-@pytest.mark.parametrize("name", [*RETENTION_DAYS, "site-parts", "ingress-heartbeats", "device-registry"])
+@pytest.mark.parametrize("name", [*RETENTION_DAYS, "site-parts", "ingress-heartbeats", "device-registry", "maintenance-windows"])
 def test_every_topic_has_dead_letters_that_fit_the_largest_payload(catalogue: Catalogue, name: str) -> None:
     dead_letters = catalogue[f"{name}-dlt"]
 
@@ -83,3 +83,9 @@ def test_names_are_looked_up(catalogue: Catalogue) -> None:
     assert "device-telemetry" in catalogue
     assert catalogue.get("nothing") is None
     assert len(list(catalogue)) == len(catalogue)
+
+
+def test_maintenance_windows_are_kept_and_are_in_as_many_partitions_as_the_devices(catalogue: Catalogue) -> None:
+    windows = catalogue["maintenance-windows"]
+    assert windows.config == {"cleanup.policy": "compact"}
+    assert windows.partitions == catalogue["device-telemetry"].partitions
