@@ -246,3 +246,15 @@ def test_malformed_answers(reason: str, payload: bytes, directory: Directory) ->
     with pytest.raises(MalformedError) as caught:
         encode_command_ack(payload, ACK, NOW_US, directory)
     assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize(("code", "stored"), [(b'"F-203"', "F-203"), (b"17", "17"), (b"null", None)])
+def test_a_report_may_carry_an_error_code(directory: Directory, code: bytes, stored: str | None) -> None:
+    value = encode_status_report(b'{"status":"ERROR","errorCode":%s}' % code, STATUS, NOW_US, directory)
+    assert decode(StatusReport, value).error_code == stored
+
+
+@pytest.mark.parametrize("code", [b"1.5", b"true", b'""', b"[]", b'"' + b"x" * 65 + b'"'])
+def test_an_error_code_that_is_none_is_named(directory: Directory, code: bytes) -> None:
+    with pytest.raises(MalformedError, match=r"errorCode=.*: expected a text of 1 to 64 characters"):
+        encode_status_report(b'{"status":"ERROR","errorCode":%s}' % code, STATUS, NOW_US, directory)
