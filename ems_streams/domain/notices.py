@@ -7,14 +7,14 @@ Everything depends on the times of the events and of heartbeats, and on no clock
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from ems_streams.domain.due_index import NEVER_MS
 from ems_streams.domain.events import DeviceStatus, Notification, StatusEvent
 from ems_streams.domain.flapping import FlappingPolicy
 from ems_streams.domain.maintenance import Device, MaintenanceWindows
 from ems_streams.domain.notifications import flapping_ended, flapping_started, of_transition
-from ems_streams.domain.timestamps import from_epoch_ms, to_epoch_ms
+from ems_streams.domain.timestamps import format_epoch_ms, from_epoch_ms, to_epoch_ms
 
 _AFTER_MAINTENANCE: Final = "This was not told before because of maintenance window {}."
 
@@ -53,6 +53,11 @@ class DeviceNotices:
     def device(self) -> Device:
         """What decides which maintenance windows it is in."""
         return Device(self.last.serial_number, self.last.site_id, self.last.device_type)
+
+    @property
+    def changes_while_flapping(self) -> int:
+        """Transitions since it began to flap, with the one that began it; means nothing while it is not flapping."""
+        return self.last.sequence - self.flapping_from + 1
 
 
 def on_transition(
@@ -144,7 +149,7 @@ def _still(notices: DeviceNotices, at_ms: int, policy: FlappingPolicy) -> Notifi
     """It is flapping no more; said only to those who know that it was."""
     since_ms = notices.flapping_since_ms
     assert since_ms is not None, "asked for only while it is flapping"
-    changes = notices.last.sequence - notices.flapping_from + 1
+    changes = notices.changes_while_flapping
     told = notices.flapping_told
     notices.flapping_since_ms = None
     notices.flapping_told = notices.error_told = False
@@ -166,3 +171,9 @@ def _overdue(notices: DeviceNotices) -> Notification | None:
         return _tell(notices)
     notices.told_status = notices.last.new_status
     return of_transition(notices.last, _AFTER_MAINTENANCE.format(window_id), {"maintenanceWindowId": window_id})
+
+
+def flapping_view(notices: DeviceNotices) -> dict[str, Any] | None:
+    """The flapping as a device shows it that is flapping; None for one that is not."""
+    since_ms = notices.flapping_since_ms
+    return None if since_ms is None else {"since": format_epoch_ms(since_ms), "changes": notices.changes_while_flapping}

@@ -110,7 +110,12 @@ def _check(fields: object, expected: tuple[tuple[type, ...], ...]) -> None:
 
 
 def device_view(
-    state: DeviceStatusState, latest: Mapping[str, float], latest_ms: int | None, maintenance: Mapping[str, Any] | None = None
+    state: DeviceStatusState,
+    latest: Mapping[str, float],
+    latest_ms: int | None,
+    *,
+    maintenance: Mapping[str, Any] | None = None,
+    flapping: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The device as `/api/v1/devices/{serial}` shows it.
 
@@ -119,6 +124,7 @@ def device_view(
         latest: Last value of every metric, from its aggregates; empty when it has sent no telemetry.
         latest_ms: Event time of the newest of them.
         maintenance: The maintenance window that it is in; None outside of any.
+        flapping: Since when, and with how many changes; None while it is not flapping.
     """
     return {
         "serialNumber": state.serial_number,
@@ -132,6 +138,7 @@ def device_view(
         "statusCause": state.cause,
         "errorCode": state.error_code,
         "maintenance": None if maintenance is None else dict(maintenance),
+        "flapping": None if flapping is None else dict(flapping),
         "sequence": state.sequence,
         "lastSeen": format_epoch_ms(state.last_seen_ms),
         "latest": dict(latest),

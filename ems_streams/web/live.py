@@ -11,6 +11,7 @@ from ems_streams.domain.aggregate_views import aggregates_view, latest_metrics
 from ems_streams.domain.aggregates import DeviceAggregates
 from ems_streams.domain.maintenance import Device
 from ems_streams.domain.maintenance import view as window_view
+from ems_streams.domain.notices import flapping_view
 from ems_streams.domain.status import DeviceStatusState
 from ems_streams.domain.status_state import device_view
 from ems_streams.domain.window_reading import current_windows
@@ -20,7 +21,7 @@ from ems_streams.kafka.worker_app import WorkerApp
 from tables.device_aggregates import DeviceQuarters, Record, state_of
 from tables.device_status import Record as StatusRecord
 from tables.notifications import Record as NoticeRecord
-from tables.notifications import windows_of
+from tables.notifications import notices_of, windows_of
 
 log = structlog.get_logger(__name__)
 
@@ -80,12 +81,19 @@ class LiveTables:
 
     def _view(self, status: DeviceStatusState, aggregates: DeviceAggregates | None) -> dict[str, Any]:
         latest, latest_ms = latest_metrics(aggregates) if aggregates is not None else ({}, None)
-        partition = self._notifications.partitions.get(self._status.partition_of(status.serial_number.encode()))
-        window = None
-        if partition is not None:
-            device = Device(status.serial_number, status.site_id, status.device_type)
-            window = windows_of(partition).active(device, time.time_ns() // 1_000_000)
-        return device_view(status, latest, latest_ms, None if window is None else window_view(window))
+        maintenance, flapping = self._why_untold(status)
+        return device_view(status, latest, latest_ms, maintenance=maintenance, flapping=flapping)
+
+    def _why_untold(self, status: DeviceStatusState) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+        """What keeps people from being told of a device now: its maintenance window, and its flapping."""
+        key = status.serial_number.encode()
+        partition = self._notifications.partitions.get(self._notifications.partition_of(key))
+        if partition is None:
+            return None, None
+        device = Device(status.serial_number, status.site_id, status.device_type)
+        window = windows_of(partition).active(device, time.time_ns() // 1_000_000)
+        notices = notices_of(partition, key)
+        return None if window is None else window_view(window), None if notices is None else flapping_view(notices)
 
     def owner(self, serial_number: str) -> str | None:
         """Base URL of the worker that owns the device's partition; None when nobody does."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import socket
 import uuid
 from collections.abc import AsyncIterator
@@ -170,6 +171,46 @@ async def test_a_notification_appears_without_reload(watched: Watched, product: 
     title = f"INV-001 is OFFLINE {uuid.uuid4().hex[:6]}"
     await product.notify(title)
     await expect(watched.page.locator("#feed li").first).to_contain_text(title)
+    assert watched.complaints == []
+
+
+async def test_notifications_say_what_they_are(watched: Watched, product: Product) -> None:
+    tag = uuid.uuid4().hex[:6]
+    told: list[tuple[str, dict[str, object], str]] = [
+        ("FLAPPING_STARTED", {"changes": 6}, "Flapping"),
+        ("FLAPPING_ENDED", {"changes": 195}, "Flapping ended"),
+        ("STATUS_CHANGE", {"maintenanceWindowId": "mw-1"}, "After maintenance"),
+        ("STATUS_CHANGE", {}, ""),
+        ("constructor", {}, ""),
+    ]
+    for number, (kind, data, expected) in enumerate(told):
+        await product.notify(f"{tag}-{number}", kind=kind, data=data)
+        item = watched.page.locator("#feed li", has_text=f"{tag}-{number}")
+        await expect(item.locator("p")).to_have_text(f"{expected}went from ONLINE to OFFLINE")
+        await expect(item.locator(".kind")).to_have_count(1 if expected else 0)
+    assert watched.complaints == []
+
+
+async def test_a_device_shows_why_people_are_not_told_of_it(watched: Watched, product: Product) -> None:
+    window = {"windowId": "mw-1", "until": "2099-01-01T12:00:00Z", "reason": XSS}
+    flapping = {"since": "2025-10-04T10:15:00Z", "changes": 1195}
+    product.cluster.put(
+        device_view("INV-001", maintenance=window, flapping=flapping), device_view("INV-002", maintenance=None, flapping=None)
+    )
+    page = watched.page
+    badges = page.locator("tr.device .badge")
+    await expect(badges.first).to_have_attribute("title", re.compile(r"Maintenance window until .*onerror.*Flapping: 1,195 changes since"))
+    await expect(badges.first).to_have_class("badge s-ONLINE untold")
+    await expect(badges.nth(1)).to_have_class("badge s-ONLINE")
+    await page.fill("#filter", "flapping")
+    await expect(page.locator("tr.device")).to_have_count(1)
+    await page.locator("button.serial", has_text="INV-001").click()
+    await expect(page.locator("#detail .note")).to_contain_text("1,195 changes")
+    product.cluster.put(device_view("INV-001"))
+    await expect(page.locator("#detail .note")).to_have_count(0)
+    await page.fill("#filter", "")
+    await expect(badges.first).to_have_class("badge s-ONLINE")
+    assert await page.evaluate("window.hacked") is None
     assert watched.complaints == []
 
 

@@ -2,7 +2,7 @@
 
 import { allDevices, pipeline } from "./api.js";
 import { DeviceDetail } from "./detail.js";
-import { byId, count, LABELS, make, MARKS, number, power, setAttribute, setText, STATUSES, statusOf } from "./dom.js";
+import { byId, count, LABELS, make, MARKS, number, power, setAttribute, setText, STATUSES, statusOf, untold } from "./dom.js";
 import { NotificationFeed } from "./feed.js";
 import { DeviceTable } from "./table.js";
 
@@ -46,7 +46,7 @@ function showDevices() {
   const text = byId("filter").value.trim().toLowerCase();
   const wanted = byId("status").value;
   const matches = (device) =>
-    !text || `${device.serialNumber} site ${device.siteId} ${device.deviceType} ${device.statusReason ?? ""}`.toLowerCase().includes(text);
+    !text || `${device.serialNumber} site ${device.siteId} ${device.deviceType} ${device.statusReason ?? ""} ${untold(device)}`.toLowerCase().includes(text);
   const shown = devices.filter((device) => (!wanted || statusOf(device) === wanted) && matches(device));
   table.show(shown);
   setText(byId("count"), shown.length === devices.length ? count(devices.length) : `${count(shown.length)} of ${count(devices.length)}`);

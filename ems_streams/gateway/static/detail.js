@@ -1,7 +1,7 @@
 // One device in full: latest metrics, and its last minutes as a line and a table.
 
 import { aggregates, device } from "./api.js";
-import { ago, byId, clock, make, makeSvg, number, paintBadge, setText, statusOf, typeName } from "./dom.js";
+import { ago, byId, clock, make, makeSvg, number, paintBadge, setText, typeName, untold } from "./dom.js";
 
 const REFRESH_MS = 2000;
 const ROWS = 8;
@@ -76,11 +76,13 @@ export class DeviceDetail {
 
   facts() {
     const badge = make("span");
-    paintBadge(badge, statusOf(this.known));
+    paintBadge(badge, this.known);
     const since = this.known.statusSince ? `since ${clock(this.known.statusSince)}` : null;
     const reason = this.known.statusReason ? make("span", {}, `“${this.known.statusReason}”`) : null;
     const what = `${typeName(this.known.deviceType)}, site ${this.known.siteId ?? "–"}, seen ${ago(this.known.lastSeen, Date.now())}`;
-    return make("div", { class: "facts" }, badge, since && make("span", {}, since), make("span", {}, what), reason);
+    const why = untold(this.known);
+    const note = why ? make("p", { class: "note" }, why) : null;
+    return make("div", { class: "facts" }, badge, since && make("span", {}, since), make("span", {}, what), reason, note);
   }
 
   metrics(latest) {

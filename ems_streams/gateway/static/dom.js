@@ -33,11 +33,25 @@ export const LABELS = { ONLINE: "Online", OFFLINE: "Offline", MAINTENANCE: "Main
 
 export const statusOf = (device) => (STATUSES.includes(device.status) ? device.status : "UNKNOWN");
 
-export function paintBadge(badge, status) {
-  setAttribute(badge, "class", `badge s-${status}`);
-  if (!badge.firstChild) badge.append(make("span", { class: "mark", "aria-hidden": "true" }), make("span"));
-  setText(badge.firstChild, MARKS[status]);
-  setText(badge.lastChild, LABELS[status]);
+// Why people are not told of a device's changes one by one, in words; empty when they are.
+export function untold(device) {
+  const { maintenance, flapping } = device;
+  const window = maintenance ? `Maintenance window until ${clock(maintenance.until, false)}: ${maintenance.reason}` : "";
+  const often = flapping ? `Flapping: ${count(flapping.changes)} changes since ${clock(flapping.since)}` : "";
+  return [window, often].filter(Boolean).join(". ");
+}
+
+// A dashed badge is that of a device whose changes are not told one by one.
+export function paintBadge(badge, device) {
+  const status = statusOf(device);
+  const why = untold(device);
+  setAttribute(badge, "class", `badge s-${status}${why && " untold"}`);
+  if (!badge.firstChild) badge.append(make("span", { class: "mark", "aria-hidden": "true" }), make("span"), make("span", { class: "sr" }));
+  const [mark, label, note] = badge.children;
+  setText(mark, MARKS[status]);
+  setText(label, LABELS[status]);
+  setText(note, why);
+  setAttribute(badge, "title", why);
 }
 
 // SOLAR_INVERTER -> Solar inverter, EV_CHARGER -> EV charger.

@@ -7,6 +7,8 @@ const MAX_SHOWN = 200;
 const FIRST_RETRY_MS = 500;
 const LAST_RETRY_MS = 10000;
 const MARKS = { INFO: "ℹ", WARNING: "◆", CRITICAL: "▲" };
+// What is no single change of a status says what it is.
+const KINDS = { FLAPPING_STARTED: "Flapping", FLAPPING_ENDED: "Flapping ended" };
 
 export class NotificationFeed {
   constructor(onState) {
@@ -73,6 +75,7 @@ export class NotificationFeed {
 
   item(notification, isNew) {
     const severity = notification.severity in MARKS ? notification.severity : "INFO";
+    const kind = Object.hasOwn(KINDS, notification.kind) ? KINDS[notification.kind] : notification.data?.maintenanceWindowId && "After maintenance";
     const where = [notification.serialNumber, notification.siteId != null && `site ${notification.siteId}`];
     return make(
       "li",
@@ -80,7 +83,7 @@ export class NotificationFeed {
       make("span", { class: `sev v-${severity}`, role: "img", "aria-label": severity.toLowerCase() }, MARKS[severity]),
       make("strong", {}, notification.title || notification.serialNumber || "Notification"),
       make("time", { datetime: notification.timestamp }, clock(notification.timestamp)),
-      make("p", {}, notification.message || where.filter(Boolean).join(", ")),
+      make("p", {}, kind ? make("span", { class: "kind" }, kind) : null, notification.message || where.filter(Boolean).join(", ")),
     );
   }
 }

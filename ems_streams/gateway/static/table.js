@@ -93,7 +93,7 @@ export class DeviceTable {
     setText(row.site, `Site ${device.siteId ?? "–"}`);
     setText(row.type, typeName(device.deviceType));
     const status = statusOf(device);
-    paintBadge(row.badge, status);
+    paintBadge(row.badge, device);
     // What an offline device said last is not what flows now.
     row.power.classList.toggle("stale", status === "OFFLINE");
     setText(row.power, power(device.latest?.powerKw).join(" "));

@@ -11,7 +11,7 @@ from ems_streams.domain.due_index import NEVER_MS
 from ems_streams.domain.events import DeviceStatus, Notification, NotificationKind, Severity, StatusEvent, format_time
 from ems_streams.domain.flapping import FlappingPolicy
 from ems_streams.domain.maintenance import Device, MaintenanceWindow, MaintenanceWindows, decode_windows, window_of
-from ems_streams.domain.notices import DeviceNotices, due_ms, on_transition, tick
+from ems_streams.domain.notices import DeviceNotices, due_ms, flapping_view, on_transition, tick
 from ems_streams.domain.notices_codec import decode, encode
 from ems_streams.domain.state_codec import StateCodecError
 from ems_streams.domain.timestamps import from_epoch_ms, to_epoch_ms
@@ -92,6 +92,21 @@ def test_a_device_that_flaps_100_times_is_told_of_a_few_times() -> None:
     people.change(OFFLINE, second + 10_000)
     assert kinds(people)[-1] == "STATUS_CHANGE"
     assert len({each.notification_id for each in people.told}) == len(people.told) == 9
+
+
+def test_a_device_shows_that_it_is_flapping_for_as_long_as_it_is() -> None:
+    people = People()
+    people.change(ONLINE, 0)
+    assert people.notices is not None
+    shown = []
+    for number in range(4):
+        people.change(OFFLINE, 10 + 4 * number)
+        people.change(ONLINE, 12 + 4 * number)
+        shown.append(flapping_view(people.notices))
+    assert shown[:2] == [None, None]
+    assert shown[2:] == [{"since": "2025-10-04T12:00:20Z", "changes": 1}, {"since": "2025-10-04T12:00:20Z", "changes": 3}]
+    people.at(3600)
+    assert flapping_view(people.notices) is None
 
 
 def test_an_error_is_told_once_while_it_flaps() -> None:

@@ -131,9 +131,12 @@ def test_the_view_has_the_contracts_form() -> None:
         "statusCause": "TELEMETRY",
         "errorCode": None,
         "maintenance": None,
+        "flapping": None,
         "sequence": 4,
         "lastSeen": "2025-10-04T12:00:01.500Z",
         "latest": {"powerKw": 45.2},
         "latestTimestamp": "2025-10-04T12:00:01.500Z",
     }
     assert device_view(example(), {}, None)["latestTimestamp"] is None
+    untold = device_view(example(), {}, None, maintenance={"windowId": "mw-1"}, flapping={"changes": 7})
+    assert (untold["maintenance"], untold["flapping"]) == ({"windowId": "mw-1"}, {"changes": 7})
