@@ -16,13 +16,13 @@ from ems_streams.domain.maintenance import window_of
 from ems_streams.domain.timestamps import format_epoch_ms, from_epoch_ms
 from ems_streams.kafka.careful_fold import fold_part
 from ems_streams.kafka.catalogue import DEVICE_NOTIFICATIONS, DEVICE_STATUS, INGRESS_HEARTBEATS, MAINTENANCE_WINDOWS, dlt_of
-from ems_streams.kafka.partition_state import Codec, PartitionState
+from ems_streams.kafka.partition_state import Codec
 from ems_streams.kafka.record_batch import RecordBatch
 from ems_streams.kafka.state_table import StateTable
 from ems_streams.kafka.worker_app import WorkerApp
 from ems_streams.settings import Settings
 from tables import notifications
-from tests.unit.agents.test_silent_devices import Stored, Writer
+from tests.support.partition import Stored, Writer, opened
 from tests.unit.domain.builders import NOON_MS
 
 
@@ -35,14 +35,7 @@ class Worker:
 
     def open(self) -> None:
         """As after a recovery."""
-        self.partition = PartitionState(
-            0,
-            epoch=0,
-            changelog="changelog",
-            codec=self.table.codec,
-            store=self.table.store,
-            writer=self.writer,  # type: ignore[arg-type]  # as much of it as is used
-        )
+        self.partition = opened(self.table, self.writer)
 
     def fold(self, topic: str, at_s: int, records: Sequence[tuple[bytes | None, bytes | None]]) -> None:
         first = self.offsets.get(topic, 0)

@@ -2,10 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,141 +11,14 @@ import orjson
 import pytest
 
 from agents.silent_devices import silent_devices_of
-from agents.status import fold_batch, silence_policy
-from ems_streams.domain.heartbeat import Heartbeat
+from agents.status import silence_policy
 from ems_streams.domain.silence import SilencePolicy, due_ms
-from ems_streams.domain.status import DeviceStatusState
-from ems_streams.domain.timestamps import format_epoch_ms, from_epoch_ms, to_epoch_ms
+from ems_streams.domain.timestamps import to_epoch_ms
 from ems_streams.kafka import due_keys, partition_state
-from ems_streams.kafka.batching import KeyValue
-from ems_streams.kafka.careful_fold import fold_part
-from ems_streams.kafka.catalogue import (
-    DEVICE_REGISTRY,
-    DEVICE_STATUS,
-    DEVICE_STATUS_REPORTS,
-    DEVICE_TELEMETRY,
-    INGRESS_HEARTBEATS,
-    dlt_of,
-)
-from ems_streams.kafka.partition_state import Codec, PartitionState
-from ems_streams.kafka.record_batch import RecordBatch
-from ems_streams.kafka.state_table import StateTable
-from ems_streams.kafka.worker_app import WorkerApp
+from ems_streams.kafka.catalogue import DEVICE_REGISTRY, DEVICE_STATUS_REPORTS, DEVICE_TELEMETRY, INGRESS_HEARTBEATS, dlt_of
 from ems_streams.settings import Settings
-from tables import device_status
+from tests.unit.agents.status_worker import BEAT_MS, POLICY, TIMEOUT_MS, Worker
 from tests.unit.domain.builders import NOON_MS
-
-TIMEOUT_MS = 60_000
-POLICY = SilencePolicy(TIMEOUT_MS, {"BATTERY": 20_000}, 12_000)
-BEAT_MS = 3000
-
-
-@dataclass
-class Stored:
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: list[tuple[str, bytes]] = field(default_factory=list)
-
-
-class Writer:
-    """Takes what is committed; the changelog offset is the number of the commit."""
-
-    def __init__(self) -> None:
-        self.outputs: list[tuple[str, bytes | None, bytes | None]] = []
-        self._commits = 0
-
-    async def commit(self, outputs: Mapping[tuple[str, int], Sequence[KeyValue]]) -> dict[tuple[str, int], int]:
-        self._commits += 1
-        for (topic, _), records in outputs.items():
-            if topic != "changelog":
-                self.outputs += [(topic, key, value) for key, value, _ in records]
-        return dict.fromkeys(outputs, self._commits)
-
-    async def close(self) -> None:
-        """Nothing is open."""
-
-
-class Worker:
-    """The agent on one partition, with what its topics hold, of which it may have folded a part."""
-
-    def __init__(self, directory: Path, policy: SilencePolicy = POLICY) -> None:
-        app = WorkerApp(Settings(data_dir=directory))
-        self.policy = policy
-        self.table = StateTable(app, "states", Codec(device_status.encode, device_status.decode), 1)
-        self.writer = Writer()
-        self.topics: dict[str, list[Stored]] = {
-            topic: [] for topic in (DEVICE_TELEMETRY, DEVICE_STATUS_REPORTS, INGRESS_HEARTBEATS, DEVICE_REGISTRY)
-        }
-        self.partition = self.open()
-
-    def open(self) -> PartitionState[device_status.Record]:
-        """The partition as after a recovery: what was not committed is gone, and its topics are read on from there."""
-        self.partition = PartitionState(
-            0,
-            epoch=0,
-            changelog="changelog",
-            codec=self.table.codec,
-            store=self.table.store,
-            writer=self.writer,  # type: ignore[arg-type]  # as much of it as is used
-        )
-        return self.partition
-
-    # What comes into Kafka.
-
-    def _append(self, topic: str, at_ms: int, key: bytes | None, value: bytes | None) -> None:
-        self.topics[topic].append(Stored(len(self.topics[topic]), at_ms, key, value))
-
-    def telemetry(self, serial: str, at_ms: int, own_ms: int | None = None, device_type: str = "METER") -> None:
-        value = {
-            "deviceId": 7, "serialNumber": serial, "siteId": 1, "deviceType": device_type, "telemetryData": {"powerKw": 1.5},
-            "timestamp": format_epoch_ms(at_ms if own_ms is None else own_ms), "eventType": "DEVICE_TELEMETRY",
-        }  # fmt: skip
-        self._append(DEVICE_TELEMETRY, at_ms, serial.encode(), orjson.dumps(value))
-
-    def report(self, serial: str, at_ms: int, status: str) -> None:
-        value = {
-            "deviceId": 7, "serialNumber": serial, "siteId": 1, "deviceType": "METER", "status": status,
-            "timestamp": format_epoch_ms(at_ms), "eventType": "DEVICE_STATUS_REPORT",
-        }  # fmt: skip
-        self._append(DEVICE_STATUS_REPORTS, at_ms, serial.encode(), orjson.dumps(value))
-
-    def heartbeat(self, at_ms: int, ingress_id: str = "i") -> None:
-        ends = len(self.topics[DEVICE_TELEMETRY]), len(self.topics[DEVICE_STATUS_REPORTS])
-        beat = Heartbeat(ingress_id=ingress_id, timestamp=from_epoch_ms(at_ms), telemetry_end=ends[0], reports_end=ends[1])
-        self._append(INGRESS_HEARTBEATS, at_ms, None, beat.encode())
-
-    def listen(self, from_ms: int, to_ms: int) -> None:
-        """Heartbeats without a gap, which are folded as they come."""
-        for at_ms in range(from_ms, to_ms + 1, BEAT_MS):
-            self.heartbeat(at_ms)
-            self.fold_all()
-
-    # What the worker does with it.
-
-    def fold(self, topic: str, limit: int = 1000) -> None:
-        """The next records of a topic."""
-        start = self.partition.positions.get(topic, -1) + 1
-        if records := self.topics[topic][start : start + limit]:
-            fold_part(partial(fold_batch, policy=self.policy), RecordBatch(topic, 0, records, 0), 0, self.partition)
-
-    def fold_all(self) -> None:
-        for topic in self.topics:
-            self.fold(topic)
-
-    def commit(self) -> list[dict[str, Any]]:
-        """The transitions that are published by it."""
-        before = len(self.writer.outputs)
-        asyncio.run(self.partition.commit())
-        return [orjson.loads(value or b"null") for topic, _, value in self.writer.outputs[before:] if topic == DEVICE_STATUS]
-
-    def offline(self) -> list[tuple[str, str]]:
-        """Who became offline with the commit, and when."""
-        return [(each["serialNumber"], each["timestamp"]) for each in self.commit() if each["newStatus"] == "OFFLINE"]
-
-    def states(self) -> list[DeviceStatusState]:
-        return [state for _, state in self.partition.items() if isinstance(state, DeviceStatusState)]
 
 
 @pytest.fixture
@@ -253,7 +124,7 @@ def test_a_crash_and_a_restart_go_on_where_they_were(worker: Worker, crash: bool
 def test_timeouts_of_types_and_of_single_devices(worker: Worker) -> None:
     def register(serial: str, timeout_s: object) -> None:
         entry = {"deviceId": 7, "serialNumber": serial, "siteId": 1, "limits": {"silenceTimeoutS": timeout_s}}
-        worker._append(DEVICE_REGISTRY, NOON_MS, serial.encode(), orjson.dumps(entry))
+        worker.append(DEVICE_REGISTRY, NOON_MS, serial.encode(), orjson.dumps(entry))
 
     register("own", 30)
     register("never", 0)
@@ -265,7 +136,7 @@ def test_timeouts_of_types_and_of_single_devices(worker: Worker) -> None:
     assert worker.offline() == [("battery", "2025-10-04T12:00:20Z"), ("own", "2025-10-04T12:00:30Z")]
     # What is registered afterwards counts at once.
     register("late", 40)
-    worker._append(DEVICE_REGISTRY, NOON_MS, b"removed", None)
+    worker.append(DEVICE_REGISTRY, NOON_MS, b"removed", None)
     worker.listen(NOON_MS + 39_000, NOON_MS + 42_000)
     assert worker.offline() == [("late", "2025-10-04T12:00:40Z")]
     worker.listen(NOON_MS + 45_000, NOON_MS + 90_000)
@@ -279,7 +150,7 @@ def test_a_registry_record_that_is_none_goes_to_the_dead_letters(worker: Worker)
         (b"B", b'{"deviceId":1,"serialNumber":"A","siteId":1}'),
     ]
     for key, value in bad:
-        worker._append(DEVICE_REGISTRY, NOON_MS, key, value)
+        worker.append(DEVICE_REGISTRY, NOON_MS, key, value)
     worker.fold_all()
     worker.commit()
     assert [(topic, key, value) for topic, key, value in worker.writer.outputs] == [(dlt_of(DEVICE_REGISTRY), *each) for each in bad]
