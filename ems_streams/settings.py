@@ -6,47 +6,18 @@
 
 import os
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
-from zoneinfo import available_timezones
+from typing import Any, Literal, Self
 
 from dotenv import dotenv_values
-from pydantic import AfterValidator, AliasChoices, AnyUrl, Field, SecretStr, UrlConstraints, ValidationError, field_validator
+from pydantic import AliasChoices, AnyUrl, Field, SecretStr, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ems_streams.errors import SettingError
+from ems_streams.setting_types import NOTHING, Days, HttpUrl, MqttUrl, NotNegative, Port, Seconds, TimeZone, WindowLabel, pairs, parts
 
 PREFIX = "EMS_"
-
-MqttUrl = Annotated[AnyUrl, UrlConstraints(allowed_schemes=["mqtt", "mqtts", "tcp", "ssl"], host_required=True)]
-HttpUrl = Annotated[AnyUrl, UrlConstraints(allowed_schemes=["http", "https"], host_required=True)]
-Port = Annotated[int, Field(ge=1, le=65535)]
-Seconds = Annotated[float, Field(gt=0)]
-Days = Annotated[int, Field(ge=0, le=36_500)]
-NotNegative = Annotated[float, Field(ge=0)]
-
-
-_zones = lru_cache(maxsize=1)(available_timezones)
-
-
-def _known_zone(name: str) -> str:
-    if name not in _zones():
-        raise ValueError("must be a time zone of the IANA database, such as Europe/Berlin")
-    return name
-
-
-TimeZone = Annotated[str, AfterValidator(_known_zone)]
-WindowLabel = Literal["1m", "15m", "1h", "1d", "1d-local"]
-NO_WINDOWS = "none"
-"""An empty variable is no setting, so that no windows at all need a word."""
-_LATENESS_COUNT = 4
-
-
-def _parts(value: object) -> object:
-    """What a text lists between commas; anything else as it is."""
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
 class Settings(BaseSettings):
@@ -199,40 +170,25 @@ class Settings(BaseSettings):
     @field_validator("published_windows", mode="before")
     @classmethod
     def _split_windows(cls, value: object) -> object:
-        return [] if value == NO_WINDOWS else _parts(value)
+        return parts(value)
 
     @field_validator("window_lateness_s", mode="before")
     @classmethod
     def _split_lateness(cls, value: object) -> object:
-        parts = _parts(value)
-        if isinstance(parts, list) and len(parts) != _LATENESS_COUNT:
+        times = parts(value)
+        if isinstance(times, list) and len(times) != 4:
             raise ValueError("must be four times in seconds, for 1m, 15m, 1h and 1d, separated by commas")
-        return parts
+        return times
 
     @field_validator("site_time_zones", mode="before")
     @classmethod
     def _split_zones(cls, value: object) -> object:
-        parts = _parts(value)
-        if not isinstance(parts, list):
-            return value
-        zones: dict[str, str] = {}
-        for part in parts:
-            site, equals, zone = (each.strip() for each in part.partition("="))
-            if not equals or site in zones:
-                raise ValueError("must be site=zone, several separated by commas, each site once")
-            zones[site] = zone
-        return zones
+        return pairs(value, "must be site=zone, several separated by commas, each site once, or none")
 
     @field_validator("silence_timeouts", mode="before")
     @classmethod
     def _split_timeouts(cls, value: object) -> object:
-        parts = _parts(value)
-        if not isinstance(parts, list):
-            return value
-        pairs = [tuple(each.strip() for each in part.partition("=")[::2]) for part in parts if part != NO_WINDOWS]
-        if not all(name and seconds for name, seconds in pairs) or len(dict(pairs)) < len(pairs):
-            raise ValueError("must be type=seconds, several separated by commas, each type once, or none")
-        return dict(pairs)
+        return pairs(value, "must be type=seconds, several separated by commas, each type once, or none")
 
     @field_validator("window_lateness_s")
     @classmethod
@@ -286,8 +242,8 @@ def is_secret(field: FieldInfo) -> bool:
 def as_set(value: object) -> object:
     """A value as a variable sets it."""
     if isinstance(value, tuple):
-        return ",".join(f"{each:g}" if isinstance(each, float) else str(each) for each in value) or NO_WINDOWS
-    return ",".join(f"{key}={each}" for key, each in value.items()) if isinstance(value, dict) else value
+        return ",".join(f"{each:g}" if isinstance(each, float) else str(each) for each in value) or NOTHING
+    return ",".join(f"{key}={each}" for key, each in value.items()) or NOTHING if isinstance(value, dict) else value
 
 
 def environment_names(name: str, field: FieldInfo) -> list[str]:

@@ -27,6 +27,7 @@ import orjson
 from ems_streams.domain.device_topic import MAX_NUMBER, DeviceTopic
 from ems_streams.domain.events import MAX_METRICS, DeviceStatus, format_time
 from ems_streams.domain.receipt_clock import moment
+from ems_streams.domain.refusals import invalid, shown, type_name
 from ems_streams.domain.registry import Directory, RegistryEntry
 from ems_streams.errors import MalformedError
 
@@ -73,7 +74,7 @@ def encode_telemetry(payload: bytes, topic: DeviceTopic, received_us: int, direc
     if data is _ABSENT:
         data = fields
     elif type(data) is not dict:
-        raise _invalid("telemetryData", data, "expected an object of metrics")
+        raise invalid("telemetryData", data, "expected an object of metrics")
     else:
         _refuse_unknown(fields)
     body = {"telemetryData": _metrics(data)}
@@ -147,7 +148,7 @@ def _parse(payload: bytes) -> dict[str, Any]:
     if type(fields) is not dict:
         raise MalformedError(
             "not_an_object",
-            f"the payload is {_type_name(fields)}; expected a JSON object",
+            f"the payload is {type_name(fields)}; expected a JSON object",
         )
     return fields
 
@@ -164,14 +165,14 @@ def _take_envelope(fields: dict[str, Any], topic: DeviceTopic, received_us: int)
     if serial_number is not None and serial_number != topic.serial_number:
         raise MalformedError(
             "serial_mismatch",
-            f"serialNumber={_shown(serial_number)}: the topic says {topic.serial_number!r}",
+            f"serialNumber={shown(serial_number)}: the topic says {topic.serial_number!r}",
         )
     if site_id is not None and (type(site_id) is not int or site_id != topic.site_id):
-        raise MalformedError("site_mismatch", f"siteId={_shown(site_id)}: the topic says {topic.site_id}")
+        raise MalformedError("site_mismatch", f"siteId={shown(site_id)}: the topic says {topic.site_id}")
     if device_id is not None and not (type(device_id) is int and 0 < device_id <= MAX_NUMBER):
-        raise _invalid("deviceId", device_id, "expected a positive whole number")
+        raise invalid("deviceId", device_id, "expected a positive whole number")
     if device_type is not None and not (type(device_type) is str and _DEVICE_TYPE.fullmatch(device_type)):
-        raise _invalid(
+        raise invalid(
             "deviceType",
             device_type,
             "expected a name of letters, digits, _ and -, at most 64",
@@ -196,7 +197,7 @@ def _metrics(data: dict[str, Any]) -> dict[str, float]:
         elif kind is not float:
             raise MalformedError(
                 "invalid_metric_value",
-                f"{name[:80]}={_shown(value)}: expected a number, not {_type_name(value)}",
+                f"{name[:80]}={shown(value)}: expected a number, not {type_name(value)}",
             )
         if not _is_metric_name(name):
             raise MalformedError(
@@ -216,17 +217,17 @@ def _time(text: object, received_us: int) -> str:
     if type(text) is not str or shape is None:
         raise MalformedError(
             "invalid_timestamp",
-            f"timestamp={_shown(text)}: expected an ISO-8601 date and time such as 2025-10-04T10:15:00Z",
+            f"timestamp={shown(text)}: expected an ISO-8601 date and time such as 2025-10-04T10:15:00Z",
         )
     if shape[3] is None:
         raise MalformedError(
             "invalid_timestamp",
-            f"timestamp={_shown(text)}: the time zone is missing; expected a Z or an offset at the end",
+            f"timestamp={shown(text)}: the time zone is missing; expected a Z or an offset at the end",
         )
     try:
         time = datetime.fromisoformat(text)
     except ValueError as error:
-        raise MalformedError("invalid_timestamp", f"timestamp={_shown(text)}: {error}") from None
+        raise MalformedError("invalid_timestamp", f"timestamp={shown(text)}: {error}") from None
     if not _EARLIEST <= time <= moment(received_us) + _AHEAD:
         raise MalformedError(
             "timestamp_out_of_range",
@@ -260,7 +261,7 @@ def _take_text(fields: dict[str, Any], name: str, max_chars: int) -> str | None:
         return None
     # PostgreSQL cannot store a NUL character.
     if type(text) is not str or not text or len(text) > max_chars or "\x00" in text:
-        raise _invalid(name, text, f"expected a text of 1 to {max_chars} characters")
+        raise invalid(name, text, f"expected a text of 1 to {max_chars} characters")
     return text
 
 
@@ -277,7 +278,7 @@ def _take_one_of(fields: dict[str, Any], name: str, allowed: frozenset[str]) -> 
     if value is _ABSENT:
         raise MalformedError("missing_field", f"{name}: {expected}")
     if type(value) is not str or value not in allowed:
-        raise _invalid(name, value, expected)
+        raise invalid(name, value, expected)
     return value
 
 
@@ -286,32 +287,5 @@ def _refuse_unknown(fields: dict[str, Any]) -> None:
         name = next(iter(fields))
         raise MalformedError(
             "unknown_field",
-            f"{name[:80]}={_shown(fields[name])}: there is no such field",
+            f"{name[:80]}={shown(fields[name])}: there is no such field",
         )
-
-
-def _invalid(name: str, value: object, expected: str) -> MalformedError:
-    return MalformedError("invalid_field", f"{name}={_shown(value)}: {expected}")
-
-
-def _shown(value: object) -> str:
-    # Not what is inside of objects and arrays: they may be nested deeper than repr can go.
-    if isinstance(value, dict | list):
-        return _type_name(value)
-    text = repr(value[:100] if isinstance(value, str) else value)
-    return text if len(text) <= 100 else text[:97] + "..."
-
-
-def _type_name(value: object) -> str:
-    return _TYPE_NAMES.get(type(value), "something else")
-
-
-_TYPE_NAMES = {
-    dict: "an object",
-    list: "an array",
-    str: "a text",
-    bool: "a boolean",
-    type(None): "null",
-    int: "a number",
-    float: "a number",
-}

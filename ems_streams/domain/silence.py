@@ -11,11 +11,11 @@ from typing import Final
 import orjson
 
 from ems_streams.domain.due_index import NEVER_MS
+from ems_streams.domain.refusals import invalid
 from ems_streams.domain.registry import RegistryEntry
 from ems_streams.domain.state_codec import StateCodecError
 from ems_streams.domain.status import DeviceStatusState, Transition, on_silence
 from ems_streams.domain.status_table import TRANSITIONS, StatusInput
-from ems_streams.errors import MalformedError
 
 LISTENING_VERSION: Final = 0x81
 TIMEOUT_VERSION: Final = 0x82
@@ -108,10 +108,7 @@ def registered_timeout(entry: RegistryEntry) -> RegisteredTimeout | None:
     if limit is None:
         return None
     if isinstance(limit, bool) or not isinstance(limit, int | float) or not 0 <= limit <= TIMEOUT_MAX_S:
-        shown = repr(limit)[:100]
-        raise MalformedError(
-            "invalid_field", f"limits.{TIMEOUT_LIMIT}={shown}: expected seconds from 0 to {TIMEOUT_MAX_S}, with 0 for never"
-        )
+        raise invalid(f"limits.{TIMEOUT_LIMIT}", limit, f"expected seconds from 0 to {TIMEOUT_MAX_S}, with 0 for never")
     return RegisteredTimeout(round(limit * 1000))
 
 

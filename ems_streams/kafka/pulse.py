@@ -32,7 +32,8 @@ class Pulse:
     """Beats by an interval while the ingress is in step with the MQTT broker, and not at all otherwise.
 
     Guarantees: when a heartbeat is there, what had reached the ingress before the heartbeat's time, and what others had written by then, is
-    on `device-telemetry` before its `telemetry_end`, and on `device-status-reports` before its `reports_end`. It may come late, after an outage of Kafka; what it says of its time stays true.
+    on `device-telemetry` before its `telemetry_end`, and on `device-status-reports` before its `reports_end`. It may come late, after an
+    outage of Kafka; what it says of its time stays true.
 
     Args:
         settings: Where Kafka is, who we are, and how often.

@@ -108,6 +108,12 @@ def test_a_missing_secret_file_names_the_setting_and_the_path(monkeypatch: pytes
         ("EMS_DEFAULT_TIME_ZONE", "CEST", "time zone of the IANA database, such as Europe/Berlin"),
         ("EMS_SITE_TIME_ZONES", "1:Europe/Berlin", "must be site=zone"),
         ("EMS_SITE_TIME_ZONES", "1=Europe/Berlin,1=Asia/Kolkata", "each site once"),
+        ("EMS_SILENCE_TIMEOUTS", "METER", "must be type=seconds"),
+        ("EMS_SILENCE_TIMEOUTS", "=60", "must be type=seconds"),
+        ("EMS_SILENCE_TIMEOUTS", "METER=", "must be type=seconds"),
+        ("EMS_SILENCE_TIMEOUTS", "METER=60,METER=90", "each type once, or none"),
+        ("EMS_SILENCE_TIMEOUT_S", "-1", "greater than or equal to 0"),
+        ("EMS_FLAPPING_HALF_LIFE_S", "0", "greater than 0"),
     ],
 )
 def test_a_wrong_value_is_one_line_with_setting_value_and_expectation(
@@ -170,9 +176,19 @@ def test_no_windows_at_all_are_published_when_the_setting_says_none(monkeypatch:
     assert Settings.load().published_windows == ()
 
 
-@pytest.mark.parametrize("name", ["published_windows", "window_lateness_s", "site_time_zones"])
-def test_a_list_is_shown_as_it_is_set(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    settings = Settings.load(published_windows=(), site_time_zones={1: "Europe/Berlin", 2: "UTC"})
+def test_timeouts_by_type_replace_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EMS_SILENCE_TIMEOUTS", "METER=1800, BATTERY = 0")
+
+    assert Settings.load().silence_timeouts == {"METER": 1800, "BATTERY": 0}
+
+
+@pytest.mark.parametrize("nothing", [True, False])
+@pytest.mark.parametrize("name", ["published_windows", "window_lateness_s", "site_time_zones", "silence_timeouts"])
+def test_a_list_is_shown_as_it_is_set(monkeypatch: pytest.MonkeyPatch, name: str, nothing: bool) -> None:
+    if nothing:
+        settings = Settings.load(published_windows=(), site_time_zones={}, silence_timeouts={})
+    else:
+        settings = Settings.load(site_time_zones={1: "Europe/Berlin", 2: "UTC"}, silence_timeouts={"METER": 0.5})
     monkeypatch.setenv(f"EMS_{name.upper()}", str(as_set(getattr(settings, name))))
 
     assert getattr(Settings.load(), name) == getattr(settings, name)
