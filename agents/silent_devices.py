@@ -29,8 +29,9 @@ class _Listened(NamedTuple):
 class SilentDevices:
     """Of one partition, from its first heartbeat on.
 
-    The stretch of time in which somebody listened is stored with the states, as far as heartbeats were read. What waits for this partition to
-    catch up is in memory only: after a crash the next heartbeat says it again, about a later time. So silence may be found late, never wrongly.
+    The stretch of time in which somebody listened is stored with the states, as far as heartbeats were read. What waits for this partition
+    to catch up is in memory only: after a crash the next heartbeat says it again, about a later time. So silence may be found late, never
+    wrongly.
 
     A device that sends is looked at about once in its timeout, and its messages cost nothing here.
     """

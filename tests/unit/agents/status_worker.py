@@ -64,9 +64,10 @@ class Worker:
         }  # fmt: skip
         self.append(DEVICE_STATUS_REPORTS, at_ms, serial.encode(), orjson.dumps(value))
 
-    def heartbeat(self, at_ms: int, ingress_id: str = "i") -> None:
+    def heartbeat(self, at_ms: int, own_ms: int | None = None) -> None:
         ends = len(self.topics[DEVICE_TELEMETRY]), len(self.topics[DEVICE_STATUS_REPORTS])
-        beat = Heartbeat(ingress_id=ingress_id, timestamp=from_epoch_ms(at_ms), telemetry_end=ends[0], reports_end=ends[1])
+        timestamp = from_epoch_ms(at_ms if own_ms is None else own_ms)
+        beat = Heartbeat(ingress_id="i", timestamp=timestamp, telemetry_end=ends[0], reports_end=ends[1])
         self.append(INGRESS_HEARTBEATS, at_ms, None, beat.encode())
 
     def listen(self, from_ms: int, to_ms: int) -> None:

@@ -59,6 +59,27 @@ def test_reports_are_signs_of_life_as_well(worker: Worker) -> None:
     assert worker.offline() == []
 
 
+@pytest.mark.parametrize("ahead_ms", [-7_200_000, 0, 7_200_000])
+def test_the_clock_of_a_device_does_not_matter(worker: Worker, ahead_ms: int) -> None:
+    worker.listen(NOON_MS - 30_000, NOON_MS)
+    worker.telemetry("A", NOON_MS + 1000, own_ms=NOON_MS + 1000 + ahead_ms)
+    worker.listen(NOON_MS + BEAT_MS, NOON_MS + 60_000)
+    assert worker.offline() == []
+    worker.listen(NOON_MS + 63_000, NOON_MS + 63_000)
+    assert worker.offline() == [("A", "2025-10-04T12:01:01Z")]
+
+
+def test_an_ingress_whose_clock_is_ahead_makes_nobody_silent(worker: Worker) -> None:
+    worker.telemetry("A", NOON_MS + 1000)
+    for at_ms in range(NOON_MS - 30_000, NOON_MS + 60_001, BEAT_MS):
+        worker.heartbeat(at_ms, own_ms=at_ms + TIMEOUT_MS)
+        worker.fold_all()
+    assert worker.offline() == []
+    worker.heartbeat(NOON_MS + 63_000, own_ms=NOON_MS + 63_000 + TIMEOUT_MS)
+    worker.fold_all()
+    assert worker.offline() == [("A", "2025-10-04T12:01:01Z")]
+
+
 @pytest.mark.parametrize("topic", [DEVICE_TELEMETRY, DEVICE_STATUS_REPORTS])
 def test_before_the_partition_has_caught_up_with_both_topics_nobody_is_silent(worker: Worker, topic: str) -> None:
     worker.listen(NOON_MS - 30_000, NOON_MS)
