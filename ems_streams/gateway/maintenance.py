@@ -40,7 +40,7 @@ class MaintenanceApi:
         return json_response({"windows": [_view(each, now) for each in windows if every or each.ends_at > now]})
 
     async def _set(self, request: web.Request) -> web.Response:
-        """Set a window; the same request twice is one window."""
+        """Set a window; the same one twice is one window, as long as the request says when it begins."""
         fields = await _body(request)
         now = _now()
         defaults = {"startsAt": now.isoformat(), "reason": "maintenance", "createdBy": DEFAULT_AUTHOR}

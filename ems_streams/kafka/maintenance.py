@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import structlog
 from aiokafka import AIOKafkaConsumer
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.errors import KafkaError
 
 from ems_streams.domain.maintenance import KEPT_MS, MaintenanceWindow, decode_window
 from ems_streams.domain.timestamps import to_epoch_ms
@@ -86,7 +86,7 @@ async def _publish(settings: Settings, partitions: Iterable[int], records: list[
     try:
         # Nobody shares the id: two who set windows at the same time must not fence each other.
         writer = await PartitionWriter.open(settings, f"{settings.application_id}-maintenance-{uuid.uuid4().hex}")
-    except (KafkaConnectionError, KafkaError, OSError):
+    except (KafkaError, OSError):
         raise unreachable(settings) from None
     try:
         await writer.commit({(MAINTENANCE_WINDOWS, number): records for number in partitions})
