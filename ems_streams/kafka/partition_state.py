@@ -7,7 +7,7 @@ ARCHITECTURE.md: one Kafka transaction carries outputs, changelog and source pos
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Generic, TypeVar
@@ -119,6 +119,10 @@ class PartitionState(Generic[S]):
         """Up to so many stored keys, from one on in their order, with their bytes."""
         return list(islice(self._store.items_raw(self.partition, first), limit))
 
+    def changed(self) -> Mapping[bytes, S | None]:
+        """What has changed since the last commit, by key; None for what was deleted. For the time of one fold."""
+        return self._dirty
+
     def put(self, key: bytes, state: S) -> None:
         """Mark a state as changed; it is written with the next commit."""
         # Most keys that change have changed since the last commit already.
@@ -132,6 +136,11 @@ class PartitionState(Generic[S]):
         """
         self._marked[key] = None
         self._expected_outputs += outputs
+
+    def mark_all(self, keys: Sequence[bytes], outputs: int = 0) -> None:
+        """`mark` for each of some keys, which may be there several times."""
+        self._marked.update(dict.fromkeys(keys))
+        self._expected_outputs += len(keys) * outputs
 
     def complete(self) -> None:
         """Do what folds have left to be done once per commit, in memory; raises whatever the agent's code raises."""

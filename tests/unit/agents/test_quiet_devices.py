@@ -13,7 +13,8 @@ import pytest
 
 from agents.aggregates import fold_batch, publish_windows
 from agents.quiet_devices import quiet_devices_of
-from ems_streams.domain.aggregates import DeviceAggregates, decode, encode
+from ems_streams.domain.aggregates import DeviceAggregates
+from ems_streams.domain.aggregates_codec import decode, encode
 from ems_streams.domain.heartbeat import Heartbeat
 from ems_streams.domain.timestamps import MINUTE_MS, format_epoch_ms, from_epoch_ms
 from ems_streams.domain.window_ticks import tick
