@@ -199,7 +199,7 @@ def test_without_heartbeats_only_event_time_closes(worker: Worker) -> None:
 @pytest.mark.parametrize("seed", range(25))
 def test_no_device_is_overlooked(worker: Worker, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     """After whatever happened: messages, pauses, commits, states pushed out of memory, rollbacks, recoveries."""
-    monkeypatch.setattr(partition_state, "CACHED_STATES_MAX", 4)
+    monkeypatch.setattr(partition_state, "CACHED_BYTES_MAX", 2_000)
     monkeypatch.setattr(due_keys, "SCANNED_AT_ONCE", 1000)
     rnd, now_ms = random.Random(seed), NOON_MS
     serials = [f"D{number}" for number in range(12)]
