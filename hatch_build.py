@@ -6,7 +6,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-MODULES = ("ems_streams.domain._telemetry", "ems_streams.domain._hot", "ems_streams.domain._windows")
+MODULES = tuple(f"ems_streams.domain.{name}" for name in ("_telemetry", "_hot", "_device", "_windows"))
 # Sums are exact only when every operation is rounded as written: some compilers fuse multiplication and addition unless told not to.
 OPTIONS = ["-O2", "-ffp-contract=off"]
 

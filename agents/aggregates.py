@@ -2,18 +2,20 @@
 
 from collections.abc import Iterable
 from functools import partial
+from typing import cast
 
 from agents.quiet_devices import quiet_devices_of, watch
 from ems_streams.domain.aggregate_events import SitePart, device_event
-from ems_streams.domain.aggregates import DeviceAggregates, Outcome, fold
+from ems_streams.domain.aggregates import DeviceAggregates, fold, fold_usual
 from ems_streams.domain.device_windows import WindowResult
+from ems_streams.domain.fold_outcome import Outcome
 from ems_streams.domain.identifiers import telemetry_identity
 from ems_streams.domain.promotions import decode_promotion, promote
-from ems_streams.domain.telemetry_record import decode_telemetry_record
+from ems_streams.domain.telemetry_record import TelemetryRecord, decode_telemetry_record
 from ems_streams.domain.window_closing import settle
 from ems_streams.domain.windows import WindowPolicy
 from ems_streams.kafka.catalogue import DEVICE_AGGREGATES, DEVICE_TELEMETRY, INGRESS_HEARTBEATS, SITE_PARTS, WINDOW_PROMOTIONS
-from ems_streams.kafka.dead_letters import good_records, publish_late
+from ems_streams.kafka.dead_letters import defect, good_records, publish_dead_letter, publish_late
 from ems_streams.kafka.engine import BatchAgent
 from ems_streams.kafka.partition_state import PartitionState
 from ems_streams.kafka.partitioner import partition_for
@@ -67,22 +69,32 @@ def fold_batch(batch: RecordBatch, start: int, partition: PartitionState[Record]
 
 def _fold_telemetry(batch: RecordBatch, start: int, partition: PartitionState[Record], policy: WindowPolicy) -> list[bytes]:
     """What is malformed, or too late for every window, goes to topics of its own; gives the devices that were quiet, or new."""
-    put = partition.put
     woken: list[bytes] = []
+    due: list[bytes] = []
+    changed = partition.changed()
+    for records, events in batch.decoded_pieces(decode_telemetry_record, start):
+        at = 0
+        while (at := fold_usual(records, events, at, changed, policy, due)) < len(records):
+            record, event = records[at], events[at]
+            at += 1
+            error = defect(record, event)
+            if error is not None:
+                publish_dead_letter(partition, batch, record, error, NAME)
+                continue
+            telemetry = cast(TelemetryRecord, event)
+            key = telemetry.key
+            state = state_of(partition, key) or DeviceAggregates(telemetry.serial_number)
+            if not state.open or state.watermark_ms > state.newest_ms:
+                woken.append(key)
+            identity = telemetry_identity(telemetry.message_id, record.value or b"")
+            outcome = fold(state, telemetry, identity, record.offset, record.timestamp, policy)
+            partition.put(key, state)
+            if outcome is Outcome.DUE:
+                due.append(key)
+            elif outcome is Outcome.LATE:
+                publish_late(partition, batch, record, state.watermark_ms)
     # At the most; a device that is marked stays so, and each of its messages may close another minute.
-    outputs = 1 if policy.published else 0
-    for record, telemetry in good_records(batch, decode_telemetry_record, start, partition, NAME):
-        key = telemetry.key
-        state = state_of(partition, key) or DeviceAggregates(telemetry.serial_number)
-        if not state.open or state.watermark_ms > state.newest_ms:
-            woken.append(key)
-        identity = telemetry_identity(telemetry.message_id, record.value or b"")
-        outcome = fold(state, telemetry, identity, record.offset, record.timestamp, policy)
-        put(key, state)
-        if outcome is Outcome.DUE:
-            partition.mark(key, outputs)
-        elif outcome is Outcome.LATE:
-            publish_late(partition, batch, record, state.watermark_ms)
+    partition.mark_all(due, 1 if policy.published else 0)
     return woken
 
 

@@ -16,7 +16,7 @@ import orjson
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from benchmarks.dataset import METRICS, Dataset, Statistics
-from ems_streams.domain import aggregates, quarter
+from ems_streams.domain import aggregates_codec, quarter
 from ems_streams.domain.accumulators import Accumulators, statistics_view
 from ems_streams.domain.aggregates import DeviceAggregates, thaw, total
 from ems_streams.domain.samples import first_ms, ordered, split
@@ -151,7 +151,7 @@ def of_our_records(entries: Iterable[tuple[int, bytes, bytes]], topic: str, samp
         if key == POSITION_KEY:
             observed.ends[partition] = orjson.loads(value)[topic] + 1
         elif not key.startswith(QUARTER_MARK):
-            state = aggregates.decode(value)
+            state = aggregates_codec.decode(value)
             observed.totals[state.serial_number] = metrics_of(total(state))
             if state.serial_number in sampled:
                 states[state.serial_number] = state

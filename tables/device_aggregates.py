@@ -8,8 +8,9 @@ import struct
 
 import faust
 
-from ems_streams.domain import aggregates, quarter
-from ems_streams.domain.aggregates import DeviceAggregates, Times
+from ems_streams.domain import aggregates_codec, quarter
+from ems_streams.domain.aggregates import DeviceAggregates
+from ems_streams.domain.aggregates_codec import Times
 from ems_streams.domain.quarter import Quarter
 from ems_streams.kafka.catalogue import DEVICE_AGGREGATES_TABLE
 from ems_streams.kafka.partition_state import Codec, PartitionState
@@ -31,12 +32,12 @@ def declare(app: faust.App, partitions: int) -> StateTable[Record]:
 
 def encode(record: Record) -> bytes:
     """A state or a quarter as bytes."""
-    return quarter.encode(record) if isinstance(record, Quarter) else aggregates.encode(record)
+    return quarter.encode(record) if isinstance(record, Quarter) else aggregates_codec.encode(record)
 
 
 def decode(data: bytes) -> Record:
     """The state or quarter of its bytes, told apart by the first one; raises `StateCodecError`."""
-    return quarter.decode(data) if data[:1] == bytes((quarter.VERSION,)) else aggregates.decode(data)
+    return quarter.decode(data) if data[:1] == bytes((quarter.VERSION,)) else aggregates_codec.decode(data)
 
 
 def state_of(partition: PartitionState[Record], key: bytes) -> DeviceAggregates | None:
@@ -48,7 +49,7 @@ def state_of(partition: PartitionState[Record], key: bytes) -> DeviceAggregates 
 def times_of(held: Record | bytes) -> DeviceAggregates | Times | None:
     """What says when the windows of a device close, from its state or from its stored bytes; None of anything else."""
     if isinstance(held, bytes):
-        return aggregates.peek(held)
+        return aggregates_codec.peek(held)
     return held if isinstance(held, DeviceAggregates) else None
 
 

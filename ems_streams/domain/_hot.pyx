@@ -1,7 +1,10 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 """The hot functions of `section`, `samples` and `recent_identities`, compiled. What they do is said there; results are the same to the bit."""
 
-from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_Resize
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE, PyByteArray_Resize
+from cpython.bytes cimport PyBytes_GET_SIZE
+from cpython.dict cimport PyDict_GetItemWithError
+from cpython.ref cimport PyObject
 from libc.math cimport isnan
 from libc.string cimport memchr, memcpy, memmove
 
@@ -56,12 +59,14 @@ cdef int append_metric(bytearray section, int number, Accumulator* accumulator) 
     return 0
 
 
-def append(bytearray samples not None, TelemetryRecord record not None, bytes identity not None, dict names not None):
-    cdef Py_ssize_t size = len(samples)
+cdef int append_known(bytearray samples, TelemetryRecord record, bytes identity, dict names) except -1:
+    """As `append`, and of values without a number none is kept; how many those are."""
+    cdef Py_ssize_t size = PyByteArray_GET_SIZE(samples)
     cdef Py_ssize_t metric
     cdef int left_out = 0
     cdef char* to
-    if len(identity) != 8:
+    cdef PyObject* known
+    if PyBytes_GET_SIZE(identity) != 8:
         raise ValueError(f"an identity of {len(identity)} bytes, expected 8")
     PyByteArray_Resize(samples, size + SAMPLE_HEADER + record.count * SAMPLE_VALUE)
     to = PyByteArray_AS_STRING(samples) + size
@@ -69,20 +74,32 @@ def append(bytearray samples not None, TelemetryRecord record not None, bytes id
     memcpy(to + 8, <const char*> identity, 8)
     to += SAMPLE_HEADER
     for metric in range(record.count):
-        name = <object> record.values[metric].name
-        known = names.get(name)
-        if known is None:
-            if len(names) >= NAMES_MAX:
-                left_out += 1
-                continue
-            known = names[name] = len(names)
-        to[0] = <char> <int> known
+        known = PyDict_GetItemWithError(names, <object> record.values[metric].name)
+        if known == NULL:
+            left_out += 1
+            continue
+        to[0] = <char> <int> <object> known
         memcpy(to + 1, &record.values[metric].value, 8)
         to += SAMPLE_VALUE
     PyByteArray_AS_STRING(samples)[size + SAMPLE_HEADER - 1] = <char> (record.count - left_out)
     if left_out:
         PyByteArray_Resize(samples, size + SAMPLE_HEADER + (record.count - left_out) * SAMPLE_VALUE)
     return left_out
+
+
+cdef int add_names(dict names, TelemetryRecord record) except -1:
+    """Give the names of a message numbers, as far as there are any left."""
+    cdef Py_ssize_t metric
+    for metric in range(record.count):
+        name = <object> record.values[metric].name
+        if len(names) < NAMES_MAX and name not in names:
+            names[name] = len(names)
+    return 0
+
+
+def append(bytearray samples not None, TelemetryRecord record not None, bytes identity not None, dict names not None):
+    add_names(names, record)
+    return append_known(samples, record, identity, names)
 
 
 cdef inline void add(Accumulator* a, double value, double time_ms):
@@ -102,7 +119,9 @@ cdef inline void add(Accumulator* a, double value, double time_ms):
     a.sum = after
 
 
-def add_samples(bytearray section not None, samples):
+cpdef add_samples(bytearray section, samples):
+    if section is None:
+        raise TypeError("section: must not be None")
     cdef const unsigned char[::1] view = samples
     cdef Py_ssize_t size = view.shape[0]
     cdef Py_ssize_t at = 0
@@ -182,12 +201,14 @@ def merge_section(bytearray into not None, bytearray other not None):
         memcpy(data + NUMBERS_AT + count + place * BYTES, &a, BYTES)
 
 
-def remember(bytearray recent not None, bytes identity not None, Py_ssize_t limit, bint surely_new=False):
-    cdef Py_ssize_t size = len(recent)
-    cdef Py_ssize_t kept = limit * 8
-    cdef Py_ssize_t at
-    cdef char* data = PyByteArray_AS_STRING(recent)
+cpdef bint remember(bytearray recent, bytes identity, Py_ssize_t limit, bint surely_new=False) except -1:
+    cdef Py_ssize_t size, kept = limit * 8, at
+    cdef char* data
     cdef unsigned long long wanted, found
+    if recent is None or identity is None:
+        raise TypeError("recent and identity: neither may be None")
+    size = len(recent)
+    data = PyByteArray_AS_STRING(recent)
     if len(identity) != sizeof(wanted):
         raise ValueError(f"an identity of {len(identity)} bytes, expected {sizeof(wanted)}")
     memcpy(&wanted, <const char*> identity, sizeof(wanted))

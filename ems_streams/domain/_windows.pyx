@@ -547,7 +547,7 @@ def metrics_view(bytes data not None):
         p50 = quantile(&bins, &seen, 0.5, a.count, &a)
         p95 = quantile(&bins, &seen, 0.95, a.count, &a)
         p99 = quantile(&bins, &seen, 0.99, a.count, &a)
-        stddev = 0.0 if a.least == a.greatest else sqrt((a.squares if a.squares > 0.0 else 0.0) / a.count)
+        stddev = 0.0 if a.least == a.greatest else sqrt((0.0 if a.squares < 0.0 else a.squares) / a.count)
         view[metric.name[: metric.name_bytes].decode()] = {
             "count": <long long> a.count,
             "sum": finite(total_of(&a)),

@@ -4,6 +4,9 @@ A message is appended to the samples of the minutes that are still open, and not
 samples move into the record of their quarter of an hour (`quarter`), from which all windows are calculated. So an event touches one
 place of memory, and a window depends on the set of its messages only: neither on their order nor on repetitions.
 
+`DeviceAggregates`, `fold` and `fold_usual` are compiled where there is a C compiler (`_device.pyx`); what stands here is what they do, and
+does it where there is none.
+
 The total over all time is the base (every sample that has left `open`) with what is still open, when somebody reads it.
 
 What no window takes counts in the total all the same:
@@ -13,47 +16,37 @@ What no window takes counts in the total all the same:
   of the present.
 """
 
+import contextlib
 import struct
-from collections.abc import Sequence
-from enum import IntEnum
-from typing import Final, NamedTuple
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final, Protocol
 
-from ems_streams.domain import aggregates_v1
 from ems_streams.domain.accumulators import Accumulators
-from ems_streams.domain.identifiers import IDENTITY_BYTES
+from ems_streams.domain.fold_outcome import FUTURE_TOLERANCE_MS, NEVER_MS, NOT_YET_MS, RECENT_IDENTITIES, Outcome
 from ems_streams.domain.quarter import Point
-from ems_streams.domain.recent_identities import last, remember
+from ems_streams.domain.recent_identities import remember
 from ems_streams.domain.samples import append, ordered
-from ems_streams.domain.section import accumulators_of, add_samples, new_section, section_at
-from ems_streams.domain.state_codec import StateCodecError, check_version
+from ems_streams.domain.section import accumulators_of, add_samples, new_section
+from ems_streams.domain.state_codec import StateCodecError
 from ems_streams.domain.telemetry_record import TelemetryRecord
 from ems_streams.domain.timestamps import MINUTE_MS
 from ems_streams.domain.windows import Window, WindowPolicy
 
-RECENT_IDENTITIES: Final = 64
-FUTURE_TOLERANCE_MS: Final = 3_600_000
-NEVER_MS: Final = -(2**62)
-NOT_YET_MS: Final = 2**62
-
 _KIND: Final = "device aggregates"
-VERSION: Final = 2
-_EDGE = struct.Struct("<?qd")
-_EDGES: Final = 3
-# version; device id, site id, last offset, arrival, newest, watermark, oldest quarter, newest quarter, open from, revision, late, duplicate,
-# future, left out; ends of closed windows by kind; numbers of identities and names; bytes of open samples and of text
-_HEADER = struct.Struct("<B14q5qBHII")
 
 
-class Outcome(IntEnum):
-    """What became of a message."""
+class SourceRecord(Protocol):
+    """What is asked of a Kafka record."""
 
-    FOLDED = 0
-    DUE = 1
-    """Folded, and there is something for `window_closing.settle` to do."""
-    LATE = 2
-    """Beyond the correction horizon: in the total, but in no window."""
-    REPEATED = 3
-    """A message that was folded before."""
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
 
 
 class DeviceAggregates:
@@ -62,7 +55,7 @@ class DeviceAggregates:
     Attributes:
         serial_number: Key of the device.
         device_id: As of the newest message when a minute was opened or fell due, like `site_id` and `device_type`.
-        names: Every metric name the device ever had, with its number in samples and sections.
+        names: Every metric name the device ever had, with its number in samples and sections; devices may share them.
         base: Section of every sample that is in no open minute.
         open: Samples of open minutes, in the order of arrival.
         late: Samples of closed minutes that `settle` has not seen yet; empty between batches.
@@ -126,7 +119,7 @@ class DeviceAggregates:
         self.open_from_ms = NOT_YET_MS
         self.newest_ms = NEVER_MS
         self.watermark_ms = NEVER_MS
-        self.closed_ms = [NEVER_MS] * len(Window)
+        self.closed_ms: tuple[int, ...] = (NEVER_MS,) * len(Window)
         self.oldest_quarter_ms = NOT_YET_MS
         self.newest_quarter_ms = NEVER_MS
         self.next_power: Point | None = None
@@ -224,6 +217,33 @@ def _outside(state: DeviceAggregates, record: TelemetryRecord, identity: bytes, 
     return outcome
 
 
+def fold_usual(  # noqa: PLR0917 - as `fold`
+    records: Sequence[SourceRecord],
+    events: Sequence[object],
+    at: int,
+    changed: Mapping[bytes, object],
+    policy: WindowPolicy,
+    due: list[bytes],
+) -> int:
+    """Fold messages as far as they are usual ones: those of devices that have an open minute and have changed since the last commit.
+
+    It is there for its speed only, so that it may leave as much to its caller as it likes; this one, which is not compiled, leaves all.
+
+    Args:
+        records: From one partition, in order.
+        events: What each record was decoded to, or the error that says why it was not.
+        at: Index of the first record.
+        changed: States by key, of which those of other types are left alone.
+        policy: When windows close.
+        due: Gets the key of a device for each `Outcome.DUE`.
+
+    Returns:
+        Index of the first record that is left to the caller: malformed, under the wrong key, too late, or of a device that is not in `changed`,
+        has no open minute, or was moved on by a tick. Their number when none is left.
+    """
+    return at
+
+
 def thaw(state: DeviceAggregates, section: bytes | bytearray) -> Accumulators:
     """A section as accumulators; the state stays as it is."""
     try:
@@ -239,103 +259,7 @@ def total(state: DeviceAggregates) -> Accumulators:
     return thaw(state, section)
 
 
-def encode(state: DeviceAggregates) -> bytes:
-    """The state as bytes."""
-    names = state.names
-    # The type comes last: of all these texts it alone may contain a NUL.
-    text = "\0".join((state.serial_number, *names, state.device_type)).encode()
-    recent = last(state.recent, RECENT_IDENTITIES)
-    header = _HEADER.pack(
-        VERSION,
-        state.device_id,
-        state.site_id,
-        state.last_offset,
-        state.arrived_ms,
-        state.newest_ms,
-        state.watermark_ms,
-        state.oldest_quarter_ms,
-        state.newest_quarter_ms,
-        state.open_from_ms,
-        state.revision,
-        state.late_events,
-        state.duplicate_events,
-        state.future_events,
-        state.left_out_values,
-        *state.closed_ms,
-        len(recent) // IDENTITY_BYTES,
-        len(names),
-        len(state.open),
-        len(text),
-    )
-    edges = _encode_edge(state.next_power), _encode_edge(state.next_register), _encode_edge(state.last_register)
-    return b"".join((header, *edges, text, recent, state.base, state.open))
-
-
-def _encode_edge(edge: Point | None) -> bytes:
-    return _EDGE.pack(False, 0, 0.0) if edge is None else _EDGE.pack(True, *edge)
-
-
-def decode(data: bytes) -> DeviceAggregates:
-    """The state of its bytes, or of those of the version before; raises `StateCodecError` for anything else."""
-    if data[:1] == bytes((aggregates_v1.VERSION,)):
-        return _upgraded(data)
-    check_version(_KIND, data, VERSION)
-    try:
-        return _decode(data)
-    except (struct.error, ValueError, IndexError) as error:
-        raise StateCodecError(_KIND, f"{len(data)} bytes: {error}") from None
-
-
-class Times(NamedTuple):
-    """What `window_ticks.next_tick_ms` asks of a state; named as there."""
-
-    site_id: int
-    arrived_ms: int
-    newest_ms: int
-    watermark_ms: int
-    open_from_ms: int
-    closed_ms: tuple[int, ...]
-
-
-def peek(data: bytes) -> Times | None:
-    """The times in the bytes of a state, without decoding it; None of the version before, which has no windows."""
-    if data[:1] != bytes((VERSION,)):
-        return None
-    header = _HEADER.unpack_from(data)
-    return Times(header[2], header[4], header[5], header[6], header[9], header[15:20])
-
-
-def _upgraded(data: bytes) -> DeviceAggregates:
-    """Totals go on; windows begin anew, since the version before kept no samples of them."""
-    old = aggregates_v1.decode(data)
-    state = DeviceAggregates(old.serial_number, old.device_id, old.site_id, old.device_type)
-    state.names, state.base, state.recent = old.names, old.base, old.recent
-    state.last_offset, state.revision = old.last_offset, old.revision
-    state.late_events, state.duplicate_events = old.late_events, old.duplicate_events
-    state.future_events, state.left_out_values = old.future_events, old.left_out_values
-    return state
-
-
-def _decode(data: bytes) -> DeviceAggregates:
-    header = _HEADER.unpack_from(data)
-    identities, names, open_bytes, text_bytes = header[20:]
-    at = _HEADER.size
-    edges = [_EDGE.unpack_from(data, at + index * _EDGE.size) for index in range(_EDGES)]
-    at += _EDGES * _EDGE.size
-    texts = data[at : (at := at + text_bytes)].decode().split("\0", names + 1)
-    if len(texts) != names + 2:
-        raise ValueError(f"{len(texts)} texts, expected {names + 2}")
-    state = DeviceAggregates(texts[0], header[1], header[2], texts[-1])
-    state.last_offset, state.arrived_ms, state.newest_ms, state.watermark_ms = header[3:7]
-    state.oldest_quarter_ms, state.newest_quarter_ms, state.open_from_ms, state.revision = header[7:11]
-    state.late_events, state.duplicate_events, state.future_events, state.left_out_values = header[11:15]
-    state.closed_ms = list(header[15:20])
-    state.names = {name: number for number, name in enumerate(texts[1:-1])}
-    state.next_power, state.next_register, state.last_register = ((edge[1], edge[2]) if edge[0] else None for edge in edges)
-    state.recent = bytearray(data[at : (at := at + identities * IDENTITY_BYTES)])
-    _, state.base = section_at(data, at)
-    at += len(state.base)
-    state.open = bytearray(data[at : at + open_bytes])
-    if at + open_bytes != len(data):
-        raise ValueError(f"ends at byte {at + open_bytes}")
-    return state
+PythonDeviceAggregates, python_fold = DeviceAggregates, fold
+if not TYPE_CHECKING and sys.byteorder == "little":  # the compiled ones have the same attributes and signatures
+    with contextlib.suppress(ImportError):
+        from ems_streams.domain._device import DeviceAggregates, fold, fold_usual  # noqa: F401 - the last one is called by agents

@@ -18,8 +18,9 @@ import orjson
 from xxhash import xxh3_64_digest
 
 from ems_streams.domain import summary as summaries
-from ems_streams.domain.aggregates import NEVER_MS, DeviceAggregates
+from ems_streams.domain.aggregates import DeviceAggregates
 from ems_streams.domain.device_windows import Quarters, WindowResult
+from ems_streams.domain.fold_outcome import NEVER_MS
 from ems_streams.domain.quarter import Published, Quarter
 from ems_streams.domain.summary import Summary
 from ems_streams.domain.timestamps import MINUTE_MS

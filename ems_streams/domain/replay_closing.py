@@ -1,6 +1,7 @@
 """The end of a replay: windows of its range that are still open are closed by event time, without any clock."""
 
-from ems_streams.domain.aggregates import NEVER_MS, DeviceAggregates
+from ems_streams.domain.aggregates import DeviceAggregates
+from ems_streams.domain.fold_outcome import NEVER_MS
 from ems_streams.domain.windows import Window, WindowPolicy
 
 

@@ -10,8 +10,9 @@ from typing import Final
 from xxhash import xxh3_64_digest
 
 from ems_streams.domain import summary as summaries
-from ems_streams.domain.aggregates import NEVER_MS, NOT_YET_MS, DeviceAggregates
+from ems_streams.domain.aggregates import DeviceAggregates
 from ems_streams.domain.device_windows import DeviceWindows, Quarters, WindowResult, minute_of, quarter_of, slot_of
+from ems_streams.domain.fold_outcome import NEVER_MS, NOT_YET_MS
 from ems_streams.domain.quarter import Edges, Published
 from ems_streams.domain.samples import first_ms, minutes_of, ordered, split, values_of
 from ems_streams.domain.timestamps import MINUTE_MS
@@ -35,7 +36,7 @@ class _Settling(DeviceWindows):
 
     def __init__(self, state: DeviceAggregates, quarters: Quarters, policy: WindowPolicy) -> None:
         super().__init__(state, quarters, policy)
-        self._closed_before = list(state.closed_ms)
+        self._closed_before = state.closed_ms
         self._results: list[WindowResult] = []
         self._affected: list[Span] = []
 
@@ -61,12 +62,13 @@ class _Settling(DeviceWindows):
         return self._results
 
     def _move_borders(self) -> None:
-        closed_ms, watermark_ms = self.state.closed_ms, self.state.watermark_ms
+        closed_ms, watermark_ms = list(self.state.closed_ms), self.state.watermark_ms
         for window, lateness_ms in zip(Window, self.policy.lateness_ms, strict=True):
             # No window of this kind can have ended in less than this since the last one.
             if watermark_ms - lateness_ms >= closed_ms[window] + _SHORTEST_MS[window]:
                 start_ms = span_of(window, max(watermark_ms - lateness_ms, 0), self.zone).start_ms
                 closed_ms[window] = max(closed_ms[window], start_ms)
+        self.state.closed_ms = tuple(closed_ms)
 
     # -- energy: what reaches into windows that were closed before --
 

@@ -3,8 +3,9 @@
 import copy
 from dataclasses import replace
 
-from ems_streams.domain.aggregates import NEVER_MS, NOT_YET_MS, DeviceAggregates
+from ems_streams.domain.aggregates import DeviceAggregates
 from ems_streams.domain.device_windows import DeviceWindows, Quarters, WindowResult, quarter_of, slot_of
+from ems_streams.domain.fold_outcome import NEVER_MS, NOT_YET_MS
 from ems_streams.domain.quarter import Quarter
 from ems_streams.domain.samples import ordered
 from ems_streams.domain.windows import Window, WindowPolicy, span_of
@@ -36,7 +37,7 @@ def current_windows(
     if state.newest_ms == NEVER_MS:
         return []
     aside = copy.copy(state)
-    aside.closed_ms, aside.late = list(state.closed_ms), bytearray()
+    aside.late = bytearray()
     reading = _Reading(aside, _Overlay(quarters), policy)
     return reading.current(window, limit, start_ms, end_ms)
 

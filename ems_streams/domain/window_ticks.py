@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from ems_streams.domain.aggregates import NEVER_MS, NOT_YET_MS, DeviceAggregates
+from ems_streams.domain.aggregates import DeviceAggregates
+from ems_streams.domain.fold_outcome import NEVER_MS, NOT_YET_MS
 from ems_streams.domain.timestamps import MINUTE_MS
 from ems_streams.domain.windows import DAY_MS, HOUR_MS, QUARTER_MS, Window, WindowPolicy, span_of
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 from ems_streams.domain.dead_letter import Headers, Origin, dead_letter_headers, kept_value, malformed_headers
 from ems_streams.domain.timestamps import format_epoch_ms
@@ -35,15 +35,18 @@ def good_records(
         stage: Agent that the dead letters name; None leaves them to the other agent that reads the topic.
     """
     for record, event in batch.decoded(decode, start):
-        if isinstance(event, MalformedError):
-            error = event
-        elif record.key != event.key:
-            error = wrong_key(record.key, event.key)
-        else:
-            yield record, event
-            continue
-        if stage is not None:
+        error = defect(record, event)
+        if error is None:
+            yield record, cast(E, event)
+        elif stage is not None:
             publish_dead_letter(partition, batch, record, error, stage)
+
+
+def defect(record: Record, event: Keyed | MalformedError) -> MalformedError | None:
+    """What is wrong with a record that was decoded to an event, or was not; None when nothing is."""
+    if isinstance(event, MalformedError):
+        return event
+    return wrong_key(record.key, event.key) if record.key != event.key else None
 
 
 def publish_dead_letter(partition: PartitionState[Any], batch: RecordBatch, record: Record, error: MalformedError, stage: str) -> None:

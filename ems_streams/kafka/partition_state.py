@@ -7,7 +7,7 @@ ARCHITECTURE.md: one Kafka transaction carries outputs, changelog and source pos
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Generic, TypeVar
@@ -24,7 +24,10 @@ S = TypeVar("S")
 POSITION_KEY = b"\x00position"
 """Key of the changelog record with the last folded offset per source topic; a NUL cannot begin a serial number."""
 
-CACHED_STATES_MAX = 50_000
+CACHED_BYTES_MAX = 24 * 1024 * 1024
+"""Of states that are kept in memory, in their stored form."""
+CHANGES_MAX = 20_000
+"""States that may wait for a commit."""
 OUTPUTS_MAX = 20_000
 
 
@@ -119,6 +122,10 @@ class PartitionState(Generic[S]):
         """Up to so many stored keys, from one on in their order, with their bytes."""
         return list(islice(self._store.items_raw(self.partition, first), limit))
 
+    def changed(self) -> Mapping[bytes, S | None]:
+        """What has changed since the last commit, by key; None for what was deleted. For the time of one fold."""
+        return self._dirty
+
     def put(self, key: bytes, state: S) -> None:
         """Mark a state as changed; it is written with the next commit."""
         # Most keys that change have changed since the last commit already.
@@ -132,6 +139,11 @@ class PartitionState(Generic[S]):
         """
         self._marked[key] = None
         self._expected_outputs += outputs
+
+    def mark_all(self, keys: Sequence[bytes], outputs: int = 0) -> None:
+        """`mark` for each of some keys, which may be there several times."""
+        self._marked.update(dict.fromkeys(keys))
+        self._expected_outputs += len(keys) * outputs
 
     def complete(self) -> None:
         """Do what folds have left to be done once per commit, in memory; raises whatever the agent's code raises."""
@@ -180,7 +192,7 @@ class PartitionState(Generic[S]):
     @property
     def overloaded(self) -> bool:
         """Whether so much waits for a commit that folding should pause."""
-        return self._output_count + self._expected_outputs > OUTPUTS_MAX
+        return self._output_count + self._expected_outputs > OUTPUTS_MAX or len(self._dirty) > CHANGES_MAX
 
     async def commit(self) -> None:
         """Make everything folded so far durable; concurrent calls run one after the other.
@@ -214,7 +226,7 @@ class PartitionState(Generic[S]):
             self._void = self._abandoned
             self.durable_positions = positions
             self.last_commit_s = time.monotonic()
-            self._evict()
+            self._evict(changes)
 
     def _take(self) -> tuple[dict[bytes, bytes | None], dict[tuple[str, int], list[KeyValue]], dict[str, int]]:
         """Freeze what is to be committed; folding may go on meanwhile and belongs to the next commit."""
@@ -228,10 +240,15 @@ class PartitionState(Generic[S]):
         self._output_count = 0
         return changes, outputs, positions
 
-    def _evict(self) -> None:
-        """Bound the memory: states that are in the store can be read again."""
-        if len(self._states) > CACHED_STATES_MAX:
-            self._states = {key: state for key, state in self._dirty.items() if state is not None}
+    def _evict(self, changes: Mapping[bytes, bytes | None]) -> None:
+        """Bound the memory: states that are in the store can be read again. Those that have just changed go last."""
+        sizes = [len(value) for key, value in changes.items() if value and key != POSITION_KEY]
+        states_max = CACHED_BYTES_MAX * len(sizes) // sum(sizes) if sizes else len(self._states)
+        if len(self._states) > states_max:
+            dirty = {key: state for key, state in self._dirty.items() if state is not None}
+            self._states = {key: state for key in changes if (state := self._states.get(key)) is not None} | dirty
+            if len(self._states) > states_max:
+                self._states = dirty
 
     def items(self) -> Iterator[tuple[bytes, S]]:
         """Every key with its state as of now, in no particular order."""

@@ -67,9 +67,12 @@ class RecordBatch:
 
         Each value is decoded once, however many agents read the batch.
         """
-        return chain.from_iterable(self._pieces(decode, start))
+        return chain.from_iterable(zip(*piece, strict=True) for piece in self.decoded_pieces(decode, start))
 
-    def _pieces(self, decode: Callable[[bytes | None], T], start: int) -> Iterator[Iterator[tuple[Record, T | MalformedError]]]:
+    def decoded_pieces(
+        self, decode: Callable[[bytes | None], T], start: int
+    ) -> Iterator[tuple[Sequence[Record], Sequence[T | MalformedError]]]:
+        """As `decoded`, for who takes many at once: pieces of at most `DECODED_AT_ONCE` records, and as many values."""
         values = self._decoded.get(decode)
         if values is None:
             values = self._decoded[decode] = []
@@ -78,7 +81,7 @@ class RecordBatch:
             stop = min(start + DECODED_AT_ONCE, len(records))
             if len(values) < stop:
                 _decode_all(decode, records[len(values) : stop], values)
-            yield zip(records[start:stop], cast(list[T | MalformedError], values[start:stop]), strict=True)
+            yield records[start:stop], cast(list[T | MalformedError], values[start:stop])
             start = stop
 
 

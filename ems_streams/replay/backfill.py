@@ -15,9 +15,9 @@ import orjson
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
-from ems_streams.domain.aggregates import RECENT_IDENTITIES
 from ems_streams.domain.backfill_rows import BadRow, Find, GoodRow, csv_rows, events_of, json_rows
 from ems_streams.domain.events import TelemetryEvent, decode
+from ems_streams.domain.fold_outcome import RECENT_IDENTITIES
 from ems_streams.domain.registry import RegistryEntry
 from ems_streams.errors import DependencyError, MalformedError, UsageError
 from ems_streams.kafka.admin import unreachable

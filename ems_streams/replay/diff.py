@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 from aiokafka import AIOKafkaConsumer
 
-from ems_streams.domain.aggregates import FUTURE_TOLERANCE_MS
+from ems_streams.domain.fold_outcome import FUTURE_TOLERANCE_MS
 from ems_streams.domain.replays import ReplayDefinition
 from ems_streams.domain.timestamps import to_epoch_ms
 from ems_streams.domain.window_diff import Comparison, Verdict, WindowKey, compare

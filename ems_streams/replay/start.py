@@ -7,8 +7,8 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
-from ems_streams.domain.aggregates import FUTURE_TOLERANCE_MS
 from ems_streams.domain.events import malformed
+from ems_streams.domain.fold_outcome import FUTURE_TOLERANCE_MS
 from ems_streams.domain.replays import Offsets, ReplayDefinition, read_range
 from ems_streams.errors import EmsError, UsageError
 from ems_streams.kafka.range_reader import Ranges, between, positioned_consumer, whole

@@ -7,7 +7,7 @@ from typing import Any, cast
 import aiohttp
 from aiohttp import web
 
-from ems_streams.domain.aggregates import NEVER_MS, NOT_YET_MS
+from ems_streams.domain.fold_outcome import NEVER_MS, NOT_YET_MS
 from ems_streams.domain.timestamps import to_epoch_ms
 from ems_streams.domain.windows import LABELS, Window
 from ems_streams.kafka.state_table import PartitionNotReadyError

@@ -13,7 +13,8 @@ import pytest
 
 from agents.aggregates import fold_batch, publish_windows
 from agents.quiet_devices import quiet_devices_of
-from ems_streams.domain.aggregates import DeviceAggregates, decode, encode
+from ems_streams.domain.aggregates import DeviceAggregates
+from ems_streams.domain.aggregates_codec import decode, encode
 from ems_streams.domain.heartbeat import Heartbeat
 from ems_streams.domain.timestamps import MINUTE_MS, format_epoch_ms, from_epoch_ms
 from ems_streams.domain.window_ticks import tick
@@ -198,7 +199,7 @@ def test_without_heartbeats_only_event_time_closes(worker: Worker) -> None:
 @pytest.mark.parametrize("seed", range(25))
 def test_no_device_is_overlooked(worker: Worker, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     """After whatever happened: messages, pauses, commits, states pushed out of memory, rollbacks, recoveries."""
-    monkeypatch.setattr(partition_state, "CACHED_STATES_MAX", 4)
+    monkeypatch.setattr(partition_state, "CACHED_BYTES_MAX", 2_000)
     monkeypatch.setattr(due_keys, "SCANNED_AT_ONCE", 1000)
     rnd, now_ms = random.Random(seed), NOON_MS
     serials = [f"D{number}" for number in range(12)]

@@ -159,7 +159,7 @@ async def test_crashes_between_commits_and_a_small_memory_change_nothing(
             each.send(sent.encode(), key=sent.key)
     while calm.work():
         await calm.partition.commit()
-    monkeypatch.setattr(partition_state, "CACHED_STATES_MAX", 3)
+    monkeypatch.setattr(partition_state, "CACHED_BYTES_MAX", 1_000)
     while worker.work(rnd.randint(1, 7)):
         if rnd.random() < 0.5:
             await worker.partition.commit()

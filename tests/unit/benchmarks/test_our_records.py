@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.check import Observed, compare, of_our_records
 from benchmarks.dataset import TELEMETRY_TOPIC, Dataset, Shape
-from ems_streams.domain import aggregates, quarter
+from ems_streams.domain import aggregates_codec, quarter
 from ems_streams.domain.aggregates import DeviceAggregates, fold
 from ems_streams.domain.identifiers import telemetry_identity
 from ems_streams.domain.telemetry_record import decode_telemetry_record
@@ -43,7 +43,7 @@ def entries(dataset: Dataset) -> list[Entry]:
         fold(state, telemetry, telemetry_identity(None, value.encode()), offset, telemetry.timestamp_ms, POLICY)
         settle(state, quarters[key], POLICY)
         homes[key] = partition
-    found = [(homes[key], key, aggregates.encode(state)) for key, state in states.items()]
+    found = [(homes[key], key, aggregates_codec.encode(state)) for key, state in states.items()]
     for key, kept in quarters.items():
         kept.forget()
         prefix = QUARTER_MARK + key + b"\x00"
@@ -99,9 +99,9 @@ def test_a_value_that_is_not_counted_in_the_total_is_missed(dataset: Dataset, en
     changed = []
     for partition, key, value in entries:
         if key == b"INV-00001":
-            state = aggregates.decode(value)
+            state = aggregates_codec.decode(value)
             state.open = state.open[: len(state.open) // 2]
-            changed.append((partition, key, aggregates.encode(state)))
+            changed.append((partition, key, aggregates_codec.encode(state)))
         else:
             changed.append((partition, key, value))
     assert not compare(dataset, observed(dataset, changed), every=1).right

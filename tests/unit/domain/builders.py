@@ -4,9 +4,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from ems_streams.domain import quarter
-from ems_streams.domain.aggregates import DeviceAggregates, Outcome, decode, encode, fold
+from ems_streams.domain.aggregates import DeviceAggregates, fold
+from ems_streams.domain.aggregates_codec import decode, encode
 from ems_streams.domain.device_windows import WindowResult
 from ems_streams.domain.events import DeviceStatus, StatusReport
+from ems_streams.domain.fold_outcome import Outcome
 from ems_streams.domain.identifiers import message_identity, telemetry_identity
 from ems_streams.domain.quarter import Quarter
 from ems_streams.domain.summary import Summary

@@ -4,8 +4,10 @@ import orjson
 import pytest
 
 from ems_streams.domain.aggregate_views import aggregates_view, latest_metrics, total_view, window_view
-from ems_streams.domain.aggregates import NOT_YET_MS, DeviceAggregates, decode, encode, fold
+from ems_streams.domain.aggregates import DeviceAggregates, fold
+from ems_streams.domain.aggregates_codec import decode, encode
 from ems_streams.domain.device_windows import WindowResult
+from ems_streams.domain.fold_outcome import NOT_YET_MS
 from ems_streams.domain.timestamps import MINUTE_MS
 from ems_streams.domain.window_reading import current_windows
 from ems_streams.domain.windows import Window

@@ -9,17 +9,15 @@ from hypothesis import strategies as st
 
 from ems_streams.domain.accumulators import COUNT, MAX_METRICS_PER_DEVICE, statistics_view
 from ems_streams.domain.aggregates import (
-    FUTURE_TOLERANCE_MS,
-    RECENT_IDENTITIES,
     DeviceAggregates,
-    Outcome,
-    decode,
-    encode,
+    PythonDeviceAggregates,
     fold,
     thaw,
     total,
 )
+from ems_streams.domain.aggregates_codec import decode, encode
 from ems_streams.domain.device_windows import WindowResult
+from ems_streams.domain.fold_outcome import FUTURE_TOLERANCE_MS, RECENT_IDENTITIES, Outcome
 from ems_streams.domain.identifiers import IDENTITY_BYTES
 from ems_streams.domain.recent_identities import last as last_identities
 from ems_streams.domain.state_codec import StateCodecError
@@ -41,7 +39,7 @@ def column(samples: list[Sample], name: str) -> list[float]:
 
 def assert_equal(state: DeviceAggregates, other: DeviceAggregates) -> None:
     """The same in everything, the order of names and sections included."""
-    for slot in set(DeviceAggregates.__slots__) - {"base", "names", "recent"}:
+    for slot in set(PythonDeviceAggregates.__slots__) - {"base", "names", "recent"}:
         assert getattr(state, slot) == getattr(other, slot), slot
     assert last_identities(state.recent, RECENT_IDENTITIES) == last_identities(other.recent, RECENT_IDENTITIES)
     assert list(state.names.items()) == list(other.names.items())

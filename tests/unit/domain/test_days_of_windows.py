@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from ems_streams.domain.aggregates import Outcome
+from ems_streams.domain.fold_outcome import Outcome
 from ems_streams.domain.telemetry_record import TelemetryRecord
 from ems_streams.domain.timestamps import MINUTE_MS
 from ems_streams.domain.window_reading import current_windows

@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ems_streams.domain.aggregates import NOT_YET_MS, DeviceAggregates, decode, encode, peek
+from ems_streams.domain.aggregates import DeviceAggregates
+from ems_streams.domain.aggregates_codec import decode, encode, peek
 from ems_streams.domain.due_index import DueIndex
+from ems_streams.domain.fold_outcome import NOT_YET_MS
 from ems_streams.domain.timestamps import MINUTE_MS
 from ems_streams.domain.window_ticks import next_tick_ms, tick
 from ems_streams.domain.windows import HOUR_MS, WindowPolicy

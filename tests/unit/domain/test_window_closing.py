@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from ems_streams.domain.accumulators import COUNT, LAST, MAX, MIN, exact_sum
-from ems_streams.domain.aggregates import DeviceAggregates, Outcome, total
+from ems_streams.domain.aggregates import DeviceAggregates, total
 from ems_streams.domain.energy import EnergyQuality
+from ems_streams.domain.fold_outcome import Outcome
 from ems_streams.domain.summary import Summary
 from ems_streams.domain.telemetry_record import TelemetryRecord
 from ems_streams.domain.timestamps import MINUTE_MS

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from ems_streams.domain.aggregates import decode, encode
+from ems_streams.domain.aggregates_codec import decode, encode
 from ems_streams.kafka.changelog import ChangelogPartition
 from ems_streams.kafka.partition_state import POSITION_KEY, Codec
 from ems_streams.kafka.state_table import StateTable

@@ -7,6 +7,7 @@ from typing import cast
 
 import pytest
 
+from ems_streams.kafka import partition_state
 from ems_streams.kafka.batching import KeyValue
 from ems_streams.kafka.partition_state import POSITION_KEY, Codec, PartitionState
 from ems_streams.kafka.state_table import StateTable
@@ -194,3 +195,46 @@ async def test_outputs_go_to_the_same_partition_unless_another_is_named(
     outputs = {target: [value for _, value, _ in records] for target, records in writer.commits[-1].items() if target[0] == "out"}
     assert outputs == {("out", PARTITION): [b"1", b"4"], ("out", 3): [b"2"], ("out", 0): [b"3"]}
     assert list(writer.commits[-1])[-1] == (CHANGELOG, PARTITION)
+
+
+async def filled(partition: PartitionState[bytearray], names: Iterable[str]) -> None:
+    """Commit a state of 100 bytes under each key; the bytes of the position make up less than that."""
+    for name in names:
+        partition.put(name.encode(), bytearray(100))
+    await partition.commit()
+
+
+async def test_states_that_did_not_just_change_leave_the_memory_first(
+    partition: PartitionState[bytearray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(partition_state, "CACHED_BYTES_MAX", 6 * 100)
+    await filled(partition, "CDEF")
+    assert set(partition.keys_in_memory()) == {b"A", b"B", b"C", b"D", b"E", b"F"}
+    await filled(partition, "GH")
+    assert set(partition.keys_in_memory()) == {b"G", b"H"}
+    assert partition.get(b"C") == bytearray(100), "it is read again"
+
+
+async def test_what_does_not_fit_at_all_leaves_the_memory_but_for_what_waits_for_the_next_commit(
+    partition: PartitionState[bytearray], writer: RecordingWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(partition_state, "CACHED_BYTES_MAX", 3 * 100)
+    writer.may_end.clear()
+    commit = asyncio.create_task(filled(partition, "CDEFG"))
+    await writer.begun.wait()
+    partition.put(b"G", bytearray(b"changed meanwhile"))
+    writer.may_end.set()
+    await commit
+    assert partition.keys_in_memory() == [b"G"]
+    assert (partition.get(b"C"), partition.get(b"G")) == (bytearray(100), b"changed meanwhile")
+
+
+async def test_folding_pauses_when_too_many_states_wait_for_a_commit(
+    partition: PartitionState[bytearray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(partition_state, "CHANGES_MAX", 2)
+    for name, overloaded in (("C", False), ("D", False), ("D", False), ("E", True)):
+        partition.put(name.encode(), bytearray(1))
+        assert partition.overloaded is overloaded
+    await partition.commit()
+    assert not partition.overloaded
