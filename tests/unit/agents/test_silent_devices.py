@@ -212,7 +212,7 @@ def test_whatever_happens_only_who_is_silent_becomes_offline_and_nobody_is_overl
     worker: Worker, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     """Messages, pauses of the ingress and of the worker, commits, states pushed out of memory, rollbacks, recoveries."""
-    monkeypatch.setattr(partition_state, "CACHED_STATES_MAX", 4)
+    monkeypatch.setattr(partition_state, "CACHED_BYTES_MAX", 1_000)
     rnd, now_ms = random.Random(seed), NOON_MS
     serials = [f"D{number}" for number in range(12)]
     sent: dict[str, list[int]] = {serial: [] for serial in serials}
