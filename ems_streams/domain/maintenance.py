@@ -3,7 +3,6 @@
 A window is in every partition of `maintenance-windows`, so that each partition's agent decides by what it has read itself.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import blake2b
@@ -154,21 +153,16 @@ class MaintenanceWindows:
 
 def decode_windows(data: bytes) -> MaintenanceWindows:
     """Of what `encode` gives; raises `StateCodecError`."""
+    windows = MaintenanceWindows()
     try:
-        return windows_of(MaintenanceWindow.model_validate(each) for each in orjson.loads(data))
+        for each in orjson.loads(data):
+            windows.put(MaintenanceWindow.model_validate(each))
     except (ValueError, TypeError) as error:
         raise StateCodecError("maintenance windows", str(error)) from None
+    return windows
 
 
-def windows_of(windows: Iterable[MaintenanceWindow]) -> MaintenanceWindows:
-    """Of single windows."""
-    found = MaintenanceWindows()
-    for window in windows:
-        found.put(window)
-    return found
-
-
-def view(window: MaintenanceWindow) -> dict[str, Any]:
+def window_view(window: MaintenanceWindow) -> dict[str, Any]:
     """The window as a device shows it that is in one."""
     return {
         "windowId": window.window_id,

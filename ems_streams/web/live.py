@@ -9,8 +9,7 @@ import structlog
 
 from ems_streams.domain.aggregate_views import aggregates_view, latest_metrics
 from ems_streams.domain.aggregates import DeviceAggregates
-from ems_streams.domain.maintenance import Device
-from ems_streams.domain.maintenance import view as window_view
+from ems_streams.domain.maintenance import Device, window_view
 from ems_streams.domain.notices import flapping_view
 from ems_streams.domain.status import DeviceStatusState
 from ems_streams.domain.status_state import device_view

@@ -78,59 +78,54 @@ def transitions(deployment: Deployment) -> list[dict[str, Any]]:
     return events
 
 
+def check_offline(deployment: Deployment, devices: DevicesThread, silent: list[str]) -> None:
+    """Exactly these are offline, by their silence, each within its timeout and five seconds, with what was heard of it last."""
+    offline = [event for event in transitions(deployment) if event["newStatus"] == "OFFLINE"]
+    assert sorted(event["serialNumber"] for event in offline) == sorted(silent)
+    assert {(event["cause"], event["previousStatus"], event["sequence"]) for event in offline} == {("SILENCE", "ONLINE", 2)}
+    delays_s = [event["recordedS"] - devices.last_sent_s[event["serialNumber"]] - TIMEOUT_S for event in offline]
+    print(f"offline after timeout + {min(delays_s):.2f} to {max(delays_s):.2f} s", flush=True)
+    assert 0 <= min(delays_s) <= max(delays_s) <= 5
+    for event in offline:
+        said_s = datetime.fromisoformat(event["evidence"]["lastSeen"]).timestamp()
+        assert abs(said_s - devices.last_sent_s[event["serialNumber"]]) < 2
+
+
+def check_nobody_new(deployment: Deployment, devices: DevicesThread, known: int, what: str) -> None:
+    """Whoever sends is heard again for two timeouts, and nothing has changed since there were so many transitions."""
+    devices.wait_for_rounds(2)
+    time.sleep(2 * TIMEOUT_S)
+    events = sorted(transitions(deployment), key=lambda event: float(event["recordedS"]))
+    assert len(events) == known, (what, events[known : known + 3])
+    print(f"{what}: no transition", flush=True)
+
+
 def test_only_who_is_silent_is_offline(deployment: Deployment) -> None:
     deployment.extra |= SETTINGS
     worker = deployment.worker().wait_until_ready()
     ingress = deployment.ingress().wait_until_ready()
-    stack = deployment.stack
+    mqtt = deployment.stack.mqtt
     serials = [f"{deployment.application_id}-{number:04}" for number in range(DEVICES)]
+    known = DEVICES + SILENT
+    away: list[tuple[str, Callable[[], None], Callable[[], object]]] = [
+        ("ingress", ingress.kill, lambda: deployment.ingress().wait_until_ready()),
+        ("worker", worker.kill, lambda: deployment.worker().wait_until_ready()),
+        ("MQTT broker", lambda: asyncio.run(mqtt.kill()), lambda: asyncio.run(mqtt.start())),
+    ]
 
-    def nobody_new(known: int, what: str) -> None:
-        devices.wait_for_rounds(2)
-        time.sleep(2 * TIMEOUT_S)
-        new = transitions(deployment)[known:] if known >= 0 else []
-        events = transitions(deployment)
-        assert len(events) == known, (what, new[:3], len(events), known)
-        print(f"{what}: no transition", flush=True)
-
-    with DevicesThread(stack.mqtt_url, f"{deployment.application_id}-devices", serials) as devices:
+    with DevicesThread(deployment.stack.mqtt_url, f"{deployment.application_id}-devices", serials) as devices:
         eventually(lambda: len(transitions(deployment)) == DEVICES, 60, "all are online")
         time.sleep(TIMEOUT_S)
         devices.active = serials[SILENT:]
-        silent = set(serials[:SILENT])
-        eventually(lambda: len(transitions(deployment)) >= DEVICES + SILENT, 60, "the silent ones are offline")
+        eventually(lambda: len(transitions(deployment)) >= known, 60, "the silent ones are offline")
         devices.wait_for_rounds(1)
         time.sleep(TIMEOUT_S)
-        offline = [event for event in transitions(deployment) if event["newStatus"] == "OFFLINE"]
-        assert sorted(event["serialNumber"] for event in offline) == sorted(silent)
-        assert {(event["cause"], event["previousStatus"], event["sequence"]) for event in offline} == {("SILENCE", "ONLINE", 2)}
-        delays_s = [event["recordedS"] - devices.last_sent_s[event["serialNumber"]] - TIMEOUT_S for event in offline]
-        print(f"offline after timeout + {min(delays_s):.2f} to {max(delays_s):.2f} s", flush=True)
-        assert 0 <= min(delays_s) <= max(delays_s) <= 5
-        for event in offline:
-            said_s = datetime.fromisoformat(event["evidence"]["lastSeen"]).timestamp()
-            assert abs(said_s - devices.last_sent_s[event["serialNumber"]]) < 2
-
-        known = DEVICES + SILENT
-        away: list[tuple[str, Callable[[], None], Callable[[], None]]] = []
-
-        def restart_ingress() -> None:
-            nonlocal ingress
-            ingress = deployment.ingress().wait_until_ready()
-
-        def restart_worker() -> None:
-            nonlocal worker
-            worker = deployment.worker().wait_until_ready()
-
-        away.append(("ingress", ingress.kill, restart_ingress))
-        away.append(("worker", worker.kill, restart_worker))
-        away.append(("MQTT broker", lambda: asyncio.run(stack.mqtt.kill()), lambda: asyncio.run(stack.mqtt.start())))
+        check_offline(deployment, devices, serials[:SILENT])
         for what, leave, come_back in away:
             leave()
             time.sleep(3 * TIMEOUT_S)
             come_back()
-            nobody_new(known, f"{what} away for 3 timeouts")
-
+            check_nobody_new(deployment, devices, known, f"{what} away for 3 timeouts")
         devices.active = serials
         eventually(lambda: len(transitions(deployment)) >= known + SILENT, 60, "the silent ones are back")
         last = {event["serialNumber"]: event["newStatus"] for event in transitions(deployment)}
