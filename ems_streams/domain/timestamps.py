@@ -1,6 +1,7 @@
 """Between the wire's UTC times and the epoch milliseconds that folds calculate with."""
 
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from ems_streams.domain.events import EARLIEST_TIME, format_time
 
@@ -19,6 +20,7 @@ def from_epoch_ms(moment_ms: int) -> datetime:
     return EPOCH + moment_ms * _MILLISECOND
 
 
+@lru_cache(maxsize=8_192)  # windows of all devices begin and end at the same times
 def format_epoch_ms(moment_ms: int) -> str:
     """`2025-10-04T10:15:00Z`, with three digits of fraction when there are any."""
     return format_time(from_epoch_ms(moment_ms))

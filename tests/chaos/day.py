@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 from confluent_kafka import Producer
 
@@ -90,6 +91,16 @@ class Day:
             f'"deviceType":"SOLAR_INVERTER","telemetryData":{{"powerKw":{message.power_kw},"voltage":{message.voltage}}},'
             f'"timestamp":"{moment}","eventType":"DEVICE_TELEMETRY"}}'
         )
+
+
+def windows_across_gaps(messages: list[Message], least_s: float) -> Iterator[tuple[str, datetime]]:
+    """Every window in which power is taken to go on between two messages that are more than so long apart."""
+    by_time = sorted(messages, key=lambda message: message.at_s)
+    for before, behind in pairwise(by_time):
+        if least_s < behind.at_s - before.at_s <= MAX_GAP_S:
+            for label, length_s in WINDOWS_S.items():
+                first, last = int(before.at_s // length_s), math.ceil(behind.at_s / length_s) - 1
+                yield from ((label, START + timedelta(seconds=number * length_s)) for number in range(first, last + 1))
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from functools import partial
 
 
 def slowly() -> None:
@@ -20,15 +21,16 @@ def slowly() -> None:
     runner.fold_part = slow  # type: ignore[assignment]
 
 
-def another_gap() -> None:
-    """Power is integrated over a minute at the most."""
+def another_gap(max_gap_ms: int) -> None:
+    """Power is integrated over so long at the most."""
     from ems_streams.domain.energy import DEFAULT_LIMITS
 
-    object.__setattr__(DEFAULT_LIMITS, "max_gap_ms", 60_000)
+    object.__setattr__(DEFAULT_LIMITS, "max_gap_ms", max_gap_ms)
 
 
 if __name__ == "__main__":
-    {"slowly": slowly, "another-gap": another_gap}[sys.argv.pop(1)]()
+    programs = {"slowly": slowly, "gap-of-60-s": partial(another_gap, 60_000), "gap-of-59-s": partial(another_gap, 59_000)}
+    programs[sys.argv.pop(1)]()
     from ems_streams.cli.main import run
 
     run()

@@ -68,7 +68,7 @@ def test_a_replay_of_what_live_has_counted_is_finished_and_tells_nobody(fleet: F
 
 def test_with_one_constant_changed_the_diff_names_the_windows_that_it_concerns_and_no_others(fleet: Fleet) -> None:
     """Power over the one gap of the fleet, three minutes long, is believed by live and not by the replay."""
-    replay_with("another-gap", fleet, "replay", "start", "--into", "changed", *fleet.range, "--json")
+    replay_with("gap-of-60-s", fleet, "replay", "start", "--into", "changed", *fleet.range, "--json")
     compared = fleet.deployment.command("replay", "diff", "changed", "--json", check=False)
     assert compared.returncode == 1
     found = json_of(compared)["findings"]
@@ -145,7 +145,7 @@ def test_a_deleted_replay_leaves_no_topics_behind(fleet: Fleet) -> None:
 
 def test_what_is_promoted_is_live_as_a_next_revision_and_once(fleet: Fleet) -> None:
     command = fleet.deployment.command
-    replay_with("another-gap", fleet, "replay", "start", "--into", "promoted", *fleet.range, "--json")
+    replay_with("gap-of-60-s", fleet, "replay", "start", "--into", "promoted", *fleet.range, "--json")
     before = last_windows(fleet.deployment.stack.kafka_bootstrap, DEVICE_AGGREGATES)
     told = counts(fleet.deployment, DEVICE_NOTIFICATIONS, DEVICE_STATUS, DEVICE_COMMANDS, DEVICE_COMMAND_EVENTS)
     assert json_of(command("replay", "promote", "promoted", "--dry-run", "--json"))["devices"] == {fleet.serials[0]: 3}
