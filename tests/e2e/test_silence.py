@@ -10,9 +10,9 @@ from typing import Any, Self
 import orjson
 import pytest
 
-from ems_streams.kafka.catalogue import DEVICE_STATUS
+from ems_streams.kafka.catalogue import DEVICE_STATUS, INGRESS_HEARTBEATS
 from ems_streams.mqtt.publisher import MqttPublisher
-from tests.integration.worker.test_worker import consume
+from tests.integration.worker.test_worker import PARTITIONS, consume
 from tests.support.processes import Deployment, eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
@@ -100,6 +100,17 @@ def check_nobody_new(deployment: Deployment, devices: DevicesThread, known: int,
     print(f"{what}: no transition", flush=True)
 
 
+def heartbeats(deployment: Deployment) -> int:
+    return len(consume(deployment.stack.kafka_bootstrap, INGRESS_HEARTBEATS))
+
+
+def come_back_later_than_the_ingress(deployment: Deployment, devices: DevicesThread, serials: list[str]) -> None:
+    """Devices send again only when somebody listens again: what counts the time in which nobody did makes them all offline."""
+    before = heartbeats(deployment)
+    eventually(lambda: heartbeats(deployment) >= before + 2 * PARTITIONS, 60, "heartbeats come again")
+    devices.active = serials
+
+
 def test_only_who_is_silent_is_offline(deployment: Deployment) -> None:
     deployment.extra |= SETTINGS
     worker = deployment.worker().wait_until_ready()
@@ -107,10 +118,20 @@ def test_only_who_is_silent_is_offline(deployment: Deployment) -> None:
     mqtt = deployment.stack.mqtt
     serials = [f"{deployment.application_id}-{number:04}" for number in range(DEVICES)]
     known = DEVICES + SILENT
+
+    def lose_mqtt() -> None:
+        devices.active = []
+        devices.wait_for_rounds(1)
+        asyncio.run(mqtt.kill())
+
+    def start_mqtt() -> None:
+        asyncio.run(mqtt.start())
+        come_back_later_than_the_ingress(deployment, devices, serials[SILENT:])
+
     away: list[tuple[str, Callable[[], None], Callable[[], object]]] = [
         ("ingress", ingress.kill, lambda: deployment.ingress().wait_until_ready()),
         ("worker", worker.kill, lambda: deployment.worker().wait_until_ready()),
-        ("MQTT broker", lambda: asyncio.run(mqtt.kill()), lambda: asyncio.run(mqtt.start())),
+        ("MQTT broker", lose_mqtt, start_mqtt),
     ]
 
     with DevicesThread(deployment.stack.mqtt_url, f"{deployment.application_id}-devices", serials) as devices:
