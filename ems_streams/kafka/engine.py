@@ -105,6 +105,7 @@ class Engine:
         partition = agent.table.partitions.get(batch.partition)
         if partition is None or partition.epoch != batch.epoch:
             return
+        await partition.wait_until_complete()
         start = batch.after(partition.positions.get(batch.topic, -1))
         try:
             if start < len(batch):

@@ -29,6 +29,9 @@ CACHED_BYTES_MAX = 24 * 1024 * 1024
 CHANGES_MAX = 20_000
 """States that may wait for a commit."""
 OUTPUTS_MAX = 20_000
+COMPLETED_AT_ONCE = 16
+PAUSE_AFTER_S = 0.02
+"""A burst of late messages may leave seconds of work for one commit: live reads, heartbeats and the commits of others do not wait for all of it."""
 
 
 class CompletionError(Exception):
@@ -81,6 +84,7 @@ class PartitionState(Generic[S]):
         self._outputs: defaultdict[tuple[str, int], list[KeyValue]] = defaultdict(list)
         self._output_count = 0
         self._commit_lock = asyncio.Lock()
+        self._completing = asyncio.Lock()
         self._void = False
         self._abandoned = False
         self.derived: dict[str, Any] = {}
@@ -147,10 +151,37 @@ class PartitionState(Generic[S]):
 
     def complete(self) -> None:
         """Do what folds have left to be done once per commit, in memory; raises whatever the agent's code raises."""
-        if self._marked and self._complete is not None:
-            marked, self._marked = self._marked, {}
+        while self._marked:
+            self._complete_some()
+
+    async def _complete_patiently(self) -> bool:
+        """As `complete`, with pauses for everything else that the process has to do; this partition is not to be folded in them.
+
+        False when the partition was given up in one of them.
+        """
+        async with self._completing:
+            paused_s = time.monotonic()
+            while self._marked and not self._abandoned:
+                self._complete_some()
+                if time.monotonic() - paused_s > PAUSE_AFTER_S:
+                    await asyncio.sleep(0)
+                    paused_s = time.monotonic()
+            return not self._abandoned
+
+    async def wait_until_complete(self) -> None:
+        """Wait while a commit does what folds have left: more of it meanwhile, and it would not end."""
+        if self._completing.locked():
+            async with self._completing:
+                pass
+
+    def _complete_some(self) -> None:
+        keys = list(islice(self._marked, COMPLETED_AT_ONCE))
+        for key in keys:
+            del self._marked[key]
+        if not self._marked:
             self._expected_outputs = 0
-            self._complete(self, marked)
+        if self._complete is not None:
+            self._complete(self, keys)
 
     def delete(self, key: bytes) -> None:
         """Forget the state of a key; it is removed with the next commit."""
@@ -208,11 +239,13 @@ class PartitionState(Generic[S]):
             if not self.has_work:
                 return
             try:
-                self.complete()
+                complete = await self._complete_patiently()
             except StateCodecError:
                 raise  # damage to what is stored
             except Exception as error:
                 raise CompletionError(f"partition {self.partition} of {self.changelog}") from error
+            if not complete:
+                return
             self.urgent.clear()
             # Void until it succeeds: what is taken below exists nowhere else, and a later commit would store positions beyond it.
             self._void = True

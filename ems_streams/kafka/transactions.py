@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, ProducerFenced
 
 from ems_streams.errors import EmsError
+from ems_streams.kafka.alive_timeout import alive_timeout
 from ems_streams.kafka.batching import KeyValue, send_records
 from ems_streams.kafka.client import producer_options
 from ems_streams.settings import Settings
@@ -67,7 +68,7 @@ class PartitionWriter:
         """
         # A failed transaction is not aborted here: that would wait for a Kafka that is away. Opening the next writer aborts it.
         try:
-            async with asyncio.timeout(COMMIT_TIMEOUT_S):
+            async with alive_timeout(COMMIT_TIMEOUT_S):
                 await self._producer.begin_transaction()
                 sent = [(target, await send_records(self._producer, *target, records)) for target, records in outputs.items()]
                 offsets = {target: [await batch.last_offset() for batch in batches][-1] for target, batches in sent if batches}

@@ -113,6 +113,11 @@ class Expected:
     energy_kwh: float | None
 
 
+def windows_count(messages: list[Message]) -> int:
+    """How many windows `windows_of` gives."""
+    return sum(len({int(message.at_s // length_s) for message in messages}) for length_s in WINDOWS_S.values())
+
+
 def windows_of(messages: list[Message]) -> Iterator[tuple[str, datetime, Expected]]:
     """Every window of the day of one device, calculated from its messages with nothing of what is tested."""
     # One message in a millisecond of a device is the rule; where there are two, what is last is not defined, so none is made.

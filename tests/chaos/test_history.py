@@ -10,7 +10,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from tests.chaos.day import DAY_S, START, Day, Expected, windows_of
+from tests.chaos.day import DAY_S, START, Day, Expected, windows_count, windows_of
 from tests.chaos.harness import SEED, System, sized
 from tests.chaos.results import Finding, verdict
 
@@ -94,15 +94,16 @@ def test_history(system: System) -> None:
 
 
 def _wait_until_quiet(system: System, day: Day) -> None:
-    """Wait until nothing has been written for a while; how much must be there is for the judgement to say."""
+    """Wait until as much is there as must be, and nothing has been written for a while; what is there is for the judgement to say."""
     url, last, since_s = system.deployment.stack.database_url, None, time.monotonic()
+    wanted = sum(windows_count(day.messages_of(device)) for device in range(day.devices))
 
     def quiet() -> bool:
         nonlocal last, since_s
         found = asyncio.run(_written(url, f"DAY-{day.seed}-"))
         if found != last:
             last, since_s = found, time.monotonic()
-        return found[0] > 0 and time.monotonic() - since_s > QUIET_S
+        return found[0] >= wanted and time.monotonic() - since_s > QUIET_S
 
     system.settled(quiet, timeout_s=900)
 

@@ -46,7 +46,11 @@ def test_replay(system: System) -> None:
         "a day replayed",
         Finding(
             {**wanted, "MQTT messages beside our own": 0, "notifications, statuses, commands": 0},
-            {**found, "MQTT messages beside our own": heard - 1, "notifications, statuses, commands": sum(after.values()) - sum(before.values())},
+            {
+                **found,
+                "MQTT messages beside our own": heard - 1,
+                "notifications, statuses, commands": sum(after.values()) - sum(before.values()),
+            },
             f"{messages / measured:,.0f} messages/s",
         ),
         load=f"{messages} messages of {day.devices} devices over 24 h of event time",

@@ -1,7 +1,7 @@
 """A partition between memory, the changelog and the store, above all what is deleted from it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -238,3 +238,74 @@ async def test_folding_pauses_when_too_many_states_wait_for_a_commit(
         assert partition.overloaded is overloaded
     await partition.commit()
     assert not partition.overloaded
+
+
+class Completing:
+    """Notes what it is asked to complete, and what else ran in between."""
+
+    def __init__(self) -> None:
+        self.steps: list[str] = []
+        self.on_step: Callable[[], None] = lambda: None
+
+    def __call__(self, partition: PartitionState[bytearray], keys: Iterable[bytes]) -> None:
+        self.steps += [key.decode() for key in keys]
+        self.on_step()
+
+
+@pytest.fixture
+def completing(monkeypatch: pytest.MonkeyPatch) -> Completing:
+    """One key at a time, with a pause behind each."""
+    monkeypatch.setattr(partition_state, "COMPLETED_AT_ONCE", 1)
+    monkeypatch.setattr(partition_state, "PAUSE_AFTER_S", -1.0)
+    return Completing()
+
+
+def with_marks(store: Store, writer: RecordingWriter, completing: Completing) -> PartitionState[bytearray]:
+    made = opened(store, writer)
+    made._complete = completing
+    for name in "ABC":
+        made.put(name.encode(), bytearray(1))
+        made.mark(name.encode(), outputs=1)
+    return made
+
+
+async def test_much_work_for_one_commit_has_pauses_in_which_the_partition_is_not_folded(
+    store: Store, writer: RecordingWriter, completing: Completing
+) -> None:
+    partition = with_marks(store, writer, completing)
+    steps = completing.steps
+
+    async def fold() -> None:
+        await asyncio.sleep(0)
+        await partition.wait_until_complete()
+        steps.append("folded")
+
+    async def others() -> None:
+        for _ in range(2):
+            await asyncio.sleep(0)
+            steps.append("other")
+
+    await asyncio.gather(partition.commit(), fold(), others())
+    assert [step for step in steps if step not in {"other", "folded"}] == ["A", "B", "C"]
+    assert steps.index("A") < steps.index("other") < steps.index("C") < steps.index("folded")
+    assert set(writer.changelog()[-1]) == {b"A", b"B", b"C"}
+    assert not partition.overloaded
+
+
+async def test_a_partition_that_is_given_up_in_a_pause_commits_nothing(
+    store: Store, writer: RecordingWriter, completing: Completing
+) -> None:
+    partition = with_marks(store, writer, completing)
+    completing.on_step = partition.abandon
+    await partition.commit()
+    assert (completing.steps, writer.commits) == (["A"], [])
+
+
+async def test_what_is_marked_while_the_rest_is_completed_is_completed_before_the_commit(
+    store: Store, writer: RecordingWriter, completing: Completing
+) -> None:
+    partition = with_marks(store, writer, completing)
+    completing.on_step = lambda: None if "D" in completing.steps else partition.mark(b"D")
+    await partition.commit()
+    assert completing.steps == ["A", "B", "C", "D"]
+    assert len(writer.commits) == 1
