@@ -70,7 +70,7 @@ class Settings(BaseSettings):
     )
 
     data_dir: Path = Field(default=Path(".ems"), description="Where processes keep local state")
-    bind_host: str = Field(default="127.0.0.1", description="Address that workers, ingress and sink listen on; keep it internal")
+    bind_host: str = Field(default="127.0.0.1", description="Address that workers, ingress, sink and notifier listen on; keep it internal")
     worker_id: str = Field(
         default="worker-0",
         pattern=r"^[A-Za-z0-9_.-]{1,64}$",
@@ -132,6 +132,10 @@ class Settings(BaseSettings):
     sink_write_timeout_s: Seconds = Field(
         default=30.0, description="Deadline of one transaction of the sink; what takes longer is tried again with half as much"
     )
+    channels_file: Path | None = Field(
+        default=None, description="YAML file of the channels by which people are notified, and their routes; none: no channels"
+    )
+    notifier_port: Port = Field(default=6062, description="Port of the notifier's health endpoints")
     retention_device_aggregates_days: Days = Field(default=90, description="How long PostgreSQL keeps windows of devices; 0 for ever")
     retention_site_aggregates_days: Days = Field(default=1095, description="How long PostgreSQL keeps windows of sites; 0 for ever")
     retention_status_events_days: Days = Field(default=1095, description="How long PostgreSQL keeps status transitions; 0 for ever")
@@ -208,6 +212,11 @@ class Settings(BaseSettings):
     def sink_group(self) -> str:
         """Consumer group of the sinks, and whose offsets they store."""
         return f"{self.application_id}-sink"
+
+    @property
+    def notifier_group(self) -> str:
+        """Consumer group by which notifiers share the channels."""
+        return f"{self.application_id}-notifier"
 
     @property
     def worker_data_dir(self) -> Path:

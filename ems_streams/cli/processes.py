@@ -1,4 +1,4 @@
-"""`ems-streams ingress`, `worker`, `sink` and `gateway`: the long-running processes, one command each."""
+"""`ems-streams ingress`, `worker`, `sink`, `notifier` and `gateway`: the long-running processes, one command each."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +13,7 @@ IngressPort = Annotated[int | None, typer.Option("--port", help="Port of the hea
 WorkerId = Annotated[str | None, typer.Option("--id", help="Stable name of this worker: its state directory (EMS_WORKER_ID).")]
 WorkerPort = Annotated[int | None, typer.Option("--port", help="Port of the worker's web (EMS_WORKER_PORT).")]
 SinkPort = Annotated[int | None, typer.Option("--port", help="Port of the health endpoints (EMS_SINK_PORT).")]
+NotifierPort = Annotated[int | None, typer.Option("--port", help="Port of the health endpoints (EMS_NOTIFIER_PORT).")]
 GatewayPort = Annotated[int | None, typer.Option("--port", help="Port of the gateway (EMS_GATEWAY_PORT).")]
 
 
@@ -21,6 +22,7 @@ def register(app: typer.Typer) -> None:
     app.command()(ingress)
     app.command()(worker)
     app.command()(sink)
+    app.command()(notifier)
     app.command()(gateway)
 
 
@@ -43,6 +45,13 @@ def sink(port: SinkPort = None) -> None:
     from ems_streams.processes.sink import run
 
     _run(run, sink_port=port)
+
+
+def notifier(port: NotifierPort = None) -> None:
+    """Deliver notifications to the webhooks and mailboxes of EMS_CHANNELS_FILE; start more of them to share the channels."""
+    from ems_streams.processes.notifier import run
+
+    _run(run, notifier_port=port)
 
 
 def gateway(port: GatewayPort = None) -> None:

@@ -71,6 +71,8 @@ class Plan:
     def ports_needed(self) -> frozenset[str]:
         """Names of the ports that must be free."""
         names = {"worker", "ingress", "sink", "gateway"} | self.embedded
+        if self.settings.channels_file is not None:
+            names.add("notifier")
         return frozenset(names | {"kafka_controller"} if "kafka" in self.embedded else names)
 
     @property
@@ -97,6 +99,7 @@ def make_plan(options: Options) -> Plan:
         "ingress_port": ports.ingress,
         "gateway_port": ports.gateway,
         "sink_port": ports.sink,
+        "notifier_port": ports.notifier,
     }
     if "partitions" not in explicit:
         overrides["partitions"] = PARTITIONS
@@ -132,6 +135,8 @@ def programs(plan: Plan, database_url: str | None = None) -> list[Program]:
         found.append(program(f"worker-{index}", "worker", port=port, **identity, **address))
     found.append(program("sink", "sink", port=plan.ports.sink))
     found.append(program("gateway", "gateway", port=plan.ports.gateway))
+    if plan.settings.channels_file is not None:
+        found.append(program("notifier", "notifier", port=plan.ports.notifier))
     if plan.options.simulator:
         # Serial numbers of their own, so that whoever tries the simulator beside it gets other devices.
         size = ("--prefix", "DEMO-", "--devices", str(plan.options.devices), "--rate", f"{plan.options.rate:g}")
@@ -150,6 +155,7 @@ def _environment(plan: Plan) -> dict[str, str]:
         "EMS_INGRESS_PORT": str(plan.ports.ingress),
         "EMS_GATEWAY_PORT": str(plan.ports.gateway),
         "EMS_SINK_PORT": str(plan.ports.sink),
+        "EMS_NOTIFIER_PORT": str(plan.ports.notifier),
         "EMS_WORKER_URLS": settings.worker_urls,
     }
     if "kafka" in plan.embedded:

@@ -32,6 +32,7 @@ _USES = {
     "worker": _Use("worker web", "EMS_WORKER_PORT"),
     "ingress": _Use("ingress health", "EMS_INGRESS_PORT"),
     "sink": _Use("sink health", "EMS_SINK_PORT"),
+    "notifier": _Use("notifier health", "EMS_NOTIFIER_PORT"),
     "gateway": _Use("gateway", "EMS_GATEWAY_PORT"),
 }
 
@@ -47,6 +48,7 @@ class Ports:
     worker: int = 6066
     ingress: int = 6060
     sink: int = 6061
+    notifier: int = 6062
     gateway: int = 8080
 
     @classmethod
@@ -65,6 +67,7 @@ class Ports:
             worker=settings.worker_port,
             ingress=settings.ingress_port,
             sink=settings.sink_port,
+            notifier=settings.notifier_port,
             gateway=settings.gateway_port,
         ).moved(offset)
 

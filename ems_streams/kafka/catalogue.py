@@ -33,6 +33,8 @@ DEVICE_AGGREGATES_TABLE = "device-aggregates"
 DEVICE_STATUS_TABLE = "device-status"
 NOTIFICATIONS_TABLE = "notifications"
 SITE_WINDOWS_TABLE = "site-windows"
+DELIVERIES = "deliveries"
+"""What channels have to deliver; no table of Faust's, but its changelog is named like one."""
 TRANSACTIONAL_TOPICS = frozenset(
     {DEVICE_STATUS, DEVICE_AGGREGATES, SITE_AGGREGATES, SITE_PARTS, DEVICE_NOTIFICATIONS, DEVICE_COMMAND_EVENTS, DEVICE_TELEMETRY_LATE}
     | {MAINTENANCE_WINDOWS, DEVICE_REGISTRY}
@@ -181,4 +183,12 @@ class Catalogue:
                 compacted=True,
                 extra_config={"max.message.bytes": str(CHANGELOG_MAX_MESSAGE_BYTES)},
             )
+        yield Topic(
+            changelog_of(self.application_id, DELIVERIES),
+            Key.NONE,
+            self.partitions,
+            "what each channel has to deliver, and how far it is; each channel in one partition",
+            compacted=True,
+            extra_config={"max.message.bytes": str(DLT_MAX_MESSAGE_BYTES)},
+        )
         yield Topic(leader_topic(self.application_id), Key.NONE, 1, "leader election of the workers", retention_ms=DAY_MS)

@@ -146,6 +146,12 @@ class Deployment:
         port = self.ports.sink if index == 0 else Ports.free().sink
         return self.start(f"sink-{index}", ["sink"], port, {"EMS_SINK_PORT": str(port), **environment})
 
+    def notifier(self, channels_file: Path, index: int = 0, **environment: str) -> Running:
+        """Start a notifier; `environment` is told to it alone."""
+        port = self.ports.notifier if index == 0 else Ports.free().notifier
+        told = {"EMS_NOTIFIER_PORT": str(port), "EMS_CHANNELS_FILE": str(channels_file), **environment}
+        return self.start(f"notifier-{index}", ["notifier"], port, told)
+
     def gateway(self) -> Running:
         """Start the gateway."""
         return self.start("gateway", ["gateway"], self.ports.gateway, {})

@@ -1,0 +1,87 @@
+"""From records of `device-notifications` to chains of one channel, and from chains to dead letters."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from ems_streams.channels.journal import Output
+from ems_streams.channels.source import KafkaRecord
+from ems_streams.domain.channel_config import ChannelsConfig
+from ems_streams.domain.dead_letter import Headers, Origin, dead_letter_headers, kept_value, malformed_headers
+from ems_streams.domain.deliveries import Chain, Change, Deliveries, Outcome, Source
+from ems_streams.domain.events import Notification, decode
+from ems_streams.domain.timestamps import from_epoch_ms
+from ems_streams.errors import MalformedError
+from ems_streams.kafka.catalogue import DEVICE_NOTIFICATIONS, dlt_of
+
+STAGE = "notifier"
+CHANNEL_HEADER = "dlt-channel"
+
+
+@dataclass(slots=True)
+class Taken:
+    """What came of some records.
+
+    Attributes:
+        changes: Chains that were begun.
+        dead_letters: Of records that are no notifications.
+        known: Notifications that had a chain before.
+    """
+
+    changes: list[Change] = field(default_factory=list)
+    dead_letters: list[Output] = field(default_factory=list)
+    known: int = 0
+
+
+def take_in(config: ChannelsConfig, channel: str, deliveries: Deliveries, records: Iterable[KafkaRecord]) -> Taken:
+    """Begin a chain for each notification that the channel wants."""
+    taken = Taken()
+    for record in records:
+        try:
+            notification = decode(Notification, record.value)
+        except MalformedError as error:
+            failed_at = datetime.fromtimestamp(record.timestamp / 1000, UTC)
+            headers = malformed_headers(_origin(_source(record)), error, stage=STAGE, failed_at=failed_at)
+            taken.dead_letters.append(_dead_letter(channel, _source(record), record.value, headers))
+            continue
+        if not config.wanted_by(channel, notification):
+            continue
+        changes = deliveries.take(notification, record.value, _source(record))
+        taken.changes += changes
+        taken.known += not changes
+    return taken
+
+
+def dead_letters_of(channel: str, chains: Iterable[Chain], outcome: Outcome) -> list[Output]:
+    """Records of chains that have ended without success: their own key and exact bytes, with why and after how many attempts."""
+    return [
+        _dead_letter(
+            channel,
+            chain.source,
+            chain.value,
+            dead_letter_headers(
+                _origin(chain.source),
+                outcome.error_class,
+                chain.error,
+                stage=STAGE,
+                failed_at=from_epoch_ms(chain.first_failed_ms or chain.source.timestamp_ms),
+                attempts=chain.attempts,
+            ),
+        )
+        for chain in chains
+    ]
+
+
+def _source(record: KafkaRecord) -> Source:
+    return Source(record.partition, record.offset, record.timestamp, record.key)
+
+
+def _origin(source: Source) -> Origin:
+    return Origin(DEVICE_NOTIFICATIONS, source.timestamp_ms, source.partition, source.offset)
+
+
+def _dead_letter(channel: str, source: Source, value: bytes | None, headers: Headers) -> Output:
+    kept, size_headers = kept_value(value or b"")
+    all_headers = [*headers, (CHANNEL_HEADER, channel.encode()), *size_headers]
+    # The dead letters have as many partitions as their topic.
+    return dlt_of(DEVICE_NOTIFICATIONS), source.partition, (source.key, None if value is None else kept, all_headers)

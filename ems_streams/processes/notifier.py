@@ -1,0 +1,220 @@
+"""The notifier process: `device-notifications` -> webhooks and e-mail, with health endpoints."""
+
+import asyncio
+import os
+import random
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from typing import Any
+
+import structlog
+from aiohttp import web
+from aiokafka.errors import KafkaError
+
+from ems_streams.channels.changelog import changelog_topic, partition_of
+from ems_streams.channels.config_file import load_channels
+from ems_streams.channels.runner import ChannelRunner
+from ems_streams.domain.channel_config import ChannelsConfig
+from ems_streams.errors import DependencyError, TopicsMissingError
+from ems_streams.kafka.admin import missing_topics
+from ems_streams.kafka.catalogue import DEVICE_NOTIFICATIONS, dlt_of
+from ems_streams.kafka.ownership import Ownership
+from ems_streams.kafka.probe import KafkaProbe
+from ems_streams.ops import garbage
+from ems_streams.ops.health import CheckResult, Health
+from ems_streams.ops.http import error_middleware, health_routes, json_response, start_site
+from ems_streams.ops.logs import configure_logging
+from ems_streams.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+FINISH_TIMEOUT_S = 15.0
+_SPARE_THREADS = 8
+
+
+class NotifierProcess:
+    """All parts of the process, from `start` to `stop`.
+
+    Each channel is run by one process at a time: whoever the group has given the channel's partition of the changelog.
+    """
+
+    def __init__(self, settings: Settings, config: ChannelsConfig) -> None:
+        self._settings = settings
+        self._config = config
+        self.kafka = KafkaProbe(settings)
+        client_id = f"{settings.notifier_group}-{settings.notifier_port}"
+        self.ownership = Ownership(settings, changelog_topic(settings), settings.notifier_group, client_id, self._hold)
+        self._runners: dict[str, ChannelRunner] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._parts = AsyncExitStack()
+
+    def watch(self, health: Health) -> None:
+        """Register what makes this process ready: Kafka, and channels that run. A receiver that is away is shown, but is no fault of this process."""
+        health.add_readiness("kafka", lambda: CheckResult(self.kafka.reachable, self.kafka.detail))
+        health.add_readiness("channels", self._check_channels)
+
+    def views(self) -> list[dict[str, Any]]:
+        """How each channel of this process does."""
+        return [runner.view() for runner in self._runners.values()]
+
+    async def start(self) -> None:
+        """Start everything; waits for Kafka to be there, and raises `TopicsMissingError`."""
+        self.kafka.start()
+        self._parts.push_async_callback(self.kafka.stop)
+        await self._check_topics()
+        self._parts.push_async_callback(self.ownership.stop)
+        await self._join_patiently()
+
+    async def run(self) -> None:
+        """Run the channels that are ours, for as long as nobody cancels it; raises the failure of one that cannot go on."""
+        while True:
+            changed = asyncio.ensure_future(self.ownership.changed.wait())
+            await asyncio.wait((changed, self._failure), return_when=asyncio.FIRST_COMPLETED)
+            changed.cancel()
+            if self._failure.done():
+                await self._failure
+            self.ownership.changed.clear()
+            await self._settle()
+
+    async def stop(self) -> None:
+        """Finish the attempts under way, leave the group, close everything; within `FINISH_TIMEOUT_S` and a few seconds."""
+        try:
+            async with asyncio.timeout(FINISH_TIMEOUT_S):
+                await self._end(list(self._runners))
+        except TimeoutError:
+            log.warning("stopped_with_attempts_under_way")
+        await self._parts.aclose()
+
+    def _check_channels(self) -> CheckResult:
+        if not self.ownership.joined:
+            return CheckResult(False, "waiting for the group to give channels")
+        troubles = [f"{runner.name}: {runner.trouble}" for runner in self._runners.values() if runner.trouble]
+        detail = "; ".join([f"{len(self._runners)} of {len(self._config.channels)} channels here", *troubles])
+        return CheckResult(all(runner.running for runner in self._runners.values()), detail)
+
+    async def _check_topics(self) -> None:
+        wanted = [DEVICE_NOTIFICATIONS, dlt_of(DEVICE_NOTIFICATIONS), changelog_topic(self._settings)]
+        while True:
+            try:
+                missing = await missing_topics(self._settings, wanted)
+            except DependencyError as error:
+                log.warning("kafka_away", error=str(error))
+                continue
+            if missing:
+                raise TopicsMissingError(missing)
+            return
+
+    async def _join_patiently(self) -> None:
+        while True:
+            try:
+                await self.ownership.start()
+                return
+            except (KafkaError, OSError) as error:
+                log.warning("group_not_joined", error=repr(error))
+                await asyncio.sleep(random.uniform(1.0, 2.0))  # noqa: S311 - no secret
+
+    async def _hold(self) -> None:
+        await asyncio.gather(*(runner.hold() for runner in self._runners.values()))
+
+    async def _settle(self) -> None:
+        """Run what is ours now, and nothing else."""
+        ours = {name for name in self._config.channels if partition_of(self._settings, name) in self.ownership.partitions}
+        await self._end([name for name in self._runners if name not in ours])
+        for name in self._config.channels:
+            if name not in ours:
+                continue
+            if name in self._runners:
+                self._runners[name].go_on()
+            else:
+                self._begin(name)
+
+    def _begin(self, name: str) -> None:
+        partition = partition_of(self._settings, name)
+        runner = ChannelRunner(self._settings, name, self._config, lambda: self.ownership.confirm(partition))
+        self._runners[name] = runner
+        task = self._tasks[name] = asyncio.create_task(runner.run(), name=f"channel {name}")
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and (error := task.exception()) is not None and not self._failure.done():
+            self._failure.set_exception(error)
+
+    async def _end(self, names: list[str]) -> None:
+        try:
+            await asyncio.gather(*(self._runners[name].finish() for name in names))
+        finally:
+            for name in names:
+                self._tasks[name].cancel()
+            await asyncio.gather(*(self._tasks[name] for name in names), return_exceptions=True)
+            for name in names:
+                del self._runners[name], self._tasks[name]
+
+
+def run(settings: Settings) -> int:
+    """Run until SIGTERM or SIGINT; returns the exit code, or raises an `EmsError` that says why it cannot run."""
+    configure_logging(settings, "notifier")
+    # Not on uvloop: that looks names up on four threads for all, and a name server that hangs for one channel must not delay the others.
+    return asyncio.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> int:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    health = Health()
+    web_app = web.Application(middlewares=[error_middleware])
+    web_app.add_routes(health_routes(health))
+    if settings.channels_file is None:
+        return await _idle(settings, web_app, health, stopping)
+    config = load_channels(settings.channels_file, os.environ)
+    loop.set_default_executor(ThreadPoolExecutor(_SPARE_THREADS + sum(channel.concurrency for channel in config.channels.values())))
+    process = NotifierProcess(settings, config)
+    garbage.settle()
+    process.watch(health)
+    web_app.router.add_get("/channels", lambda _: _answer(process))
+    site = await start_site(web_app, settings.bind_host, settings.notifier_port, "EMS_NOTIFIER_PORT")
+    try:
+        await _run_until(process, health, stopping)
+    finally:
+        await process.stop()
+        await site.cleanup()
+    return 0
+
+
+async def _answer(process: NotifierProcess) -> web.Response:
+    return json_response({"channels": process.views()})
+
+
+async def _idle(settings: Settings, web_app: web.Application, health: Health, stopping: asyncio.Event) -> int:
+    """There is nothing to deliver to; a process that ends by itself would be started again and again."""
+    health.add_readiness("channels", lambda: CheckResult(True, "none: EMS_CHANNELS_FILE is not set"))
+    site = await start_site(web_app, settings.bind_host, settings.notifier_port, "EMS_NOTIFIER_PORT")
+    health.mark_started()
+    log.info("no_channels", setting="EMS_CHANNELS_FILE")
+    await stopping.wait()
+    await site.cleanup()
+    return 0
+
+
+async def _run_until(process: NotifierProcess, health: Health, stopping: asyncio.Event) -> None:
+    """Start, then wait for the signal to stop, or for a failure, which is raised."""
+
+    async def working() -> None:
+        await process.start()
+        health.mark_started()
+        log.info("notifier_started")
+        await process.run()
+
+    work = asyncio.create_task(working(), name="notifier")
+    stop = asyncio.create_task(stopping.wait(), name="stop signal")
+    try:
+        await asyncio.wait((work, stop), return_when=asyncio.FIRST_COMPLETED)
+        if work.done():
+            await work
+    finally:
+        for task in (work, stop):
+            task.cancel()
+        await asyncio.gather(work, stop, return_exceptions=True)
