@@ -257,9 +257,13 @@ def as_set(value: object) -> object:
 
 def environment_names(name: str, field: FieldInfo) -> list[str]:
     """Variables that set this field, the winning one first."""
+    return [variant for plain in plain_names(name, field) for variant in (plain, plain + "_FILE")]
+
+
+def plain_names(name: str, field: FieldInfo) -> list[str]:
+    """The same without those that name a file with the value; the setting itself may well be the path of a file."""
     alias = field.validation_alias
-    names = [str(choice) for choice in alias.choices] if isinstance(alias, AliasChoices) else [PREFIX + name.upper()]
-    return [variant for plain in names for variant in (plain, plain + "_FILE")]
+    return [str(choice) for choice in alias.choices] if isinstance(alias, AliasChoices) else [PREFIX + name.upper()]
 
 
 class EnvironmentSource(PydanticBaseSettingsSource):
@@ -279,7 +283,7 @@ class EnvironmentSource(PydanticBaseSettingsSource):
                 value = values.get(variable)
                 if value is None or value == "":
                     continue
-                if not variable.endswith("_FILE"):
+                if variable in plain_names(name, field):
                     return value, f"{layer} {variable}"
                 try:
                     return Path(value).read_text().strip(), f"{layer} {variable}"
