@@ -22,7 +22,14 @@ SOFT_BREAKER = {"failures": 3, "open_s": 0.2, "open_max_s": 0.4}
 
 def hook(url: str, **more: Any) -> dict[str, Any]:
     """A webhook channel of the file."""
-    return {"type": "webhook", "url": url, "secret_env": "TEST_SECRET", "start": "beginning", "retry": QUICK, "breaker": SOFT_BREAKER} | more
+    return {
+        "type": "webhook",
+        "url": url,
+        "secret_env": "TEST_SECRET",
+        "start": "beginning",
+        "retry": QUICK,
+        "breaker": SOFT_BREAKER,
+    } | more
 
 
 def mail(port: int, **more: Any) -> dict[str, Any]:

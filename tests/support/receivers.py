@@ -13,7 +13,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import SMTP, Envelope, Session
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
+
+from ems_streams.dev.ports import Ports
 
 SECRET = "whsec_" + "c2VjcmV0IG9mIHRoZSB0ZXN0cywgMzIgYnl0ZXMgbG9uZyE="
 LOOPBACK = "127.0.0.1"
@@ -163,10 +165,9 @@ class Mailbox:
         return "250 taken"
 
     def authenticate(self, _server: SMTP, _session: Session, _envelope: Envelope, _mechanism: str, data: Any) -> Any:
-        from aiosmtpd.smtp import AuthResult
-
         self.logins.append((data.login, data.password))
-        return AuthResult(success=data.password == b"right")
+        # Not handled: aiosmtpd itself is to say so.
+        return AuthResult(success=data.password == b"right", handled=False)
 
 
 @contextmanager
@@ -175,11 +176,11 @@ def mailbox(**options: Any) -> Iterator[Mailbox]:
     box = Mailbox()
     if options.get("auth_required"):
         options["authenticator"] = box.authenticate
-    controller = Controller(box, hostname=LOOPBACK, port=0, **options)
+    # aiosmtpd calls itself once at its start, so that it must know its port beforehand.
+    box.port = Ports.free().notifier
+    controller = Controller(box, hostname=LOOPBACK, port=box.port, **options)
     controller.start()
     try:
-        assert controller.server is not None
-        box.port = controller.server.sockets[0].getsockname()[1]
         yield box
     finally:
         controller.stop()
