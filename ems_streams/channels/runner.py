@@ -94,6 +94,13 @@ class ChannelRunner:
                 await self._run_once()
             except StateCodecError:
                 raise
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                # Not ours: a Kafka client that fails may raise the cancellation of its own tasks.
+                log.warning("channel_starts_over", channel=self.name, error="a Kafka client was cancelled by itself")
+                await asyncio.sleep(_RETRY_S[0])
             except (EmsError, KafkaError, OSError, TimeoutError) as error:
                 if time.monotonic() - began_s > _RETRY_S[1]:
                     wait_s = _RETRY_S[0]

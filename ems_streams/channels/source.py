@@ -10,6 +10,7 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from ems_streams.kafka.catalogue import DEVICE_NOTIFICATIONS
 from ems_streams.kafka.client import client_options
+from ems_streams.kafka.closing import close_consumer
 from ems_streams.kafka.range_reader import partitions_of
 from ems_streams.settings import Settings
 
@@ -111,8 +112,5 @@ class NotificationSource:
 
     async def stop(self) -> None:
         """Close, within a few seconds."""
-        try:
-            async with asyncio.timeout(_STOP_TIMEOUT_S):
-                await self._consumer.stop()
-        except (KafkaError, OSError):
+        if not await close_consumer(self._consumer, _STOP_TIMEOUT_S):
             log.debug("consumer_not_closed", channel=self._channel)

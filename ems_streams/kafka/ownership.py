@@ -12,6 +12,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, OffsetAndMetad
 from aiokafka.errors import IllegalStateError, KafkaError
 
 from ems_streams.kafka.client import client_options
+from ems_streams.kafka.closing import close_consumer
 from ems_streams.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -67,10 +68,7 @@ class Ownership(ConsumerRebalanceListener):
         if self._listening is not None:
             self._listening.cancel()
             await asyncio.gather(self._listening, return_exceptions=True)
-        try:
-            async with asyncio.timeout(_STOP_TIMEOUT_S):
-                await self._consumer.stop()
-        except (KafkaError, OSError):
+        if not await close_consumer(self._consumer, _STOP_TIMEOUT_S):
             log.warning("group_not_left")
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:

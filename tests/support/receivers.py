@@ -148,13 +148,17 @@ class Mailbox:
     refuse_recipient: Callable[[str], str | None] = lambda _address: None
     port: int = 0
 
-    async def handle_RCPT(self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]) -> str:
+    async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
+        self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]
+    ) -> str:
         if (reply := self.refuse_recipient(address)) is not None:
             return reply
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+    async def handle_DATA(  # noqa: N802 - aiosmtpd's name
+        self, _server: SMTP, session: Session, envelope: Envelope
+    ) -> str:
         mail = BytesParser(policy=default_policy).parsebytes(bytes(envelope.content or b""))
         assert isinstance(mail, EmailMessage)
         if (reply := self.refuse(mail)) is not None:

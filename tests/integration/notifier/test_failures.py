@@ -1,8 +1,10 @@
 """The notifier is killed, paused and shared; receivers hang. Nothing is lost, nothing is attempted twice under one number, and nobody waits for another."""
 
+import asyncio
 import os
 import signal
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -23,7 +25,7 @@ def names(count: int, prefix: str = "n") -> list[str]:
 def assert_attempts_rise(receiver: Webhook) -> None:
     """No attempt of a notification came twice, nor after a later one."""
     for notification_id, numbers in receiver.attempts().items():
-        assert all(earlier < later for earlier, later in zip(numbers, numbers[1:], strict=False)), (notification_id, numbers)
+        assert all(earlier < later for earlier, later in pairwise(numbers)), (notification_id, numbers)
 
 
 def test_a_notifier_that_is_killed_again_and_again_delivers_all_in_one_chain_each(deployment: Deployment, tmp_path: Path) -> None:
@@ -77,7 +79,7 @@ def test_a_hanging_webhook_delays_neither_email_nor_another_webhook(deployment: 
     assert took_s < 6.0
 
 
-def test_what_a_dead_receiver_does_not_take_stays_in_kafka(deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_dead_receiver_does_not_take_stays_in_kafka(deployment: Deployment, tmp_path: Path) -> None:
     with webhook(always(503)) as receiver:
         config = hook(receiver.url, retry=PATIENT, breaker={"failures": 1, "open_s": 60.0})
         notifier = deployment.notifier(channels_file(tmp_path, {"ops": config}), **secrets()).wait_until_ready()
@@ -133,6 +135,29 @@ def test_a_notifier_that_wakes_from_a_pause_past_its_session_attempts_nothing_mo
 
     assert_attempts_rise(receiver)
     assert_one_chain_each(deployment, "ops", names(40))
+
+
+def test_an_outage_of_kafka_is_waited_for(deployment: Deployment, tmp_path: Path) -> None:
+    with webhook(lambda *_: (time.sleep(0.05), (204, {}))[1]) as receiver:
+        notifier = deployment.notifier(channels_file(tmp_path, {"ops": hook(receiver.url, concurrency=2)}), **secrets()).wait_until_ready()
+        notify(deployment, names(100), devices=20)
+        eventually(lambda: len(receiver.delivered) >= 10, 20, "some delivered")
+        asyncio.run(deployment.stack.kafka.kill())
+        try:
+            eventually(lambda: get(f"{notifier.url}/readyz")[0] == 503, 20, "not ready")
+            assert get(f"{notifier.url}/livez")[0] == 200
+            time.sleep(8.0)
+            assert notifier.popen.poll() is None, notifier.log_tail()
+        finally:
+            asyncio.run(deployment.stack.kafka.start())
+        notifier.wait_until_ready()
+        notify(deployment, names(20, "after"))
+        wanted = set(names(100) + names(20, "after"))
+        eventually(lambda: set(receiver.delivered) == wanted, 60, "all delivered")
+        eventually(lambda: all(each[-1]["state"] != "open" for each in journal(deployment, "ops").values()), 20, "outcomes on record")
+
+    assert_attempts_rise(receiver)
+    assert_one_chain_each(deployment, "ops", wanted)
 
 
 def test_sigterm_ends_it_in_order(deployment: Deployment, tmp_path: Path) -> None:
