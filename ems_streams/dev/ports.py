@@ -48,8 +48,8 @@ class Ports:
     worker: int = 6066
     ingress: int = 6060
     sink: int = 6061
-    notifier: int = 6062
     gateway: int = 8080
+    notifier: int = 6062
 
     @classmethod
     def default(cls, offset: int = 0) -> Self:
@@ -67,8 +67,8 @@ class Ports:
             worker=settings.worker_port,
             ingress=settings.ingress_port,
             sink=settings.sink_port,
-            notifier=settings.notifier_port,
             gateway=settings.gateway_port,
+            notifier=settings.notifier_port,
         ).moved(offset)
 
     @classmethod

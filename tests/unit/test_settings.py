@@ -81,6 +81,14 @@ def test_a_secret_is_read_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert source_of("mqtt_password") == "environment EMS_MQTT_PASSWORD_FILE"
 
 
+def test_a_setting_that_is_the_path_of_a_file_is_not_read_as_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "channels.yaml").write_text("channels: {}")
+    monkeypatch.setenv("EMS_CHANNELS_FILE", str(tmp_path / "channels.yaml"))
+
+    assert Settings.load().channels_file == tmp_path / "channels.yaml"
+    assert source_of("channels_file") == "environment EMS_CHANNELS_FILE"
+
+
 def test_a_missing_secret_file_names_the_setting_and_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EMS_MQTT_PASSWORD_FILE", "nowhere")
 

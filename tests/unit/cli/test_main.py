@@ -39,6 +39,8 @@ def test_help_names_every_command() -> None:
         "ingress",
         "worker",
         "sink",
+        "notifier",
+        "channels",
         "gateway",
         "simulate",
         "topics",

@@ -15,7 +15,7 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     source = EnvironmentSource(Settings, {})
     assert source.lookup("mqtt_url", Settings.model_fields["mqtt_url"])[0] is None
-    for name in ("KAFKA_BOOTSTRAP_SERVERS", "MQTT_URL", "DATABASE_URL", "PARTITIONS", "GATEWAY_PORT", "DATA_DIR"):
+    for name in ("KAFKA_BOOTSTRAP_SERVERS", "MQTT_URL", "DATABASE_URL", "PARTITIONS", "GATEWAY_PORT", "DATA_DIR", "CHANNELS_FILE"):
         monkeypatch.delenv(f"EMS_{name}", raising=False)
         monkeypatch.delenv(name, raising=False)
 
@@ -60,6 +60,21 @@ def test_each_worker_has_a_name_a_port_and_knows_the_others(tmp_path: Path):
 
 def test_no_simulator():
     assert [program.name for program in programs(make_plan(Options(simulator=False)))] == ["ingress", "worker-0", "sink", "gateway"]
+
+
+def test_the_notifier_runs_when_there_are_channels(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("EMS_CHANNELS_FILE", "channels.yaml")
+    plan = make_plan(Options(simulator=False, port_offset=100))
+    found = {program.name: program for program in programs(plan)}
+    assert list(found) == ["ingress", "worker-0", "sink", "gateway", "notifier"]
+    assert (found["notifier"].port, found["notifier"].env["EMS_NOTIFIER_PORT"], found["notifier"].env["EMS_CHANNELS_FILE"]) == (
+        6162,
+        "6162",
+        "channels.yaml",
+    )
+    assert "notifier" in plan.ports_needed
+    monkeypatch.delenv("EMS_CHANNELS_FILE")
+    assert "notifier" not in make_plan(Options()).ports_needed
 
 
 def test_a_port_setting_is_kept_and_moved(monkeypatch: pytest.MonkeyPatch):

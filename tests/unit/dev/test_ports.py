@@ -40,9 +40,9 @@ def test_an_offset_beyond_the_range_of_ports_is_refused(offset: int) -> None:
 def test_each_port_has_a_setting() -> None:
     settings = Settings.load(
         dev_kafka_port=1, dev_kafka_controller_port=2, dev_mqtt_port=3, dev_postgres_port=4, worker_port=5, ingress_port=6, sink_port=7,
-        gateway_port=8,
+        gateway_port=8, notifier_port=9,
     )  # fmt: skip
-    assert Ports.from_settings(settings, 10) == Ports(11, 12, 13, 14, 15, 16, 17, 18)
+    assert Ports.from_settings(settings, 10) == Ports(11, 12, 13, 14, 15, 16, 17, 18, 19)
 
 
 def test_a_busy_port_is_named_with_purpose_and_setting(busy_port: int) -> None:

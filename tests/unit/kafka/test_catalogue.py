@@ -89,3 +89,10 @@ def test_maintenance_windows_are_kept_and_are_in_as_many_partitions_as_the_devic
     windows = catalogue["maintenance-windows"]
     assert windows.config == {"cleanup.policy": "compact"}
     assert windows.partitions == catalogue["device-telemetry"].partitions
+
+
+def test_what_channels_have_to_deliver_is_kept_for_each_application(catalogue: Catalogue) -> None:
+    deliveries = catalogue["app-deliveries-changelog"]
+    assert deliveries.compacted
+    assert int(deliveries.config["max.message.bytes"]) == DLT_MAX_MESSAGE_BYTES
+    assert deliveries.partitions == catalogue["device-notifications"].partitions == catalogue["device-notifications-dlt"].partitions
