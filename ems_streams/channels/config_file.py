@@ -8,7 +8,8 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from ems_streams.domain.channel_config import IN_WORDS, ChannelsConfig, EmailChannel, WebhookChannel, members_of
+from ems_streams.channels.secrets import secret_of
+from ems_streams.domain.channel_config import IN_WORDS, ChannelsConfig, WebhookChannel, members_of
 from ems_streams.domain.webhook_message import secret_keys
 from ems_streams.errors import UsageError
 
@@ -91,20 +92,18 @@ def _validated(content: object, lines: dict[Place, int]) -> tuple[ChannelsConfig
 
 def _secret_problems(config: ChannelsConfig, environ: Mapping[str, str]) -> Iterator[Problem]:
     for name, channel in config.channels.items():
-        if isinstance(channel, WebhookChannel):
-            try:
-                secret_keys(environ.get(channel.secret_env, ""))
-            except ValueError as error:
-                is_set = "is set to something else" if environ.get(channel.secret_env) else "is not set"
-                yield Problem(None, f"channels.{name}.secret_env='{channel.secret_env}'", f": the variable {is_set}; {error}")
-        elif channel.password_env is not None and not environ.get(channel.password_env):
-            yield Problem(
-                None, f"channels.{name}.password_env='{channel.password_env}'", ": the variable is not set; must have the password"
-            )
+        member, variable = (
+            ("secret_env", channel.secret_env) if isinstance(channel, WebhookChannel) else ("password_env", channel.password_env)
+        )
+        try:
+            if variable is not None:
+                secret = secret_of(environ, variable)
+                if isinstance(channel, WebhookChannel):
+                    secret_keys(secret)
+        except ValueError as error:
+            yield Problem(None, f"channels.{name}.{member}='{variable}'", f": {error}")
         if channel.ca_file is not None and not Path(channel.ca_file).is_file():
             yield Problem(None, f"channels.{name}.ca_file='{channel.ca_file}'", ": must be a readable file of certificates")
-        if isinstance(channel, EmailChannel) and channel.ca_file is not None and channel.security == "none":
-            yield Problem(None, f"channels.{name}.ca_file='{channel.ca_file}'", ": is of no use with security none")
 
 
 def _lines_of(root: yaml.Node | None) -> tuple[dict[Place, int], list[Problem]]:

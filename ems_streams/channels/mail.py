@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import aiosmtplib
 import structlog
 
+from ems_streams.channels.secrets import secret_of
 from ems_streams.channels.sender import failure, tls_context
 from ems_streams.domain.channel_config import EmailChannel, MailSecurity
 from ems_streams.domain.deliveries import Message, Outcome
@@ -28,7 +29,7 @@ class MailSender:
     def __init__(self, name: str, channel: EmailChannel, environ: Mapping[str, str]) -> None:
         self._name = name
         self._channel = channel
-        self._password = None if channel.password_env is None else environ[channel.password_env]
+        self._password = None if channel.password_env is None else secret_of(environ, channel.password_env)
         self._tls = None if channel.security is MailSecurity.NONE else tls_context(channel)
 
     async def send(self, message: Message, now_s: float) -> Outcome:

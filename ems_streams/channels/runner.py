@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -17,6 +16,7 @@ from ems_streams.channels.dispatcher import Dispatcher
 from ems_streams.channels.intake import take_in
 from ems_streams.channels.journal import Journal
 from ems_streams.channels.mail import MailSender
+from ems_streams.channels.secrets import environment
 from ems_streams.channels.sender import Sender
 from ems_streams.channels.source import NotificationSource
 from ems_streams.channels.webhook import WebhookSender
@@ -184,7 +184,7 @@ class ChannelRunner:
             opened.push_async_callback(source.stop)
             from_beginning = restored.known or self._channel.start is Start.BEGINNING
             deliveries.positions = await source.start(deliveries.positions, from_beginning=from_beginning)
-            sender = make_sender(self.name, self._config, os.environ)
+            sender = make_sender(self.name, self._config, environment())
             opened.push_async_callback(sender.close)
             journal = Journal(writer, (changelog_topic(self._settings), partition_of(self._settings, self.name)))
             closed = restored.health.breaker == BreakerState.CLOSED

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import aiohttp
 
+from ems_streams.channels.secrets import secret_of
 from ems_streams.channels.sender import failure, tls_context
 from ems_streams.domain.channel_config import WebhookChannel
 from ems_streams.domain.deliveries import Message, Outcome
@@ -25,7 +26,7 @@ class WebhookSender:
 
     def __init__(self, channel: WebhookChannel, environ: Mapping[str, str]) -> None:
         self._channel = channel
-        self._keys = secret_keys(environ[channel.secret_env])
+        self._keys = secret_keys(secret_of(environ, channel.secret_env))
         self._session: aiohttp.ClientSession | None = None
 
     async def send(self, message: Message, now_s: float) -> Outcome:

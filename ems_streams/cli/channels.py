@@ -1,6 +1,5 @@
 """`ems-streams channels`: where notifications are sent."""
 
-import os
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -28,9 +27,10 @@ def check(
 ) -> None:
     """Say what is wrong with a file of channels, all of it, with line, place, value and what is expected. Exit 1 when anything is."""
     from ems_streams.channels.config_file import ChannelsFileError, load_channels
+    from ems_streams.channels.secrets import environment
 
     try:
-        config = load_channels(file, os.environ if secrets else None)
+        config = load_channels(file, environment() if secrets else None)
     except ChannelsFileError as error:
         if json:
             found = [{"line": each.line, "place": each.place, "problem": each.text.lstrip("=: ")} for each in error.problems]
@@ -51,12 +51,13 @@ def try_(
     json: JsonOption = False,
 ) -> None:
     """Send one test message by a channel, at once and once. Exit 1 when it is refused, 3 when nobody answers."""
+    from ems_streams.channels.secrets import environment
     from ems_streams.channels.trial import send_test
 
     config = _config(file)
     if name not in config.channels:
         raise UsageError(f"channel {name!r}: expected one of {', '.join(config.channels)}")
-    message_id, outcome, took_s = _run(lambda: send_test(name, config, os.environ, time.time()))
+    message_id, outcome, took_s = _run(lambda: send_test(name, config, environment(), time.time()))
     if json:
         print_json(
             {"channel": name, "messageId": message_id, "delivered": outcome.delivered, "error": outcome.error, "seconds": round(took_s, 3)}
@@ -94,12 +95,13 @@ def status(file: FileOption = None, json: JsonOption = False) -> None:
 
 def _config(file: Path | None, settings: "Settings | None" = None) -> "ChannelsConfig":
     from ems_streams.channels.config_file import load_channels
+    from ems_streams.channels.secrets import environment
     from ems_streams.settings import Settings
 
     path = file or (settings or Settings.load()).channels_file
     if path is None:
         raise SettingError("EMS_CHANNELS_FILE", "", "is not set; must be a file of channels, or be given as --file")
-    return load_channels(path, os.environ if settings is None else None)
+    return load_channels(path, environment() if settings is None else None)
 
 
 def _run(work: Callable[[], Awaitable[Any]]) -> Any:

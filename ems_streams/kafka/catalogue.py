@@ -35,6 +35,7 @@ NOTIFICATIONS_TABLE = "notifications"
 SITE_WINDOWS_TABLE = "site-windows"
 DELIVERIES = "deliveries"
 """What channels have to deliver; no table of Faust's, but its changelog is named like one."""
+DELIVERIES_SEGMENT_BYTES = 32 * 1024 * 1024
 TRANSACTIONAL_TOPICS = frozenset(
     {DEVICE_STATUS, DEVICE_AGGREGATES, SITE_AGGREGATES, SITE_PARTS, DEVICE_NOTIFICATIONS, DEVICE_COMMAND_EVENTS, DEVICE_TELEMETRY_LATE}
     | {MAINTENANCE_WINDOWS, DEVICE_REGISTRY}
@@ -189,6 +190,7 @@ class Catalogue:
             self.partitions,
             "what each channel has to deliver, and how far it is; each channel in one partition",
             compacted=True,
-            extra_config={"max.message.bytes": str(DLT_MAX_MESSAGE_BYTES)},
+            # All of it is read whenever a channel changes hands, so that little may lie about before it is compacted.
+            extra_config={"max.message.bytes": str(DLT_MAX_MESSAGE_BYTES), "segment.bytes": str(DELIVERIES_SEGMENT_BYTES)},
         )
         yield Topic(leader_topic(self.application_id), Key.NONE, 1, "leader election of the workers", retention_ms=DAY_MS)

@@ -1,4 +1,4 @@
-"""Who does what, by a consumer group: each partition of a topic stands for work that one member at a time does. Nothing is read from it.
+"""Who does what, by a consumer group: each partition of a topic stands for work that one member at a time does. Nothing is read, and no offset committed.
 
 The group alone proves nothing: a member that was paused for longer than its session still believes in its partitions. What must not be done by two has
 to be fenced besides (`PartitionWriter`); and before it fences others, a member asks the group whether it still is one (`confirm`).
@@ -8,8 +8,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 
 import structlog
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, OffsetAndMetadata, TopicPartition
-from aiokafka.errors import IllegalStateError, KafkaError
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import KafkaError
 
 from ems_streams.kafka.client import client_options
 from ems_streams.kafka.closing import close_consumer
@@ -86,18 +86,13 @@ class Ownership(ConsumerRebalanceListener):
         self.changed.set()
 
     async def confirm(self, partition: int) -> bool:
-        """Whether the group itself says, now, that a partition is ours; raises a `KafkaError` when it cannot be asked."""
-        try:
-            async with asyncio.timeout(_CONFIRM_TIMEOUT_S):
-                # Only a member of the present generation may commit, whatever the offset is.
-                await self._consumer.commit({TopicPartition(self._topic, partition): OffsetAndMetadata(0, "")})
-        except IllegalStateError:
-            return False
-        except KafkaError as error:
-            if getattr(error, "retriable", False):
-                raise
-            return False
-        return True
+        """Whether the group itself says, now, that a partition is ours; raises a `KafkaError` or `TimeoutError` when it cannot be asked."""
+        coordinator = self._consumer._coordinator
+        async with asyncio.timeout(_CONFIRM_TIMEOUT_S):
+            await coordinator.ensure_coordinator_known()
+            is_member = await coordinator._do_heartbeat() and not coordinator._rejoin_needed_fut.done()
+        # Asked for last: what was assigned before may have changed while the group was asked.
+        return bool(is_member) and partition in self.partitions
 
     async def _listen(self) -> None:
         # Everything is paused, so there is nothing to get; but the client does not go on after an error before somebody has been told of it.

@@ -1,7 +1,6 @@
 """The notifier process: `device-notifications` -> webhooks and e-mail, with health endpoints."""
 
 import asyncio
-import os
 import random
 import signal
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ from aiokafka.errors import KafkaError
 from ems_streams.channels.changelog import changelog_topic, partition_of
 from ems_streams.channels.config_file import load_channels
 from ems_streams.channels.runner import ChannelRunner
+from ems_streams.channels.secrets import environment
 from ems_streams.domain.channel_config import ChannelsConfig
 from ems_streams.errors import DependencyError, TopicsMissingError
 from ems_streams.kafka.admin import missing_topics
@@ -169,7 +169,7 @@ async def _serve(settings: Settings) -> int:
     web_app.add_routes(health_routes(health))
     if settings.channels_file is None:
         return await _idle(settings, web_app, health, stopping)
-    config = load_channels(settings.channels_file, os.environ)
+    config = load_channels(settings.channels_file, environment())
     loop.set_default_executor(ThreadPoolExecutor(_SPARE_THREADS + sum(channel.concurrency for channel in config.channels.values())))
     process = NotifierProcess(settings, config)
     garbage.settle()

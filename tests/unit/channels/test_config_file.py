@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from ems_streams.channels.config_file import ChannelsFileError, load_channels, read_channels
+from ems_streams.channels.secrets import environment
 from ems_streams.domain.channel_config import EmailChannel
 from ems_streams.domain.events import Notification
 from tests.support.sink import notification_of
@@ -124,9 +125,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         load_channels(tmp_path / "nowhere.yaml")
 
 
-@pytest.mark.parametrize(
-    ("secret", "expected"), [("", "is not set"), ("short", "is set to something else"), ("whsec_c2hvcnQ=", "24 to 64 bytes")]
-)
+@pytest.mark.parametrize(("secret", "expected"), [("", "is not set"), ("short", "24 to 64 bytes"), ("whsec_c2hvcnQ=", "24 to 64 bytes")])
 def test_secrets_must_be_there_and_are_not_shown(secret: str, expected: str, tmp_path: Path) -> None:
     path = tmp_path / "channels.yaml"
     path.write_text(GOOD)
@@ -138,6 +137,20 @@ def test_secrets_must_be_there_and_are_not_shown(secret: str, expected: str, tmp
     assert "channels.ops.secret_env='OPS_SECRET'" in str(caught.value)
     assert not secret or secret not in str(caught.value)
     assert load_channels(path, {"OPS_SECRET": SECRET})
+
+
+def test_a_secret_may_be_in_a_file_or_in_dotenv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("OPS_SECRET", raising=False)
+    (tmp_path / "secret").write_text(SECRET + "\n")
+    (tmp_path / ".env").write_text(f"OPS_SECRET={SECRET}\n")
+    path = tmp_path / "channels.yaml"
+    path.write_text(GOOD)
+
+    assert load_channels(path, {"OPS_SECRET_FILE": str(tmp_path / "secret")})
+    assert load_channels(path, environment())
+    with pytest.raises(ChannelsFileError, match=r"OPS_SECRET_FILE='nowhere': must be a readable file"):
+        load_channels(path, {"OPS_SECRET_FILE": "nowhere"})
 
 
 def test_routes_match_all_that_is_given_and_a_channel_is_told_once(tmp_path: Path) -> None:
