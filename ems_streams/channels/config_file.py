@@ -175,7 +175,13 @@ def _text(problem: Any) -> str:
         return f"expected {IN_WORDS.get(context['pattern'], 'what matches ' + context['pattern'])}"
     if problem["type"] in {"too_short", "too_long"}:
         return f"expected at least {context['min_length']}" if "min_length" in context else f"expected at most {context['max_length']}"
-    text: str = problem["msg"].removeprefix("Value error, ").replace("Input should be", "expected").replace("a valid tuple", "a list")
+    text: str = (
+        problem["msg"]
+        .removeprefix("Value error, ")
+        .replace("Input should be", "expected")
+        .replace("a valid tuple", "a list")
+        .replace("a valid dictionary", "members by name")
+    )
     return text[0].lower() + text[1:] if text[1:2].islower() else text
 
 

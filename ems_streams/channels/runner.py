@@ -24,6 +24,7 @@ from ems_streams.domain.channel_config import ChannelsConfig, Start, WebhookChan
 from ems_streams.domain.circuit_breaker import BreakerState
 from ems_streams.domain.deliveries import OPEN_MAX, Deliveries
 from ems_streams.domain.delivery_codec import change_record, positions_record
+from ems_streams.domain.stall import Progress
 from ems_streams.domain.state_codec import StateCodecError
 from ems_streams.errors import EmsError
 from ems_streams.kafka.transactions import FencedError, PartitionWriter
@@ -84,6 +85,7 @@ class ChannelRunner:
         self._stopping = False
         self._trouble = "starting"
         self._lag = 0
+        self._begun = 0
 
     async def run(self) -> None:
         """Deliver until cancelled; raises what trying again does not mend, such as a state that cannot be read."""
@@ -162,9 +164,18 @@ class ChannelRunner:
         breaker = self._parts.dispatcher.breaker
         return "" if breaker.state is BreakerState.CLOSED else f"circuit breaker {breaker.state}: {breaker.reason}"
 
+    def progress(self) -> Progress:
+        """Whether there is something to do that the channel could do and does not; from memory."""
+        parts = self._parts
+        if parts is None:
+            return Progress(self._begun, behind=not self._stopping)
+        # With no room the receiver is what it waits for, and that is nothing that a restart would mend.
+        return Progress(self._begun + sum(parts.deliveries.positions.values()), behind=self._lag > 0 and parts.deliveries.has_room)
+
     async def _run_once(self) -> None:
         async with self._restored() as parts:
             self._parts = parts
+            self._begun += 1
             try:
                 await _first_failure(parts.journal.run(), parts.dispatcher.run(), self._take_in(parts), self._tell(parts))
             finally:

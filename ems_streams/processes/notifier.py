@@ -3,6 +3,8 @@
 import asyncio
 import random
 import signal
+import time
+from collections.abc import Hashable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from typing import Any
@@ -16,7 +18,8 @@ from ems_streams.channels.config_file import load_channels
 from ems_streams.channels.runner import ChannelRunner
 from ems_streams.channels.secrets import environment
 from ems_streams.domain.channel_config import ChannelsConfig
-from ems_streams.errors import DependencyError, TopicsMissingError
+from ems_streams.domain.stall import Progress, StallDetector
+from ems_streams.errors import DependencyError, EmsError, TopicsMissingError
 from ems_streams.kafka.admin import missing_topics
 from ems_streams.kafka.catalogue import DEVICE_NOTIFICATIONS, dlt_of
 from ems_streams.kafka.ownership import Ownership
@@ -30,7 +33,12 @@ from ems_streams.settings import Settings
 log = structlog.get_logger(__name__)
 
 FINISH_TIMEOUT_S = 15.0
+WATCH_INTERVAL_S = 2.0
 _SPARE_THREADS = 8
+
+
+class StalledError(EmsError):
+    """A channel has more to read, or is not running, and does not move although Kafka is there."""
 
 
 class NotifierProcess:
@@ -66,6 +74,9 @@ class NotifierProcess:
         await self._check_topics()
         self._parts.push_async_callback(self.ownership.stop)
         await self._join_patiently()
+        watching = asyncio.create_task(self._watch(), name="watchdog")
+        watching.add_done_callback(self._ended)
+        self._parts.callback(watching.cancel)
 
     async def run(self) -> None:
         """Run the channels that are ours, for as long as nobody cancels it; raises the failure of one that cannot go on."""
@@ -114,6 +125,16 @@ class NotifierProcess:
             except (KafkaError, OSError) as error:
                 log.warning("group_not_joined", error=repr(error))
                 await asyncio.sleep(random.uniform(1.0, 2.0))  # noqa: S311 - no secret
+
+    async def _watch(self) -> None:
+        """Ends the process when a channel does not move although it could: a silent stall is worse than a restart."""
+        detector = StallDetector()
+        while True:
+            await asyncio.sleep(WATCH_INTERVAL_S)
+            observed: dict[Hashable, Progress] = {runner.name: runner.progress() for runner in self._runners.values()}
+            stalled = detector.stalled_for_s(observed if self.kafka.reachable else {}, time.monotonic())
+            if max(stalled.values(), default=0.0) > self._settings.stall_timeout_s:
+                raise StalledError(f"no progress: {', '.join(f'channel {name} for {seconds:.0f} s' for name, seconds in stalled.items())}")
 
     async def _hold(self) -> None:
         await asyncio.gather(*(runner.hold() for runner in self._runners.values()))
