@@ -41,8 +41,11 @@ class WebhookSender:
                 return outcome_of(response.status, response.headers, f"{response.status} {response.reason}: {said}".rstrip(": "), now_s)
         except TimeoutError:
             return failure(f"no answer within {self._channel.timeout_s:g} s", "TimeoutError")
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except (aiohttp.ClientError, OSError) as error:
             return failure(error)
+        except ValueError as error:
+            # Of the message itself, such as an id that cannot be in a header.
+            return failure(error, permanent=True)
 
     async def close(self) -> None:
         """Close all connections."""

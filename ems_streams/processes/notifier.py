@@ -1,8 +1,10 @@
 """The notifier process: `device-notifications` -> webhooks and e-mail, with health endpoints."""
 
 import asyncio
+import os
 import random
 import signal
+import sys
 import time
 from collections.abc import Hashable
 from concurrent.futures import ThreadPoolExecutor
@@ -202,7 +204,9 @@ async def _serve(settings: Settings) -> int:
     finally:
         await process.stop()
         await site.cleanup()
-    return 0
+    # From inside the loop: leaving it waits for threads, and with them for name servers that do not answer.
+    sys.stderr.flush()
+    os._exit(0)
 
 
 async def _answer(process: NotifierProcess) -> web.Response:

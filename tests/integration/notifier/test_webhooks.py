@@ -79,6 +79,33 @@ def test_what_cannot_be_delivered_is_put_aside_with_its_bytes_and_the_rest_is_de
     assert receiver.attempts()["n-7"] == [1, 2, 3, 4]
 
 
+def test_what_hangs_is_put_aside_after_its_attempts_and_what_comes_when_it_answers_is_delivered(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    with webhook(lambda _, body: (0 if b'"hangs"' in body else 204, {})) as receiver:
+        config = hook(receiver.url, timeout_s=0.5, retry={"attempts": 3, "initial_s": 0.1, "max_s": 0.2}, breaker={"failures": 20})
+        deployment.notifier(channels_file(tmp_path, {"ops": config}), **secrets())
+        notify(deployment, ["n-0", "hangs", "n-2"])
+        eventually(lambda: len(receiver.delivered) == 2 and put_aside(deployment), 30, "two delivered, one put aside")
+
+    ((_, _, headers),) = put_aside(deployment)
+    assert (headers["dlt-error-class"], headers["dlt-attempts"]) == ("TimeoutError", "3")
+    assert headers["dlt-error-message"] == "no answer within 0.5 s"
+    assert receiver.attempts()["hangs"] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("odd", ["a\r\nX-Injected: 1", "a\x00b", "ü" * 40, "x" * 20_000, " ", "../../etc"])
+def test_odd_ids_are_delivered_or_put_aside_and_hold_up_nothing(deployment: Deployment, tmp_path: Path, odd: str) -> None:
+    with webhook() as receiver:
+        deployment.notifier(channels_file(tmp_path, {"ops": hook(receiver.url)}), **secrets())
+        notify(deployment, [odd, "n-1"], title="odd")
+        eventually(lambda: "n-1" in receiver.delivered, 30, "the other delivered")
+        eventually(lambda: odd in receiver.delivered or put_aside(deployment), 30, "the odd one delivered or put aside")
+
+    assert all("x-injected" not in request.headers for request in receiver.requests)
+    assert (odd in receiver.delivered) != bool(put_aside(deployment))
+
+
 def test_a_receiver_that_is_gone_gets_everything_when_it_is_back(deployment: Deployment, tmp_path: Path) -> None:
     with webhook() as receiver:
         receiver.stop()
