@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, OffsetAndMetadata, TopicPartition
-from aiokafka.errors import KafkaError, OffsetOutOfRangeError
+from aiokafka.errors import ConsumerStoppedError, KafkaError, OffsetOutOfRangeError
 
 from ems_streams.kafka.catalogue import DEVICE_NOTIFICATIONS
 from ems_streams.kafka.client import client_options
@@ -16,7 +16,9 @@ from ems_streams.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-POLL_TIMEOUT_MS = 200
+POLL_TIMEOUT_MS = 1000
+_FETCH_WAIT_MS = 500
+"""How long the broker waits when there is nothing; what comes is answered at once."""
 _STOP_TIMEOUT_S = 3.0
 _FETCH_BYTES = 256 * 1024
 
@@ -45,7 +47,7 @@ class NotificationSource:
             isolation_level="read_committed",
             enable_auto_commit=False,
             auto_offset_reset="none",
-            fetch_max_wait_ms=POLL_TIMEOUT_MS,
+            fetch_max_wait_ms=_FETCH_WAIT_MS,
             max_partition_fetch_bytes=_FETCH_BYTES,
         )
         self._tps: list[TopicPartition] = []
@@ -107,7 +109,7 @@ class NotificationSource:
                 await self._consumer.commit(
                     {TopicPartition(self._topic, number): OffsetAndMetadata(offset, "") for number, offset in offsets.items()}
                 )
-        except (KafkaError, OSError, ValueError) as error:
+        except (KafkaError, ConsumerStoppedError, OSError, ValueError) as error:
             log.debug("offsets_not_committed", channel=self._channel, error=repr(error))
 
     async def stop(self) -> None:

@@ -9,11 +9,12 @@ from typing import Any
 import yaml
 from aiokafka import ConsumerRecord
 
+from ems_streams.kafka.catalogue import DEVICE_NOTIFICATIONS
 from ems_streams.kafka.range_reader import positioned_consumer, read_ranges, whole
 from ems_streams.settings import Settings
 from tests.support.processes import Deployment
 from tests.support.receivers import SECRET
-from tests.support.sink import notification_of, publish, record_of
+from tests.support.sink import notification_of, publish
 
 QUICK = {"attempts": 4, "initial_s": 0.1, "max_s": 0.3}
 PATIENT = {"attempts": 100, "initial_s": 0.05, "max_s": 0.5}
@@ -47,13 +48,17 @@ def channels_file(directory: Path, channels: Mapping[str, Any], routes: list[dic
     return path
 
 
-def notify(deployment: Deployment, ids: Iterable[str], devices: int = 20, **changes: Any) -> None:
-    """Publish notifications of some devices in one transaction, as workers do; the id is also in the title."""
-    events = [
-        notification_of(f"NTF-{number % devices}", number, **({"notificationId": each, "title": f"about {each}"} | changes))
+def notify(deployment: Deployment, ids: Iterable[str], devices: int = 20, **changes: Any) -> dict[str, bytes]:
+    """Publish notifications of some devices in one transaction, as workers do; the id is also in the title. Gives the bytes of each."""
+    events = {
+        each: notification_of(f"NTF-{number % devices}", number, **({"notificationId": each, "title": f"about {each}"} | changes))
         for number, each in enumerate(ids)
-    ]
-    publish(deployment.stack.kafka_bootstrap, map(record_of, events), deployment.partitions)
+    }
+    # With blanks that nobody who decodes and encodes it would keep.
+    values = {each: json.dumps(event).encode() for each, event in events.items()}
+    records = [(DEVICE_NOTIFICATIONS, event["serialNumber"].encode(), values[each]) for each, event in events.items()]
+    publish(deployment.stack.kafka_bootstrap, records, deployment.partitions)
+    return values
 
 
 def secrets() -> dict[str, str]:
