@@ -184,7 +184,11 @@ class Catalogue:
                 compacted=True,
                 extra_config={"max.message.bytes": str(CHANGELOG_MAX_MESSAGE_BYTES)},
             )
-        yield Topic(
+        yield self._deliveries()
+        yield Topic(leader_topic(self.application_id), Key.NONE, 1, "leader election of the workers", retention_ms=DAY_MS)
+
+    def _deliveries(self) -> Topic:
+        return Topic(
             changelog_of(self.application_id, DELIVERIES),
             Key.NONE,
             self.partitions,
@@ -193,4 +197,3 @@ class Catalogue:
             # All of it is read whenever a channel changes hands, so that little may lie about before it is compacted.
             extra_config={"max.message.bytes": str(DLT_MAX_MESSAGE_BYTES), "segment.bytes": str(DELIVERIES_SEGMENT_BYTES)},
         )
-        yield Topic(leader_topic(self.application_id), Key.NONE, 1, "leader election of the workers", retention_ms=DAY_MS)

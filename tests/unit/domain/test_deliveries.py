@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from ems_streams.domain import deliveries as deliveries_module
 from ems_streams.domain.channel_config import Digest, Retry
 from ems_streams.domain.deliveries import DIGEST_MAX, Change, Deliveries, End, Message, Outcome, Source, backoff_ms, message_id_of
-from ems_streams.domain.delivery_codec import ChannelHealth, change_record, health_record, positions_record, restore
+from ems_streams.domain.delivery_codec import change_record, restore
 from ems_streams.domain.events import Notification
-from ems_streams.domain.state_codec import StateCodecError
 from tests.support.sink import notification_of
 
 RETRY = Retry(attempts=3, initial_s=2.0, max_s=60.0)
@@ -281,28 +280,3 @@ def test_whatever_happens_the_changelog_holds_the_state_and_each_chain_counts_it
     assert all(numbers == list(range(1, len(numbers) + 1)) and len(numbers) <= RETRY.attempts for numbers in life.begun.values())
     assert sorted(life.taken) == sorted([*known.open, *known.done])
     assert sorted(life.dead) == sorted(name for name, done in known.done.items() if done.end is End.DEAD)
-
-
-def test_positions_and_health_are_stored_and_channels_do_not_mix() -> None:
-    records = [
-        positions_record("ops", {0: 5, 11: 7}),
-        positions_record("ops-2", {0: 1}),
-        health_record("ops", ChannelHealth("open", 12, "503")),
-    ]
-
-    found = restore("ops", records)
-
-    assert (found.known, found.deliveries.positions, found.health) == (True, {0: 5, 11: 7}, ChannelHealth("open", 12, "503"))
-    assert not restore("op", records).known
-
-
-@pytest.mark.parametrize(
-    "record",
-    [
-        (b"ops\0p", b"{"), (b"ops\0p", b"[]"), (b"ops\0p", b'{"v":2,"next":{}}'), (b"ops\0p", b'{"v":1}'), (b"ops\0ca", b'{"v":1,"state":"odd"}'),
-        (b"ops\0ca", b'{"v":1,"state":"open","value":"{}"}'), (b"ops\0x", b'{"v":1}'), (b"ops\0h", b'{"v":1,"breaker":"open","since":"x","reason":""}'),
-    ],
-)  # fmt: skip
-def test_a_record_that_is_no_state_is_said_so(record: tuple[bytes, bytes]) -> None:
-    with pytest.raises(StateCodecError, match="stored deliveries cannot be read"):
-        restore("ops", [record])
