@@ -133,7 +133,7 @@ class Settings(BaseSettings):
         default=30.0, description="Deadline of one transaction of the sink; what takes longer is tried again with half as much"
     )
     channels_file: Path | None = Field(
-        default=None, description="YAML file of the channels by which people are notified, and their routes; none: no channels"
+        default=None, description="YAML file of the channels by which people are notified, with their routes"
     )
     notifier_port: Port = Field(default=6062, description="Port of the notifier's health endpoints")
     retention_device_aggregates_days: Days = Field(default=90, description="How long PostgreSQL keeps windows of devices; 0 for ever")
@@ -214,11 +214,6 @@ class Settings(BaseSettings):
         return f"{self.application_id}-sink"
 
     @property
-    def notifier_group(self) -> str:
-        """Consumer group by which notifiers share the channels."""
-        return f"{self.application_id}-notifier"
-
-    @property
     def worker_data_dir(self) -> Path:
         """State directory of this worker; two workers must not share one."""
         return self.data_dir / self.worker_id
@@ -256,14 +251,10 @@ def as_set(value: object) -> object:
 
 
 def environment_names(name: str, field: FieldInfo) -> list[str]:
-    """Variables that set this field, the winning one first."""
-    return [variant for plain in plain_names(name, field) for variant in (plain, plain + "_FILE")]
-
-
-def plain_names(name: str, field: FieldInfo) -> list[str]:
-    """The same without those that name a file with the value; the setting itself may well be the path of a file."""
+    """Variables that set this field, the winning one first; every other one holds the path of a file with the value."""
     alias = field.validation_alias
-    return [str(choice) for choice in alias.choices] if isinstance(alias, AliasChoices) else [PREFIX + name.upper()]
+    names = [str(choice) for choice in alias.choices] if isinstance(alias, AliasChoices) else [PREFIX + name.upper()]
+    return [variant for plain in names for variant in (plain, plain + "_FILE")]
 
 
 class EnvironmentSource(PydanticBaseSettingsSource):
@@ -279,11 +270,11 @@ class EnvironmentSource(PydanticBaseSettingsSource):
     def lookup(self, name: str, field: FieldInfo) -> tuple[str | None, str]:
         """Value and source of one field; `(None, "default")` when nothing sets it."""
         for layer, values in self._layers:
-            for variable in environment_names(name, field):
+            for index, variable in enumerate(environment_names(name, field)):
                 value = values.get(variable)
                 if value is None or value == "":
                     continue
-                if variable in plain_names(name, field):
+                if index % 2 == 0:
                     return value, f"{layer} {variable}"
                 try:
                     return Path(value).read_text().strip(), f"{layer} {variable}"

@@ -4,7 +4,7 @@ import sys
 
 from ems_streams.domain.events import DeviceStatus
 from ems_streams.domain.status_table import TRANSITIONS, StatusInput, next_status
-from ems_streams.settings import Settings, as_set, is_secret, plain_names
+from ems_streams.settings import Settings, as_set, environment_names, is_secret
 
 INTRODUCTION = """\
 # Settings
@@ -21,7 +21,7 @@ def settings_reference() -> str:
     """The reference in Markdown."""
     rows = []
     for name, field in Settings.model_fields.items():
-        names = plain_names(name, field)
+        names = environment_names(name, field)[::2]
         secret = " (secret)" if is_secret(field) else ""
         default = field.default.get_secret_value() if hasattr(field.default, "get_secret_value") else field.default
         shown = "" if default in (None, {}) else f"`{as_set(default)}`"

@@ -16,6 +16,11 @@ def changelog_topic(settings: Settings) -> str:
     return changelog_of(settings.application_id, DELIVERIES)
 
 
+def notifier_group(settings: Settings) -> str:
+    """Consumer group by which notifiers share the partitions of the topic, and so the channels."""
+    return f"{settings.application_id}-notifier"
+
+
 def partition_of(settings: Settings, channel: str) -> int:
     """The partition that has all records of a channel; whoever owns it delivers for the channel."""
     return partition_for(channel.encode(), settings.partitions)

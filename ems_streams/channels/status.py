@@ -8,7 +8,7 @@ from typing import Any
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from ems_streams.channels.changelog import changelog_topic, read_channels_state
+from ems_streams.channels.changelog import changelog_topic, notifier_group, read_channels_state
 from ems_streams.domain.channel_config import ChannelsConfig
 from ems_streams.domain.deliveries import End
 from ems_streams.domain.delivery_codec import Restored
@@ -73,7 +73,7 @@ def _view(name: str, kind: str, found: Restored, ends: dict[int, int], now_ms: i
 def _members(settings: Settings) -> int:
     client = AdminClient(client_config(settings))
     try:
-        group = client.describe_consumer_groups([settings.notifier_group], request_timeout=_REQUEST_TIMEOUT_S)[settings.notifier_group]
+        group = client.describe_consumer_groups([notifier_group(settings)], request_timeout=_REQUEST_TIMEOUT_S)[notifier_group(settings)]
         return len(group.result(timeout=_REQUEST_TIMEOUT_S + 1).members)
     except KafkaException as error:
         if error.args[0].name() == "GROUP_ID_NOT_FOUND":

@@ -15,7 +15,7 @@ import structlog
 from aiohttp import web
 from aiokafka.errors import KafkaError
 
-from ems_streams.channels.changelog import changelog_topic, partition_of
+from ems_streams.channels.changelog import changelog_topic, notifier_group, partition_of
 from ems_streams.channels.config_file import load_channels
 from ems_streams.channels.runner import ChannelRunner
 from ems_streams.channels.secrets import environment
@@ -53,8 +53,8 @@ class NotifierProcess:
         self._settings = settings
         self._config = config
         self.kafka = KafkaProbe(settings)
-        client_id = f"{settings.notifier_group}-{settings.notifier_port}"
-        self.ownership = Ownership(settings, changelog_topic(settings), settings.notifier_group, client_id, self._hold)
+        client_id = f"{notifier_group(settings)}-{settings.notifier_port}"
+        self.ownership = Ownership(settings, changelog_topic(settings), notifier_group(settings), client_id, self._hold)
         self._runners: dict[str, ChannelRunner] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
