@@ -11,8 +11,9 @@ SEVERITY_ORDER: Final = (Severity.INFO, Severity.WARNING, Severity.CRITICAL)
 
 _NAME: Final = r"^[a-z][a-z0-9-]{0,31}$"
 _VARIABLE: Final = r"^[A-Za-z_][A-Za-z0-9_]{0,127}$"
-_ADDRESS: Final = r"^[^@\s<>,;\"]{1,64}@[A-Za-z0-9.-]{1,190}$"
-_SENDER: Final = r"^([^@\s<>,;\"]{1,64}@[A-Za-z0-9.-]{1,190}|[^<>,;:@\r\n\"]{1,100} <[^@\s<>,;\"]{1,64}@[A-Za-z0-9.-]{1,190}>)$"
+_MAILBOX: Final = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]{1,190}"
+_ADDRESS: Final = f"^{_MAILBOX}$"
+_SENDER: Final = rf"^({_MAILBOX}|[^<>,;:@\r\n\"]{{1,100}} <{_MAILBOX}>)$"
 _HOST: Final = r"^[A-Za-z0-9_.:-]{1,253}$"
 IN_WORDS: Final = {
     _NAME: "small letters, digits and hyphens, at most 32, beginning with a letter",

@@ -193,6 +193,22 @@ def test_sigterm_ends_it_in_order(deployment: Deployment, tmp_path: Path) -> Non
     assert_one_chain_each(deployment, "ops", names(8))
 
 
+def test_it_does_not_start_without_its_topic_and_names_it(deployment: Deployment, tmp_path: Path) -> None:
+    file = channels_file(tmp_path, {"ops": hook("http://127.0.0.1:1/")})
+    notifier = deployment.notifier(file, EMS_APPLICATION_ID="nobodys", **secrets())
+
+    assert notifier.popen.wait(60) == 1
+    assert "topics missing: nobodys-deliveries-changelog; create them with `ems-streams topics apply`" in notifier.log_tail()
+
+
+def test_without_channels_it_waits_for_its_end(deployment: Deployment) -> None:
+    port = deployment.ports.notifier
+    notifier = deployment.start("notifier", ["notifier"], port, {"EMS_NOTIFIER_PORT": str(port)}).wait_until_ready()
+
+    assert "EMS_CHANNELS_FILE is not set" in str(get(f"{notifier.url}/readyz")[1])
+    assert notifier.terminate() == 0
+
+
 def _view(notifier: Running) -> dict[str, object]:
     return get(f"{notifier.url}/channels")[1]["channels"][0]
 

@@ -78,6 +78,8 @@ MISTAKES = {
     "attempts": ("    secret_env", "    retry: {attempts: 2.5}\n    secret_env", "channels.ops.retry.attempts=2.5: expected a valid integer"),
     "sender": ("EMS <ems@example.com>", "EMS", "line 9: channels.on-call.from='EMS': expected an address such as"),
     "recipient": ("ops@example.com", "ops", "line 10: channels.on-call.to[0]='ops': expected an address such as ops@example.com"),
+    "recipient that mail cannot carry": ("ops@example.com", "ü@example.com", "line 10: channels.on-call.to[0]='ü@example.com': expected an address"),
+    "sender with more in it": ("EMS <ems@example.com>", "'a@b.c, EMS <ems@example.com>'", "line 9: channels.on-call.from="),
     "no recipient": ("[ops@example.com]", "[]", "line 10: channels.on-call.to=[]: expected at least 1"),
     "user without password": ("    host: smtp", "    username: me\n    host: smtp", "must have both username and password_env, or neither"),
     "password in the clear": (

@@ -116,6 +116,14 @@ def test_any_title_makes_a_mail(title: str) -> None:
         assert title in sent.get_body(("plain",)).get_content()  # type: ignore[union-attr]
 
 
+def test_a_sender_may_have_a_name_in_any_script() -> None:
+    sent = mail_of(message(), "on-call", "Störung – 警报 <ems@example.com>", ["a@example.com"])
+    arrived = BytesParser(policy=default_policy).parsebytes(sent.as_bytes())
+
+    assert str(arrived["From"]) == "Störung – 警报 <ems@example.com>"
+    assert str(arrived["Message-ID"]).endswith("@example.com>")
+
+
 def test_a_mail_has_an_id_of_its_notification_and_says_that_a_machine_has_written_it() -> None:
     sent = mail({"notificationId": "ab>c\r\n<d"})
 
