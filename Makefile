@@ -41,7 +41,7 @@ demo: setup ## Start everything, with a simulated fleet
 	@exec $(RUN)/ems-streams dev
 
 test: setup ## Run every test but the long chaos runs
-	@$(RUN)/python -m pytest -m "not chaos"
+	@$(RUN)/python -m tests.run
 
 chaos: setup ## Kill and pause everything under load, and compare with the truth (EMS_CHAOS_SCALE=1 for the long form)
 	@$(RUN)/python -m pytest -m chaos -s tests/chaos

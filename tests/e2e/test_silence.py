@@ -18,7 +18,7 @@ from tests.support.processes import Deployment, eventually
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 DEVICES, SILENT = 1000, 50
-TIMEOUT_S = 8.0
+TIMEOUT_S = 6.0
 INTERVAL_S = 2.0
 SETTINGS = {
     "EMS_HEARTBEAT_INTERVAL_S": "0.5",
