@@ -28,7 +28,7 @@ from ems_streams.dev.stack import EmbeddedStack
 ALONE = "ours-aggregates"
 WORKER_DEVICES = 10_000
 WORKERS = (1, 2, 4)
-EVENTS_PER_S_MAX = 120_000
+EVENTS_PER_S_MAX = 240_000
 """Of one worker: so much is loaded for each second that is measured, or the topic would end before the time."""
 SLOW_EVENTS_PER_S = 25_000
 """At least this fast are devices that are mostly new; a run is long enough to have seen each at such a rate."""
