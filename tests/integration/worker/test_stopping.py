@@ -16,6 +16,7 @@ from tests.support.processes import Deployment, eventually, get
 pytestmark = pytest.mark.integration
 
 FAILING_WORKER = """
+import os
 import sys
 from ems_streams.cli.main import run
 from ems_streams.domain.state_codec import StateCodecError
@@ -24,7 +25,7 @@ from ems_streams.kafka.partition_state import PartitionState
 get = PartitionState.get
 
 def fail_for_b(self, key):
-    if key.endswith(b"-B"):
+    if key == os.environb[b"EMS_APPLICATION_ID"] + b"-B":
         raise StateCodecError("state", "damaged for the test")
     return get(self, key)
 
