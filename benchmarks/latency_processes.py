@@ -47,6 +47,8 @@ class Deployment:
             "EMS_APPLICATION_ID": APPLICATION,
             "EMS_INGRESS_ID": f"{APPLICATION}-ingress",
             "EMS_PARTITIONS": str(PARTITIONS),
+            # Probes change the status of a device every few seconds, of which people would not be told.
+            "EMS_FLAPPING_THRESHOLD": "0",
             "EMS_DATA_DIR": str(self.directory / "state"),
             "EMS_INGRESS_PORT": str(self.ports.ingress),
             "EMS_WORKER_PORT": str(self.ports.worker),
