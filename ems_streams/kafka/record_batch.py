@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import Any, Protocol, TypeVar, cast
 
+from ems_streams.domain.aggregates import SourceRecord
 from ems_streams.errors import MalformedError
 
 T = TypeVar("T")
@@ -12,17 +13,9 @@ DECODED_AT_ONCE = 256
 """So few that a value is still in the processor's cache when it is folded: that saves an eighth of decoding and folding."""
 
 
-class Record(Protocol):
+class Record(SourceRecord, Protocol):
     """What the engine needs of a Kafka record (aiokafka's `ConsumerRecord` has it)."""
 
-    @property
-    def offset(self) -> int: ...
-    @property
-    def timestamp(self) -> int: ...
-    @property
-    def key(self) -> bytes | None: ...
-    @property
-    def value(self) -> bytes | None: ...
     @property
     def headers(self) -> Sequence[tuple[str, bytes]]: ...
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import random
 import signal
 import sys
 import time
@@ -13,7 +12,6 @@ from typing import Any
 
 import structlog
 from aiohttp import web
-from aiokafka.errors import KafkaError
 
 from ems_streams.channels.changelog import changelog_topic, notifier_group, partition_of
 from ems_streams.channels.config_file import load_channels
@@ -24,6 +22,7 @@ from ems_streams.domain.stall import Progress, StallDetector
 from ems_streams.errors import DependencyError, EmsError, TopicsMissingError
 from ems_streams.kafka.admin import missing_topics
 from ems_streams.kafka.catalogue import DEVICE_NOTIFICATIONS, dlt_of
+from ems_streams.kafka.joining import start_patiently
 from ems_streams.kafka.ownership import Ownership
 from ems_streams.kafka.probe import KafkaProbe
 from ems_streams.ops import garbage
@@ -75,7 +74,7 @@ class NotifierProcess:
         self._parts.push_async_callback(self.kafka.stop)
         await self._check_topics()
         self._parts.push_async_callback(self.ownership.stop)
-        await self._join_patiently()
+        await start_patiently(self.ownership.start)
         watching = asyncio.create_task(self._watch(), name="watchdog")
         watching.add_done_callback(self._ended)
         self._parts.callback(watching.cancel)
@@ -118,15 +117,6 @@ class NotifierProcess:
             if missing:
                 raise TopicsMissingError(missing)
             return
-
-    async def _join_patiently(self) -> None:
-        while True:
-            try:
-                await self.ownership.start()
-                return
-            except (KafkaError, OSError) as error:
-                log.warning("group_not_joined", error=repr(error))
-                await asyncio.sleep(random.uniform(1.0, 2.0))  # noqa: S311 - no secret
 
     async def _watch(self) -> None:
         """Ends the process when a channel does not move although it could: a silent stall is worse than a restart."""

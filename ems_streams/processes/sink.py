@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 import structlog
 import uvloop
 from aiohttp import web
-from aiokafka.errors import KafkaError
 
 from ems_streams.domain.circuit_breaker import CircuitBreaker
 from ems_streams.domain.stall import Progress, StallDetector
 from ems_streams.errors import EmsError
+from ems_streams.kafka.joining import start_patiently
 from ems_streams.kafka.outbox import KafkaOutbox
 from ems_streams.kafka.positioned_reader import PositionedReader
 from ems_streams.ops import garbage
@@ -76,7 +76,7 @@ class SinkProcess:
         self._parts.push_async_callback(self.outbox.stop)
         await self.outbox.start()
         self._parts.push_async_callback(self.reader.stop)
-        await self._join_patiently()
+        await start_patiently(self.reader.start)
         self.database.start_probing()
         for name, work in (("sink", self.sink.run()), ("watchdog", self._watch()), ("maintenance", self._keep_maintaining())):
             self._tasks.append(asyncio.create_task(work, name=name))
@@ -113,15 +113,6 @@ class SinkProcess:
                     log.warning("postgres_unavailable", reason=summary(error))
                 self.migration.on_failure(time.monotonic(), summary(error))
             await asyncio.sleep(self.migration.wait_s(time.monotonic()) * random.uniform(1.0, 1.25))  # noqa: S311 - no secret
-
-    async def _join_patiently(self) -> None:
-        while True:
-            try:
-                await self.reader.start()
-                return
-            except (KafkaError, OSError) as error:
-                log.warning("group_not_joined", error=repr(error))
-                await asyncio.sleep(random.uniform(1.0, 2.0))  # noqa: S311 - no secret
 
     async def _watch(self) -> None:
         """Says how far behind it is, and ends the process when that does not change although it could."""
