@@ -3,7 +3,6 @@
 import asyncio
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,20 +28,12 @@ from ems_streams.kafka.state_table import StateTable
 from ems_streams.kafka.worker_app import WorkerApp
 from ems_streams.settings import Settings
 from tables import device_aggregates
+from tests.support.partition import Stored
 from tests.unit.domain.builders import NOON_MS
 
 POLICY = WindowPolicy()
 QUIET_MS = POLICY.quiet_ms
 PARTITION = 0
-
-
-@dataclass
-class Stored:
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: list[tuple[str, bytes]] = field(default_factory=list)
 
 
 class Writer:

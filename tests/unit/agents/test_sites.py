@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -28,19 +27,11 @@ from ems_streams.kafka.state_table import StateTable
 from ems_streams.kafka.worker_app import WorkerApp
 from ems_streams.postgres.rows import Source, row_of
 from ems_streams.settings import Settings
+from tests.support.partition import Stored
 from tests.unit.domain.builders import NOON_MS
 from tests.unit.domain.site_builders import POLICY, part
 
 SERIALS = ("A", "B", "C")
-
-
-@dataclass
-class Stored:
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: list[tuple[str, bytes]] = field(default_factory=list)
 
 
 class Topics:

@@ -58,7 +58,7 @@ def test_every_step_leaves_the_same_state(steps: list[Any]) -> None:
         else:
             time_ms, values, message_id, site_id = step
             message = record(time_ms, values, message_id=message_id, site_id=site_id)
-            taken = identity(hash((time_ms, message_id)) % 1000), offset, NOON_MS, POLICY
+            taken = telemetry_identity(message_id, str(time_ms).encode()), offset, NOON_MS, POLICY
             assert fold(compiled, message, *taken) is python_fold(plain, message, *taken)
         assert encode(compiled) == encode(plain)
         assert compiled.late == plain.late
