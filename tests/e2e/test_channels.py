@@ -7,7 +7,9 @@ import uuid
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Consumer, TopicPartition
 
+from ems_streams.kafka.catalogue import MAINTENANCE_WINDOWS
 from ems_streams.mqtt.publisher import MqttPublisher
 from tests.support.notifier import channels_file, hook, mail, secrets
 from tests.support.processes import Deployment, eventually
@@ -23,6 +25,17 @@ async def report(deployment: Deployment, *statuses: tuple[str, str]) -> None:
             await device.publish(f"sites/3/devices/{serial}/status", json.dumps(payload).encode(), qos=1)
 
 
+def has_read(deployment: Deployment, topic: str) -> bool:
+    """Whether the worker is durably done with all that transactions have written to a topic."""
+    consumer = Consumer({"bootstrap.servers": deployment.stack.kafka_bootstrap, "group.id": deployment.application_id})
+    try:
+        tps = [TopicPartition(topic, number) for number in range(deployment.partitions)]
+        # The last offset is that of the marker which ends the transaction.
+        return all(tp.offset >= consumer.get_watermark_offsets(tp, timeout=10)[1] - 1 for tp in consumer.committed(tps, timeout=10))
+    finally:
+        consumer.close()
+
+
 def test_what_a_device_reports_reaches_a_webhook_and_a_mailbox(deployment: Deployment, tmp_path: Path) -> None:
     serial, maintained = (f"{name}-{uuid.uuid4().hex[:6]}" for name in ("CHAN", "MNT"))
     with webhook() as receiver, mailbox() as box:
@@ -36,7 +49,7 @@ def test_what_a_device_reports_reaches_a_webhook_and_a_mailbox(deployment: Deplo
         for process in processes:
             process.wait_until_ready()
         deployment.command("maintenance", "set", "--device", maintained, "--for", "1h")
-        time.sleep(1.0)
+        eventually(lambda: has_read(deployment, MAINTENANCE_WINDOWS), 30, "the worker knows of the maintenance")
         asyncio.run(report(deployment, (serial, "ONLINE"), (maintained, "ERROR")))
         eventually(lambda: receiver.delivered, 20, "the webhook is told that it is online")
         sent_s = time.time()
