@@ -101,13 +101,13 @@ class IngressBench:
         topic = TELEMETRY_TOPIC if bridge.name == "ours" else BRIDGED_TOPIC
         launch = Launch(run_id, self.stack.kafka_bootstrap, topic, directory, (ports.ingress, ports.mqtt), self.environments)
         try:
-            with mqtt_server(directory / "mqtt", ports) as port:
-                return self._measure(bridge, launch, port)
+            with mqtt_server(directory / "mqtt", ports) as (port, mqtt_pid):
+                return self._measure(bridge, launch, port, mqtt_pid)
         finally:
             self._tidy()
             shutil.rmtree(directory, ignore_errors=True)
 
-    def _measure(self, bridge: Peer, launch: Launch, port: int) -> tuple[Figures, Verdict]:
+    def _measure(self, bridge: Peer, launch: Launch, port: int, mqtt_pid: int) -> tuple[Figures, Verdict]:
         command = bridge.command(launch, 0)
         self._make_topic(launch)
         for before in bridge.before(launch):
@@ -122,7 +122,8 @@ class IngressBench:
             progress.restart()
             asyncio.run(_publish(port, _messages(self.messages, self.devices)))
             running = [self._start(bridge, launch, command)]
-            figures = watch(running, progress, self.stack.kafka.pid or 0, seconds=RUN_TIMEOUT_S, events=self.messages)
+            kafka_pid = self.stack.kafka.pid or 0
+            figures = watch(running, progress, kafka_pid, seconds=RUN_TIMEOUT_S, events=self.messages, apparatus=(mqtt_pid,))
             return figures, self._verdict(_settled(progress))
         finally:
             stop(running)

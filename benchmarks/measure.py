@@ -122,6 +122,8 @@ class Sample:
     peer_cpu_s: float
     broker_cpu_s: float
     machine_busy_s: float
+    apparatus_cpu_s: float = 0.0
+    """Of this process, and of others that belong to the measurement and not to what is measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +138,7 @@ class Figures:
     peak_mib: int
     cores: float
     other_cores: float
-    """What the rest of the machine took meanwhile; the figures of a machine that was busy are worth nothing."""
+    """What took the machine meanwhile and does not belong here; the figures of a machine that was busy are worth nothing."""
 
 
 def steady(samples: Sequence[Sample], peak_mib: int) -> Figures:
@@ -154,6 +156,7 @@ def steady(samples: Sequence[Sample], peak_mib: int) -> Figures:
         raise PeerFailedError("its count has not moved after the warm-up: measure for longer")
     peer_s = last.peer_cpu_s - first.peer_cpu_s
     broker_s = last.broker_cpu_s - first.broker_cpu_s
+    known_s = peer_s + broker_s + last.apparatus_cpu_s - first.apparatus_cpu_s
     return Figures(
         events=events,
         seconds=seconds,
@@ -162,7 +165,7 @@ def steady(samples: Sequence[Sample], peak_mib: int) -> Figures:
         broker_us_per_event=broker_s / events * 1e6,
         peak_mib=peak_mib,
         cores=peer_s / seconds,
-        other_cores=(last.machine_busy_s - first.machine_busy_s - peer_s - broker_s) / seconds,
+        other_cores=(last.machine_busy_s - first.machine_busy_s - known_s) / seconds,
     )
 
 
@@ -222,13 +225,14 @@ def watch(
     *,
     seconds: float,
     events: int,
+    apparatus: Sequence[int] = (),
     on_sample: Callable[[int, float], None] = lambda _events, _share: None,
 ) -> Figures:
     """Sample until `seconds` after the first event, or until nearly all `events` are done; returns the figures.
 
-    `on_sample` gets the events so far and the share of the time that is over.
+    `apparatus` are processes that are there for the measurement; `on_sample` gets the events so far and the share of the time that is over.
     """
-    tree, broker = ProcessTree(*(each.pid for each in instances)), ProcessTree(broker_pid)
+    tree, broker, others = ProcessTree(*(each.pid for each in instances)), ProcessTree(broker_pid), ProcessTree(*apparatus)
     samples: list[Sample] = []
     first_s: float | None = None
     started_s = time.monotonic()
@@ -237,7 +241,9 @@ def watch(
     while True:
         for each in instances:
             each.check()
-        sample = Sample(time.monotonic(), progress.read(), tree.cpu_s(), broker.cpu_s(), _machine_busy_s())
+        sample = Sample(
+            time.monotonic(), progress.read(), tree.cpu_s(), broker.cpu_s(), _machine_busy_s(), time.process_time() + others.cpu_s()
+        )
         samples.append(sample)
         if first_s is None and sample.events > 0:
             first_s = sample.at_s

@@ -36,15 +36,15 @@ def described() -> str:
 
 
 @contextmanager
-def mqtt_server(directory: Path, ports: Ports) -> Iterator[int]:
-    """A broker without any session yet; its port."""
+def mqtt_server(directory: Path, ports: Ports) -> Iterator[tuple[int, int]]:
+    """A broker without any session yet; its port and its process."""
     program = mosquitto()
     directory.mkdir(parents=True)
     if program is None:
         stack = EmbeddedStack(directory, ports, servers=frozenset({"mqtt"}))
         asyncio.run(stack.start())
         try:
-            yield ports.mqtt
+            yield ports.mqtt, stack.mqtt.pid or 0
         finally:
             asyncio.run(stack.stop())
         return
@@ -53,7 +53,7 @@ def mqtt_server(directory: Path, ports: Ports) -> Iterator[int]:
     server = Instance([program, "-c", str(configuration)], os.environ, directory, directory / "mosquitto.log")
     try:
         _wait_until_open(ports.mqtt, server)
-        yield ports.mqtt
+        yield ports.mqtt, server.pid
     finally:
         server.terminate()
         server.ended(10)
