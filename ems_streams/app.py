@@ -4,9 +4,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import agents.aggregates
+import agents.alarms
 import agents.notifications
 import agents.sites
 import agents.status
+import tables.alarms
 import tables.device_aggregates
 import tables.device_status
 import tables.notifications
@@ -15,6 +17,7 @@ from ems_streams.errors import EmsError
 from ems_streams.kafka.worker_app import WorkerApp
 from ems_streams.settings import Settings
 from ems_streams.web.live import LiveTables
+from ems_streams.web.live_alarms import LiveAlarms
 from ems_streams.web.live_sites import LiveSites
 from ems_streams.web.routes import add_routes
 from ems_streams.windowing import window_policy
@@ -46,9 +49,13 @@ def worker_app(settings: Settings) -> WorkerApp:
     status = tables.device_status.declare(app, settings.partitions)
     notifications = tables.notifications.declare(app, settings.partitions)
     sites = tables.site_windows.declare(app, settings.partitions)
+    alarms = tables.alarms.declare(app, settings.partitions)
     app.add_batch_agent(agents.aggregates.agent(aggregates, settings))
     app.add_batch_agent(agents.status.agent(status, settings))
     app.add_batch_agent(agents.notifications.agent(notifications, settings))
     app.add_batch_agent(agents.sites.agent(sites, settings))
-    add_routes(app, LiveTables(app, aggregates, status, notifications, window_policy(settings)), LiveSites(app, sites))
+    app.add_batch_agent(agents.alarms.agent(alarms, settings))
+    live_alarms = LiveAlarms(alarms)
+    live = LiveTables(app, aggregates, status, notifications, window_policy(settings), alarms=live_alarms)
+    add_routes(app, live, LiveSites(app, sites), live_alarms)
     return app

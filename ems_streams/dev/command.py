@@ -21,6 +21,7 @@ from ems_streams.dev.units import Notice, State, Unit, last_lines
 from ems_streams.errors import EmsError
 from ems_streams.kafka.admin import apply_topics
 from ems_streams.ops.logs import configure_logging
+from ems_streams.rules.applying import apply_builtin_once
 
 if TYPE_CHECKING:
     from ems_streams.dev.stack import EmbeddedStack
@@ -129,6 +130,8 @@ class Session:
         self._step("creating topics")
         async with _deadline(deadline_s, "the topics"):
             await self._apply_topics()
+            if self.plan.options.builtin_rules:
+                await self._apply_builtin_rules()
         wanted = programs(self.plan, stack.database_url if "postgres" in self.plan.embedded else None)
         self._step(f"starting {', '.join(program.name for program in wanted)}")
         self.supervisor.start(wanted)
@@ -169,6 +172,16 @@ class Session:
                 f"{len(refused)} of them stay as they are ({', '.join(settings)}); `ems-streams topics plan` says why, --fresh starts anew"
             )
             self._on_notice(Notice("topics", "refused", text))
+
+    async def _apply_builtin_rules(self) -> None:
+        try:
+            count = await apply_builtin_once(self.plan.settings, by="dev")
+        except EmsError as error:
+            # All else works without them.
+            self._on_notice(Notice("alarm rules", "refused", f"the built-in ones are not applied: {error}"))
+            return
+        if count:
+            self._step(f"applied {count} built-in alarm rules; `ems-streams rules list` shows them")
 
     def _failed(self, late: list[Unit]) -> StartFailedError:
         for unit in late:
