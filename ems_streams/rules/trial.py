@@ -58,7 +58,7 @@ class Source:
 
 
 class FileSource(Source):
-    """A file in CSV or JSON lines, as `backfill` and `simulate --record` know them. No registry is asked: rows must say site and type themselves."""
+    """A file in CSV or JSON lines, as `backfill` and `simulate --csv` know them. No registry is asked: rows must say site and type themselves."""
 
     def __init__(self, path: Path, file_format: str | None, devices: Sequence[str]) -> None:
         super().__init__(str(path), frozenset(devices))

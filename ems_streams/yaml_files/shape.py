@@ -43,15 +43,15 @@ def spot_of(model: type[BaseModel], location: Place) -> Spot:
         if members:
             expected = next((each for each in members if part in tags_of(each)), object)
         elif _is_model(kind):
-            owners.append(kind) if owners[-1] is not kind else None
+            if owners[-1] is not kind:
+                owners.append(kind)
             name, field = _member(kind, part)
             place.append(name)
-            expected = object if field is None else _type_of(field)
+            expected = object if field is None else field.annotation
         else:
             place.append(part)
             arguments = get_args(kind)
             expected = arguments[-1 if get_origin(kind) is dict else 0] if arguments else object
-    kind, members = _unfolded(expected)
     return Spot(tuple(place), tuple(owners), expected)
 
 
@@ -63,7 +63,7 @@ def names_of(model: type[BaseModel]) -> list[str]:
 def models_below(model: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
     """Models of a model's members, with the name of the member."""
     for name, field in model.model_fields.items():
-        kind, members = _unfolded(_type_of(field))
+        kind, members = _unfolded(field.annotation)
         for each in members or (kind,):
             if _is_model(each):
                 yield field.alias or name, each
@@ -104,10 +104,6 @@ def _member(model: type[BaseModel], part: Any) -> tuple[Any, FieldInfo | None]:
         if part in {name, field.alias}:
             return field.alias or name, field
     return part, None
-
-
-def _type_of(field: FieldInfo) -> Any:
-    return field.annotation
 
 
 def _is_model(kind: Any) -> bool:
