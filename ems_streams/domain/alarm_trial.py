@@ -106,13 +106,13 @@ class Trial:
 
         Args:
             record: Those of a device in the order in which they arrived.
-            arrived_ms: When it arrived; None for when it was measured, or the one before if that was later.
+            arrived_ms: When it arrived; None for when it was measured.
             partition: Where it is from.
             offset: Its place there.
         """
         self._messages += 1
         device = self._devices.get(record.serial_number)
-        arrived_ms = _arrival_of(record, device) if arrived_ms is None else arrived_ms
+        arrived_ms = record.timestamp_ms if arrived_ms is None else arrived_ms
         at_ms = min(arrived_ms, record.timestamp_ms)
         self._from_ms = at_ms if self._from_ms is None else min(self._from_ms, at_ms)
         if device is None:
@@ -222,7 +222,3 @@ def duration_s(alarm: Alarm, to_ms: int) -> float:
     """How long an alarm stood, in seconds; until the end of the data when it is not over."""
     end = from_epoch_ms(to_ms) if alarm.cleared_at is None else alarm.cleared_at
     return max(0.0, (end - alarm.raised_at).total_seconds())
-
-
-def _arrival_of(record: TelemetryRecord, device: _Device | None) -> int:
-    return record.timestamp_ms if device is None else max(device.arrived_ms, record.timestamp_ms)

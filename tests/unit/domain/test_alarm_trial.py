@@ -87,6 +87,14 @@ def test_missing_data_are_found_in_a_pause_and_at_the_end() -> None:
     assert times(tried([rule], records, until_s=310)) == [(60.0, 200.0), (310.0, None)]
 
 
+def test_what_is_raised_and_escalates_within_one_pause_does_both() -> None:
+    rule = a_rule(condition={"kind": "missingData", "forS": 60}, escalate={"afterS": 30, "severity": "CRITICAL"})
+
+    (alarm,) = tried([rule], [record(0), record(200)]).alarms
+
+    assert (alarm.severity, alarm.state) == (Severity.CRITICAL, AlarmState.CLEARED)
+
+
 def test_a_message_in_time_is_no_missing_data() -> None:
     rule = a_rule(condition={"kind": "missingData", "forS": 60})
 
@@ -103,6 +111,18 @@ def test_windows_are_made_of_the_data_also_those_that_it_ends_in() -> None:
     energy = a_rule(condition={"kind": "windowStatistic", "window": "15m", "statistic": "energyKwh", "above": 1})
     delivered = [record(second, powerKw=8.0 if second >= 900 else 2.0) for second in range(0, 1860, 30)]
     assert [round(alarm.value or 0.0, 2) for alarm in tried([energy], delivered).alarms] == [2.0]
+
+
+def test_a_window_that_is_corrected_later_raises_first_as_it_would_have() -> None:
+    condition = {"kind": "windowStatistic", "window": "15m", "statistic": "mean", "metric": "temperature", "above": 70}
+    hot = [record(second, temperature=80.0 if second < 900 else 20.0) for second in range(0, 1200, 60)]
+    late = [record(second + 30, temperature=0.0) for second in range(0, 900, 60)]
+
+    (alarm,) = tried([a_rule(condition=condition)], [*hot, *late]).alarms
+
+    assert (alarm.value, alarm.state) == (80.0, AlarmState.CLEARED)
+    assert alarm.cleared_value is not None
+    assert alarm.cleared_value < 80.0
 
 
 def test_what_comes_late_neither_raises_nor_clears() -> None:

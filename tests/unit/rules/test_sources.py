@@ -117,6 +117,25 @@ def test_signals_are_those_around_the_alarms_with_their_limits(tmp_path: Path) -
     assert len(signals_of(result, 1)) == 1
 
 
+def test_of_each_rule_one_alarm_is_drawn_before_a_second_of_any(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    rows = [f"2025-06-21T08:00:{second:02}Z,B-1,1,BATTERY,{71 if second % 2 else 60},{second}" for second in range(12)]
+    path.write_text(HEAD + "\n".join(rows))
+    strong = a_rule("strong", condition={"kind": "threshold", "metric": "powerKw", "above": 8})
+    source = FileSource(path, None, [])
+
+    result = try_on_file(Settings.load(), [a_rule(), strong], source, nothing)
+
+    assert [each.alarm.rule_id for each in signals_of(result, 2)] == ["hot", "strong"]
+
+
+def test_rows_are_told_once_also_when_the_file_is_read_again_for_signals(tmp_path: Path) -> None:
+    result, source = tried(tmp_path / "a.csv", HEAD + "\n".join(["soon,B-1,1,BATTERY,99,1", *ROWS]))
+    fill_from_file(signals_of(result, 1), source)
+
+    assert len(source.bad) == 1
+
+
 def test_a_drawn_signal_has_its_limits_its_marks_and_the_time_of_the_alarm() -> None:
     plot = Plot([0, 10, 20, 30, 40], [0.0, 10.0, 10.0, 10.0, 0.0], [("limit", 8.0)], [("R", 10), ("C", 40)], (10, 40))
 
