@@ -26,6 +26,8 @@ DEVICE_TELEMETRY_LATE = "device-telemetry-late"
 SITE_PARTS = "site-parts"
 INGRESS_HEARTBEATS = "ingress-heartbeats"
 MAINTENANCE_WINDOWS = "maintenance-windows"
+ALARM_RULES = "alarm-rules"
+ALARM_ACKNOWLEDGEMENTS = "alarm-acknowledgements"
 REPLAYS = "replays"
 WINDOW_PROMOTIONS = "window-promotions"
 
@@ -38,7 +40,7 @@ DELIVERIES = "deliveries"
 DELIVERIES_SEGMENT_BYTES = 32 * 1024 * 1024
 TRANSACTIONAL_TOPICS = frozenset(
     {DEVICE_STATUS, DEVICE_AGGREGATES, SITE_AGGREGATES, SITE_PARTS, DEVICE_NOTIFICATIONS, DEVICE_COMMAND_EVENTS, DEVICE_TELEMETRY_LATE}
-    | {MAINTENANCE_WINDOWS, DEVICE_REGISTRY}
+    | {MAINTENANCE_WINDOWS, DEVICE_REGISTRY, ALARM_RULES, ALARM_ACKNOWLEDGEMENTS}
 )
 """Topics that are written in transactions, or compacted: their offsets have gaps, and their last one may be of no record."""
 
@@ -92,6 +94,7 @@ _DEVICE_TOPICS: tuple[tuple[str, Key, int, str], ...] = (
     (DEVICE_COMMANDS, Key.SERIAL_NUMBER, 7, "requested commands"),
     (DEVICE_COMMAND_ACKS, Key.SERIAL_NUMBER, 7, "answers of the devices to commands"),
     (DEVICE_COMMAND_EVENTS, Key.SERIAL_NUMBER, 30, "each step of a command's life"),
+    (ALARM_ACKNOWLEDGEMENTS, Key.SERIAL_NUMBER, 7, "who has taken note of which alarm"),
 )
 
 
@@ -135,11 +138,24 @@ class Catalogue:
         return self._by_name.get(name)
 
     def _build(self) -> Iterator[Topic]:
-        for name, key, days, purpose in _DEVICE_TOPICS:
-            yield Topic(name, key, self.partitions, purpose, retention_ms=days * DAY_MS)
+        with_dead_letters = [*self._of_devices(), *self._between_processes(), *self._known_everywhere()]
+        yield from with_dead_letters
         yield Topic(
             DEVICE_TELEMETRY_LATE, Key.SERIAL_NUMBER, self.partitions, "telemetry too late to correct a window", retention_ms=30 * DAY_MS
         )
+        yield Topic(REPLAYS, Key.NONE, 1, "the replays that exist, and how far they are", compacted=True)
+        for topic in with_dead_letters:
+            yield self._dead_letters(topic.name)
+        for table in TABLES:
+            yield self._changelog(table)
+        yield self._deliveries()
+        yield Topic(leader_topic(self.application_id), Key.NONE, 1, "leader election of the workers", retention_ms=DAY_MS)
+
+    def _of_devices(self) -> Iterator[Topic]:
+        for name, key, days, purpose in _DEVICE_TOPICS:
+            yield Topic(name, key, self.partitions, purpose, retention_ms=days * DAY_MS)
+
+    def _between_processes(self) -> Iterator[Topic]:
         yield Topic(
             SITE_PARTS, Key.SITE_ID, self.partitions, "windows of devices, on their way into those of their sites", retention_ms=7 * DAY_MS
         )
@@ -153,10 +169,6 @@ class Catalogue:
             extra_config={"message.timestamp.type": "LogAppendTime"},
         )
         yield Topic(
-            MAINTENANCE_WINDOWS, Key.NONE, self.partitions, "when people are not told of devices, each in every partition", compacted=True
-        )
-        yield Topic(REPLAYS, Key.NONE, 1, "the replays that exist, and how far they are", compacted=True)
-        yield Topic(
             WINDOW_PROMOTIONS,
             Key.SERIAL_NUMBER,
             self.partitions,
@@ -164,28 +176,34 @@ class Catalogue:
             retention_ms=30 * DAY_MS,
             extra_config={"max.message.bytes": str(DLT_MAX_MESSAGE_BYTES)},
         )
+
+    def _known_everywhere(self) -> Iterator[Topic]:
+        """What is known until it is changed: of each device in its partition, of what concerns many in every partition."""
+        yield Topic(
+            MAINTENANCE_WINDOWS, Key.NONE, self.partitions, "when people are not told of devices, each in every partition", compacted=True
+        )
+        yield Topic(ALARM_RULES, Key.NONE, self.partitions, "what raises alarms, each rule in every partition", compacted=True)
         yield Topic(DEVICE_REGISTRY, Key.SERIAL_NUMBER, self.partitions, "the devices that exist", compacted=True)
-        others = (SITE_PARTS, INGRESS_HEARTBEATS, WINDOW_PROMOTIONS, DEVICE_REGISTRY, MAINTENANCE_WINDOWS)
-        for name in (*(entry[0] for entry in _DEVICE_TOPICS), *others):
-            yield Topic(
-                dlt_of(name),
-                Key.SERIAL_NUMBER,
-                self.partitions,
-                f"records of {name} that could not be processed, untouched",
-                retention_ms=30 * DAY_MS,
-                extra_config={"max.message.bytes": str(DLT_MAX_MESSAGE_BYTES)},
-            )
-        for table in TABLES:
-            yield Topic(
-                changelog_of(self.application_id, table),
-                Key.SERIAL_NUMBER,
-                self.partitions,
-                f"changelog of the table {table}",
-                compacted=True,
-                extra_config={"max.message.bytes": str(CHANGELOG_MAX_MESSAGE_BYTES)},
-            )
-        yield self._deliveries()
-        yield Topic(leader_topic(self.application_id), Key.NONE, 1, "leader election of the workers", retention_ms=DAY_MS)
+
+    def _dead_letters(self, name: str) -> Topic:
+        return Topic(
+            dlt_of(name),
+            Key.SERIAL_NUMBER,
+            self.partitions,
+            f"records of {name} that could not be processed, untouched",
+            retention_ms=30 * DAY_MS,
+            extra_config={"max.message.bytes": str(DLT_MAX_MESSAGE_BYTES)},
+        )
+
+    def _changelog(self, table: str) -> Topic:
+        return Topic(
+            changelog_of(self.application_id, table),
+            Key.SERIAL_NUMBER,
+            self.partitions,
+            f"changelog of the table {table}",
+            compacted=True,
+            extra_config={"max.message.bytes": str(CHANGELOG_MAX_MESSAGE_BYTES)},
+        )
 
     def _deliveries(self) -> Topic:
         return Topic(

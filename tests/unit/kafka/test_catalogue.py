@@ -6,6 +6,7 @@ from ems_streams.kafka.catalogue import (
     DAY_MS,
     DLT_MAX_MESSAGE_BYTES,
     TABLES,
+    TRANSACTIONAL_TOPICS,
     Catalogue,
     Key,
     changelog_of,
@@ -23,6 +24,7 @@ RETENTION_DAYS = {
     "device-commands": 7,
     "device-command-acks": 7,
     "device-command-events": 30,
+    "alarm-acknowledgements": 7,
 }
 
 
@@ -40,7 +42,10 @@ def test_the_registry_is_compacted_and_never_expires(catalogue: Catalogue) -> No
     assert catalogue["device-registry"].config == {"cleanup.policy": "compact"}
 
 
-@pytest.mark.parametrize("name", [*RETENTION_DAYS, "site-parts", "ingress-heartbeats", "device-registry", "maintenance-windows"])
+@pytest.mark.parametrize(
+    "name",
+    [*RETENTION_DAYS, "site-parts", "ingress-heartbeats", "device-registry", "maintenance-windows", "alarm-rules", "window-promotions"],
+)
 def test_every_topic_has_dead_letters_that_fit_the_largest_payload(catalogue: Catalogue, name: str) -> None:
     dead_letters = catalogue[f"{name}-dlt"]
 
@@ -85,10 +90,12 @@ def test_names_are_looked_up(catalogue: Catalogue) -> None:
     assert len(list(catalogue)) == len(catalogue)
 
 
-def test_maintenance_windows_are_kept_and_are_in_as_many_partitions_as_the_devices(catalogue: Catalogue) -> None:
-    windows = catalogue["maintenance-windows"]
-    assert windows.config == {"cleanup.policy": "compact"}
-    assert windows.partitions == catalogue["device-telemetry"].partitions
+@pytest.mark.parametrize("name", ["maintenance-windows", "alarm-rules"])
+def test_what_is_in_every_partition_is_kept_and_has_as_many_of_them_as_the_devices(catalogue: Catalogue, name: str) -> None:
+    topic = catalogue[name]
+    assert topic.config == {"cleanup.policy": "compact"}
+    assert topic.partitions == catalogue["device-telemetry"].partitions
+    assert name in TRANSACTIONAL_TOPICS
 
 
 def test_what_channels_have_to_deliver_is_kept_for_each_application(catalogue: Catalogue) -> None:
