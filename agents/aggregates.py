@@ -10,10 +10,11 @@ from ems_streams.domain.aggregates import DeviceAggregates, fold, fold_usual
 from ems_streams.domain.device_windows import WindowResult
 from ems_streams.domain.fold_outcome import Outcome
 from ems_streams.domain.identifiers import telemetry_identity
-from ems_streams.domain.promotions import decode_promotion, promote
+from ems_streams.domain.promotions import PROMOTED_HEADER, decode_promotion, promote
 from ems_streams.domain.telemetry_record import TelemetryRecord, decode_telemetry_record
 from ems_streams.domain.window_closing import settle
 from ems_streams.domain.windows import WindowPolicy
+from ems_streams.kafka.batching import Headers
 from ems_streams.kafka.catalogue import DEVICE_AGGREGATES, DEVICE_TELEMETRY, INGRESS_HEARTBEATS, SITE_PARTS, WINDOW_PROMOTIONS
 from ems_streams.kafka.dead_letters import defect, good_records, publish_dead_letter, publish_late
 from ems_streams.kafka.engine import BatchAgent
@@ -51,8 +52,9 @@ def fold_sources(batch: RecordBatch, start: int, partition: PartitionState[Recor
         known = state_of(partition, key)
         # A device that live has never heard of gets windows and no state.
         state = known or DeviceAggregates(promotion.serial_number, promotion.device_id, promotion.site_id, promotion.device_type)
+        headers = [(PROMOTED_HEADER, promotion.replay.encode())]
         for result in promote(state, DeviceQuarters(partition, key), promotion, policy):
-            _publish(partition, state, result, policy, partitions)
+            _publish(partition, state, result, policy, partitions, headers=headers)
         if known is not None:
             partition.put(key, known)
 
@@ -109,10 +111,16 @@ def publish_windows(partition: PartitionState[Record], keys: Iterable[bytes], *,
 
 
 def _publish(
-    partition: PartitionState[Record], state: DeviceAggregates, result: WindowResult, policy: WindowPolicy, partitions: int
+    partition: PartitionState[Record],
+    state: DeviceAggregates,
+    result: WindowResult,
+    policy: WindowPolicy,
+    partitions: int,
+    *,
+    headers: Headers = (),
 ) -> None:
     zone = policy.zone_of(state.site_id)
     key = state.serial_number.encode()
-    partition.publish(DEVICE_AGGREGATES, key, device_event(state, result, None if zone is None else zone.key))
+    partition.publish(DEVICE_AGGREGATES, key, device_event(state, result, None if zone is None else zone.key), headers)
     part = SitePart(state.site_id, state.serial_number, result.window, result.span, result.revision, result.summary)
     partition.publish(SITE_PARTS, part.key, part.encode(), partition=partition_for(part.key, partitions))

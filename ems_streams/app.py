@@ -4,9 +4,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import agents.aggregates
+import agents.alarms
 import agents.notifications
 import agents.sites
 import agents.status
+import tables.alarms
 import tables.device_aggregates
 import tables.device_status
 import tables.notifications
@@ -46,9 +48,11 @@ def worker_app(settings: Settings) -> WorkerApp:
     status = tables.device_status.declare(app, settings.partitions)
     notifications = tables.notifications.declare(app, settings.partitions)
     sites = tables.site_windows.declare(app, settings.partitions)
+    alarms = tables.alarms.declare(app, settings.partitions)
     app.add_batch_agent(agents.aggregates.agent(aggregates, settings))
     app.add_batch_agent(agents.status.agent(status, settings))
     app.add_batch_agent(agents.notifications.agent(notifications, settings))
     app.add_batch_agent(agents.sites.agent(sites, settings))
+    app.add_batch_agent(agents.alarms.agent(alarms, settings))
     add_routes(app, LiveTables(app, aggregates, status, notifications, window_policy(settings)), LiveSites(app, sites))
     return app

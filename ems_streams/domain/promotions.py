@@ -27,6 +27,8 @@ from ems_streams.domain.timestamps import MINUTE_MS
 from ems_streams.domain.windows import QUARTER_MS, Span, Window, WindowPolicy
 from ems_streams.errors import MalformedError
 
+PROMOTED_HEADER: Final = "promoted-by"
+"""Header of a window that says something else because of a replay, which it names: it is history, and nothing happens because of it."""
 _MINUTES: Final = QUARTER_MS // MINUTE_MS
 
 

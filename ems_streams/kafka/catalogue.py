@@ -28,23 +28,25 @@ INGRESS_HEARTBEATS = "ingress-heartbeats"
 MAINTENANCE_WINDOWS = "maintenance-windows"
 ALARM_RULES = "alarm-rules"
 ALARM_ACKNOWLEDGEMENTS = "alarm-acknowledgements"
+ALARM_EVENTS = "alarm-events"
 REPLAYS = "replays"
 WINDOW_PROMOTIONS = "window-promotions"
 
 DEVICE_AGGREGATES_TABLE = "device-aggregates"
 DEVICE_STATUS_TABLE = "device-status"
 NOTIFICATIONS_TABLE = "notifications"
+ALARMS_TABLE = "alarms"
 SITE_WINDOWS_TABLE = "site-windows"
 DELIVERIES = "deliveries"
 """What channels have to deliver; no table of Faust's, but its changelog is named like one."""
 DELIVERIES_SEGMENT_BYTES = 32 * 1024 * 1024
 TRANSACTIONAL_TOPICS = frozenset(
     {DEVICE_STATUS, DEVICE_AGGREGATES, SITE_AGGREGATES, SITE_PARTS, DEVICE_NOTIFICATIONS, DEVICE_COMMAND_EVENTS, DEVICE_TELEMETRY_LATE}
-    | {MAINTENANCE_WINDOWS, DEVICE_REGISTRY, ALARM_RULES, ALARM_ACKNOWLEDGEMENTS}
+    | {MAINTENANCE_WINDOWS, DEVICE_REGISTRY, ALARM_RULES, ALARM_ACKNOWLEDGEMENTS, ALARM_EVENTS}
 )
 """Topics that are written in transactions, or compacted: their offsets have gaps, and their last one may be of no record."""
 
-TABLES = (DEVICE_AGGREGATES_TABLE, DEVICE_STATUS_TABLE, NOTIFICATIONS_TABLE, SITE_WINDOWS_TABLE)
+TABLES = (DEVICE_AGGREGATES_TABLE, DEVICE_STATUS_TABLE, NOTIFICATIONS_TABLE, SITE_WINDOWS_TABLE, ALARMS_TABLE)
 
 
 class Key(StrEnum):
@@ -94,6 +96,7 @@ _DEVICE_TOPICS: tuple[tuple[str, Key, int, str], ...] = (
     (DEVICE_COMMANDS, Key.SERIAL_NUMBER, 7, "requested commands"),
     (DEVICE_COMMAND_ACKS, Key.SERIAL_NUMBER, 7, "answers of the devices to commands"),
     (DEVICE_COMMAND_EVENTS, Key.SERIAL_NUMBER, 30, "each step of a command's life"),
+    (ALARM_EVENTS, Key.SERIAL_NUMBER, 30, "each step in the life of an alarm"),
     (ALARM_ACKNOWLEDGEMENTS, Key.SERIAL_NUMBER, 7, "who has taken note of which alarm"),
 )
 

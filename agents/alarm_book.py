@@ -1,0 +1,149 @@
+"""What the agent `alarms` does with what its folds have found: alarms are raised, led on and cleared, and each step is published."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Final
+
+from ems_streams.domain.alarm_folds import Clear, Escalate, Raise, Step
+from ems_streams.domain.alarm_index import entry_of, outlived
+from ems_streams.domain.alarm_memory import DeviceMemory
+from ems_streams.domain.alarm_plan import Check, Plans
+from ems_streams.domain.alarm_raising import raised
+from ems_streams.domain.alarm_table import AlarmInput, AlarmState
+from ems_streams.domain.alarm_words import CLEARING_CAUSES, over_in_words
+from ems_streams.domain.alarms import (
+    Acknowledgement,
+    Alarm,
+    AlarmEvent,
+    AlarmEventType,
+    AlarmEvidence,
+    acknowledged,
+    alarm_event,
+    alarm_id,
+    cleared,
+    escalated,
+)
+from ems_streams.domain.due_index import NEVER_MS
+from ems_streams.domain.timestamps import from_epoch_ms
+from ems_streams.kafka.catalogue import ALARM_EVENTS, DEVICE_AGGREGATES, DEVICE_TELEMETRY
+from ems_streams.kafka.partition_state import PartitionState
+from tables.alarms import Record, alarm_key, alarm_of, entries_of, memory_of, rules_of
+
+_NAME: Final = "book"
+PURGE_INTERVAL_MS: Final = 60_000
+
+
+class AlarmBook:
+    """The alarms of one partition, and the plans of its devices; what it keeps itself is derived from the states.
+
+    Attributes:
+        plans: Of the devices, by the rules as they are.
+        entries: Of every alarm that is kept, by its id.
+    """
+
+    def __init__(self, partition: PartitionState[Record]) -> None:
+        self._partition = partition
+        self._purged_ms = 0
+        self.plans = Plans(rules_of(partition))
+        self.entries = entries_of(partition)
+
+    def rules_changed(self) -> None:
+        """The rules are others: plans are made anew when they are needed."""
+        self.plans = Plans(rules_of(self._partition))
+
+    def take(self, memory: DeviceMemory, steps: Iterable[Step]) -> None:
+        """Raise, clear and escalate what a fold of a device has found."""
+        for step in steps:
+            if isinstance(step, Raise):
+                self._raise(memory, step)
+            elif isinstance(step, Clear):
+                rule = rules_of(self._partition).by_id.get(step.rule_id)
+                self._clear(step.alarm_id, AlarmInput.CONDITION_OVER, over_in_words(rule, step.value), step.at_ms, value=step.value)
+            else:
+                self._escalate(step)
+
+    def acknowledge(self, acknowledgement: Acknowledgement, recorded_ms: int) -> None:
+        """Somebody has taken note of an alarm; one that is cleared, or not known any more, stays as it is."""
+        alarm = alarm_of(self._partition, acknowledgement.alarm_id)
+        if alarm is None or alarm.serial_number != acknowledgement.serial_number:
+            return
+        at = min(acknowledgement.timestamp, from_epoch_ms(recorded_ms))
+        after = acknowledged(alarm, acknowledgement, at)
+        if after is None:
+            return
+        memory = memory_of(self._partition, alarm.key)
+        if memory is not None and (held := memory.rules.get(alarm.rule_id)) is not None:
+            held.escalates_ms = NEVER_MS
+            self._partition.put(alarm.key, memory)
+        self._put(after, AlarmEventType.ALARM_ACKNOWLEDGED, after.acknowledged_at or at)
+
+    def clear_device(self, memory: DeviceMemory, cause: AlarmInput, at_ms: int) -> None:
+        """Clear all alarms of a device, and forget what its rules remember."""
+        for held in memory.rules.values():
+            if held.alarm_id:
+                self._clear(held.alarm_id, cause, CLEARING_CAUSES[cause], at_ms)
+        memory.rules.clear()
+        memory.samples.clear()
+
+    def clear_rule(self, rule_id: str, cause: AlarmInput, at_ms: int) -> None:
+        """Clear all alarms of a rule."""
+        for entry in [each for each in self.entries.values() if each.rule_id == rule_id and each.state is not AlarmState.CLEARED]:
+            self._clear(entry.alarm_id, cause, CLEARING_CAUSES[cause], at_ms)
+            key = entry.serial_number.encode()
+            memory = memory_of(self._partition, key)
+            if memory is not None and memory.rules.pop(rule_id, None) is not None:
+                self._partition.put(key, memory)
+
+    def active_of(self, memory: DeviceMemory) -> list[Alarm]:
+        """Alarms of a device that are not cleared, the oldest first."""
+        found = (alarm_of(self._partition, held.alarm_id) for held in memory.rules.values() if held.alarm_id)
+        return sorted((alarm for alarm in found if alarm is not None), key=lambda alarm: (alarm.raised_at, alarm.alarm_id))
+
+    def purge(self, now_ms: int) -> None:
+        """Forget alarms that have been over for long, once in a while."""
+        if now_ms - self._purged_ms < PURGE_INTERVAL_MS:
+            return
+        self._purged_ms = now_ms
+        for entry in outlived(self.entries.values(), now_ms):
+            del self.entries[entry.alarm_id]
+            self._partition.delete(alarm_key(entry.alarm_id))
+
+    def _raise(self, memory: DeviceMemory, step: Raise) -> None:
+        of_window = isinstance(step.check, Check) and step.check.of_window
+        topic = DEVICE_AGGREGATES if of_window else DEVICE_TELEMETRY
+        evidence = AlarmEvidence(topic=topic, partition=self._partition.partition, offset=step.held.offset)
+        alarm = raised(memory, step, evidence, self._new_id(memory.serial_number, step.check.rule_id, evidence))
+        self._put(alarm, AlarmEventType.ALARM_RAISED, alarm.raised_at)
+
+    def _new_id(self, serial_number: str, rule_id: str, evidence: AlarmEvidence) -> str:
+        repetition = 0
+        while (found := alarm_id(serial_number, rule_id, evidence, repetition)) in self.entries:
+            repetition += 1
+        return found
+
+    def _clear(self, cleared_id: str, cause: AlarmInput, because: str, at_ms: int, *, value: float | None = None) -> None:
+        alarm = alarm_of(self._partition, cleared_id)
+        after = None if alarm is None else cleared(alarm, cause, because, from_epoch_ms(at_ms), value=value)
+        if after is not None:
+            assert after.cleared_at is not None, "just set"
+            self._put(after, AlarmEventType.ALARM_CLEARED, after.cleared_at)
+
+    def _escalate(self, step: Escalate) -> None:
+        alarm = alarm_of(self._partition, step.alarm_id)
+        after = None if alarm is None else escalated(alarm)
+        if after is not None:
+            self._put(after, AlarmEventType.ALARM_ESCALATED, after.escalated_at or after.raised_at)
+
+    def _put(self, alarm: Alarm, event_type: AlarmEventType, at: datetime) -> None:
+        self.entries[alarm.alarm_id] = entry_of(alarm)
+        self._partition.put(alarm_key(alarm.alarm_id), alarm)
+        event: AlarmEvent = alarm_event(alarm, event_type, at)
+        self._partition.publish(ALARM_EVENTS, alarm.key, event.encode())
+
+
+def book_of(partition: PartitionState[Record]) -> AlarmBook:
+    """That of a partition; made from its states when it is asked for first."""
+    found: AlarmBook | None = partition.derived.get(_NAME)
+    if found is None:
+        found = partition.derived[_NAME] = AlarmBook(partition)
+    return found

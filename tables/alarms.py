@@ -1,0 +1,116 @@
+"""`alarms`: what is remembered of each device for the rules, the alarms themselves, and the rules of the partition.
+
+One table holds four kinds of records: what is remembered of a device under its serial number; under keys of their own, which come before all of those, each
+alarm under its id, the alarm rules, and the listening of the partition.
+"""
+
+from collections.abc import Iterator
+
+import faust
+from pydantic import ValidationError
+
+from ems_streams.domain import alarm_memory
+from ems_streams.domain.alarm_index import Entry, entry_in, entry_of
+from ems_streams.domain.alarm_memory import DeviceMemory
+from ems_streams.domain.alarm_rule_set import RuleSet, decode_rule_set
+from ems_streams.domain.alarms import Alarm
+from ems_streams.domain.silence import LISTENING_VERSION, Listening, decode_listening, encode_listening
+from ems_streams.domain.state_codec import StateCodecError
+from ems_streams.kafka.catalogue import ALARMS_TABLE
+from ems_streams.kafka.partition_state import Codec, PartitionState
+from ems_streams.kafka.state_table import StateTable
+
+Record = DeviceMemory | Alarm | RuleSet | Listening
+
+RULES_KEY = b"\x01rules"
+LISTENING_KEY = b"\x01listening"
+_ALARM_PREFIX = b"\x01alarm\x00"
+_AFTER_ALARMS = b"\x01alarm\x01"
+FIRST_DEVICE_KEY = b"\x02"
+"""Every serial number comes behind this, and no other key does."""
+_ALARM_VERSION = 0x82
+_RULES_VERSION = 0x83
+_READ_AT_ONCE = 5_000
+
+
+def declare(app: faust.App, partitions: int) -> StateTable[Record]:
+    """Declare the table on an app."""
+    return StateTable(app, ALARMS_TABLE, Codec(encode, decode), partitions)
+
+
+def encode(record: Record) -> bytes:
+    """A record as bytes, the first of which is its version."""
+    if isinstance(record, DeviceMemory):
+        return alarm_memory.encode(record)
+    if isinstance(record, Alarm):
+        return bytes((_ALARM_VERSION,)) + record.encode()
+    return encode_listening(record) if isinstance(record, Listening) else bytes((_RULES_VERSION,)) + record.encode()
+
+
+def decode(data: bytes) -> Record:
+    """The record of its bytes, told apart by the first one; raises `StateCodecError`."""
+    version = data[0] if data else None
+    if version == LISTENING_VERSION:
+        return decode_listening(data)
+    if version == _RULES_VERSION:
+        return decode_rule_set(data[1:])
+    if version != _ALARM_VERSION:
+        return alarm_memory.decode(data)
+    try:
+        return Alarm.model_validate_json(data[1:])
+    except ValidationError as error:
+        raise StateCodecError("alarm", str(error).replace("\n", " ")) from None
+
+
+def alarm_key(alarm_id: str) -> bytes:
+    """Key of an alarm."""
+    return _ALARM_PREFIX + alarm_id.encode()
+
+
+def memory_of(partition: PartitionState[Record], key: bytes) -> DeviceMemory | None:
+    """What is remembered of the device with that key."""
+    record = partition.get(key)
+    return record if isinstance(record, DeviceMemory) else None
+
+
+def alarm_of(partition: PartitionState[Record], alarm_id: str) -> Alarm | None:
+    """The alarm of an id."""
+    record = partition.get(alarm_key(alarm_id))
+    return record if isinstance(record, Alarm) else None
+
+
+def rules_of(partition: PartitionState[Record]) -> RuleSet:
+    """The alarm rules that the partition has read of."""
+    record = partition.get(RULES_KEY)
+    return record if isinstance(record, RuleSet) else RuleSet()
+
+
+def listening_of(partition: PartitionState[Record]) -> Listening:
+    """Of the partition; one that was never listened to at first."""
+    record = partition.get(LISTENING_KEY)
+    return record if isinstance(record, Listening) else Listening()
+
+
+def entries_of(partition: PartitionState[Record]) -> dict[str, Entry]:
+    """The entry of each alarm by its id, as of now; all of them are looked at, as stored."""
+    found: dict[str, Entry] = {}
+    for key in (*_stored_alarms(partition), *(key for key in partition.keys_in_memory() if key.startswith(_ALARM_PREFIX))):
+        held = partition.peek(key)
+        if held is not None:
+            entry = entry_in(held[1:]) if isinstance(held, bytes) else entry_of(held) if isinstance(held, Alarm) else None
+            assert entry is not None, "under these keys there are alarms"
+            found[entry.alarm_id] = entry
+    return found
+
+
+def _stored_alarms(partition: PartitionState[Record]) -> Iterator[bytes]:
+    first = _ALARM_PREFIX
+    while True:
+        stored = partition.stored(first, _READ_AT_ONCE)
+        for key, _ in stored:
+            if key >= _AFTER_ALARMS:
+                return
+            yield key
+        if len(stored) < _READ_AT_ONCE:
+            return
+        first = stored[-1][0] + b"\x00"
