@@ -33,7 +33,7 @@ def check(
         config = load_channels(file, environment() if secrets else None)
     except ChannelsFileError as error:
         if json:
-            found = [{"line": each.line, "place": each.place, "problem": each.text.lstrip("=: ")} for each in error.problems]
+            found = [{"line": each.line, "place": each.place, "problem": each.said} for each in error.problems]
             print_json({"file": str(file), "problems": found})
         else:
             console().print(str(error), markup=False)

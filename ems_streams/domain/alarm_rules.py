@@ -26,9 +26,9 @@ _ID: Final = r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$"
 _BRACES: Final = re.compile(r"\{([^{}]*)\}")
 
 RuleId = Annotated[str, StringConstraints(pattern=_ID, max_length=64)]
-_Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=120, pattern=r"^[^\x00-\x1f]*$")]
-_Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000, pattern=r"^[^\x00]*$")]
-_Message = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500, pattern=r"^[^\x00]*$")]
+Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=120, pattern=r"^[^\x00-\x1f]*$")]
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000, pattern=r"^[^\x00]*$")]
+Message = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500, pattern=r"^[^\x00]*$")]
 
 
 class Scope(RulePart):
@@ -71,13 +71,13 @@ class AlarmRule(RulePart):
     """
 
     id: RuleId
-    title: _Title
-    description: _Text | None = None
+    title: Title
+    description: Text | None = None
     severity: Severity
     enabled: Annotated[bool, Field(strict=True)] = True
     scope: Scope = Scope()
     condition: Condition
-    message: _Message | None = None
+    message: Message | None = None
     escalate: Escalation | None = None
 
     @field_validator("message")

@@ -1,7 +1,7 @@
 """Channels as data: where notifications are sent, which ones, and how patiently. No secret is in here, only the names of variables that hold one."""
 
 from enum import StrEnum
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AnyUrl, BaseModel, ConfigDict, Field, StringConstraints, UrlConstraints, field_validator, model_validator
 
@@ -206,20 +206,3 @@ class ChannelsConfig(_Part):
     def channels_of(self, notification: Notification) -> list[str]:
         """All channels that a notification goes to, each once, in the order of the file."""
         return [name for name in self.channels if self.wanted_by(name, notification)]
-
-
-def members_of(kind: str | None, place: tuple[Any, ...]) -> list[str]:
-    """Names that may stand at a place of the file, for the message about one that may not.
-
-    Args:
-        kind: `type` of the channel that the place is in.
-        place: Keys and indexes down to the object.
-    """
-    if not place:
-        model: type[BaseModel] = ChannelsConfig
-    elif place[0] == "routes":
-        model = Route
-    else:
-        parts: dict[Any, type[BaseModel]] = {"retry": Retry, "breaker": Breaker, "rate": Rate, "digest": Digest}
-        model = parts.get(place[-1], EmailChannel if kind == "email" else WebhookChannel)
-    return sorted(field.alias or name for name, field in model.model_fields.items())
