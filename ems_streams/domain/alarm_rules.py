@@ -88,6 +88,8 @@ class AlarmRule(RulePart):
                 near = get_close_matches(name, PLACEHOLDERS, 1)
                 hint = f"; did you mean {{{near[0]}}}?" if near else ""
                 raise ValueError(f"{{{name}}} is no placeholder: expected some of {', '.join(PLACEHOLDERS)}{hint}")
+        if set(_BRACES.sub("", message or "")) & {"{", "}"}:
+            raise ValueError("a brace without the other one: expected placeholders such as {value}")
         return message
 
     @field_validator("escalate")

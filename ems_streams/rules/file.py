@@ -71,6 +71,15 @@ WORDING: Final = Wording(
         "span": "overS",
         "after": "afterS",
         "aggregate": "statistic",
+        "avg": "mean",
+        "average": "mean",
+        "std": "stddev",
+        "energy": "energyKwh",
+        "WARN": "WARNING",
+        "ERROR": "CRITICAL",
+        "HIGH": "CRITICAL",
+        "MEDIUM": "WARNING",
+        "LOW": "INFO",
         "sites": "siteIds",
         "types": "deviceTypes",
         "devices": "serialNumbers",
@@ -127,7 +136,7 @@ def _validated(document: Document) -> tuple[tuple[AlarmRule, ...], list[Problem]
         more = ": write rules: above the list" if isinstance(content, list) else ""
         return (), [Problem(None, "", f"{what}; expected the member rules with a list{more}")]
     try:
-        return RulesFile.model_validate(content).rules, []
+        return RulesFile.model_validate(content, by_alias=True, by_name=False).rules, []
     except ValidationError as error:
         return (), explain(error, RulesFile, document, WORDING)
 

@@ -1,5 +1,6 @@
 """YAML files as people write them: what a file says, where each part of it stands, and what is wrong with it as YAML."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ Place = tuple[Any, ...]
 
 _MERGE: Final = "tag:yaml.org,2002:merge"
 _TEXT: Final = "tag:yaml.org,2002:str"
+_UNQUOTED: Final = re.compile(r"(?::|-)\s+([{@`%&*!|>])")
 _READ_AS: Final = {"bool": "true or false", "int": "a number", "float": "a number", "null": "nothing", "timestamp": "a date"}
 
 
@@ -112,9 +114,6 @@ def parse_document(data: bytes) -> tuple[Document | None, list[Problem]]:
         problem = _of_yaml(error, text)
     except RecursionError:
         problem = Problem(None, "", "is nested too deeply; expected a few levels")
-    except (ValueError, OverflowError) as error:
-        # A date such as 2025-13-01, or a number that no computer holds.
-        problem = Problem(None, "", f"has a value that cannot be: {error}")
     return None, [problem]
 
 
@@ -125,8 +124,23 @@ def _read(text: str) -> tuple[Document | None, list[Problem]]:
     survey = _Survey(root)
     if survey.unreadable:
         return None, survey.problems
-    content = None if root is None else yaml.SafeLoader("").construct_document(root)
+    content = None if root is None else _Loader("").construct_document(root)
     return Document(content, survey.keys, survey.values), survey.problems
+
+
+class _ValueError(yaml.constructor.ConstructorError):  # type: ignore[misc]
+    """A value that cannot be, and where it stands."""
+
+
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, OverflowError) as error:
+            # A date such as 2025-13-01, or a number of thousands of digits.
+            raise _ValueError(
+                None, None, f"a value that cannot be ({str(error).split(';')[0]}); expected it in quotes", node.start_mark
+            ) from None
 
 
 def words(place: Place) -> str:
@@ -252,11 +266,15 @@ def _in_words(error: yaml.YAMLError, text: str, mark: Mark | None) -> str:
     lines = text.splitlines()
     line = lines[mark.line - 1] if mark is not None and mark.line <= len(lines) else ""
     if "\\t" in said or "\t" in line[: len(line) - len(line.lstrip())]:
-        return "a tab; expected spaces to indent with"
-    if isinstance(error, yaml.constructor.ConstructorError):
-        return f"{said}; expected plain values without tags"
-    if isinstance(error, yaml.composer.ComposerError) and "but found another document" in said:
-        return "a second document (---); expected one"
-    context = getattr(error, "context", None)
-    begun = getattr(error, "context_mark", None)
-    return f"{said}, {context} from line {begun.line + 1} on" if context and begun is not None else said
+        said = "a tab; expected spaces to indent with"
+    elif isinstance(error, yaml.constructor.ConstructorError) and not isinstance(error, _ValueError):
+        said += "; expected plain values without tags"
+    elif "but found another document" in said:
+        said = "a second document (---); expected one"
+    elif said == "mapping values are not allowed here":
+        said = "a colon where none can be; expected text with a colon in quotes, and members below each other"
+    elif (begins := _UNQUOTED.search(line)) is not None:
+        said += f"; text that begins with {begins[1]} must be in quotes"
+    elif getattr(error, "context", None) and getattr(error, "context_mark", None):
+        said += f", {error.context} from line {error.context_mark.line + 1} on"
+    return said

@@ -14,6 +14,8 @@ from ems_streams.yaml_files.document import Document, Place, Problem, words
 from ems_streams.yaml_files.shape import Spot, models_below, models_of, names_of, spot_of, tags_of
 
 _SHOWN_CHARS: Final = 80
+_LISTED: Final = 10
+_LIKE_FROM_CHARS: Final = 4
 _UNITS_S: Final = {"ms": 0.001, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
 _DURATION: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|sec|m|min|h|d)\s*")
 _LEADING_NUMBER: Final = re.compile(r"\s*[-+]?\d+(?:[.,]\d+)?\s*\S")
@@ -26,7 +28,7 @@ class Wording:
     Attributes:
         patterns: What regular expressions of the models mean.
         missing: What is expected of members that are missing, by name.
-        meant: What people write who mean a member of another name.
+        meant: What people write who mean a member of another name, or another word of a few.
         hidden: Whether a value at a place may not be shown.
     """
 
@@ -40,14 +42,17 @@ def explain(error: ValidationError, model: type[BaseModel], document: Document, 
     """All mistakes, in the order in which they stand in the file."""
     found = error.errors(include_url=False)
     # A list whose only element is wrong is called too short as well.
-    whole = [each for each in found if each["type"] != "too_short" or not _has_parts(each["loc"], found)]
+    # Names that are no text have been told of when the file was read.
+    whole = [
+        each for each in found if each["type"] != "invalid_key" and (each["type"] != "too_short" or not _has_parts(each["loc"], found))
+    ]
     problems = [_problem(each, spot_of(model, each["loc"]), document, wording) for each in whole]
     return sorted(problems, key=lambda each: each.mark or (0, 0))
 
 
 def shown(value: Any) -> str:
     """A value as it is shown in a message."""
-    text = repr(value)
+    text = str(value).lower() if isinstance(value, bool) else value.isoformat() if isinstance(value, date) else repr(value)
     return text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 3] + "..."
 
 
@@ -71,28 +76,30 @@ def _has_parts(place: Place, found: Sequence[Any]) -> bool:
 def _problem(found: Any, spot: Spot, document: Document, wording: Wording) -> Problem:
     kind, place = found["type"], spot.place
     if kind == "extra_forbidden":
-        return Problem(document.mark_of(place), words(place), _unknown(spot, wording))
-    if kind == "missing":
-        expected = wording.missing.get(place[-1], "it must be given")
-        return Problem(document.mark_of(place), words(place), f"is missing; {expected}")
-    if kind in {"union_tag_not_found", "union_tag_invalid"}:
-        return _of_tag(found, spot, document)
+        return _of_unknown((*place[:-1], found["loc"][-1]), spot, document, wording)
+    if kind.startswith("union_tag"):
+        return _of_tag(found, spot, document, wording)
+    if kind == "missing" or kind.startswith("missing_"):
+        text = found["msg"] if kind != "missing" else "is missing; " + wording.missing.get(place[-1], "it must be given")
+        return Problem(document.mark_of(place), words(place), text)
     if kind == "exactly_one":
         return Problem(document.mark_of(place[:-1]), words(place[:-1]), found["msg"])
-    if kind.startswith("missing_"):
-        return Problem(document.mark_of(place), words(place), found["msg"])
     text = _text(found, spot, wording)
-    if not place:
-        return Problem(None, "", text)
+    return _of_value(found, place, document, text, wording) if place else Problem(None, "", text)
+
+
+def _of_value(found: Any, place: Place, document: Document, text: str, wording: Wording) -> Problem:
     value = found["input"]
+    if value is None:
+        return Problem(document.mark_of(place), words(place), f"has no value; {text}")
     # Of a part with many members its place says enough.
-    hidden = isinstance(value, dict) or wording.hidden(place, value)
+    hidden = isinstance(value, dict) or (isinstance(value, list) and len(value) > _LISTED) or wording.hidden(place, value)
     scalar = not isinstance(value, dict | list) and "[key]" not in found["loc"]
     return Problem(document.mark_of(place, value=scalar), words(place), text, None if hidden else shown(value))
 
 
-def _unknown(spot: Spot, wording: Wording) -> str:
-    name, names = spot.place[-1], sorted(names_of(spot.owner))
+def _of_unknown(place: Place, spot: Spot, document: Document, wording: Wording) -> Problem:
+    name, names = place[-1], sorted(names_of(spot.owner))
     near = wording.meant.get(str(name))
     meant = near if near in names else did_you_mean(name, names)
     if meant is None:
@@ -100,10 +107,10 @@ def _unknown(spot: Spot, wording: Wording) -> str:
         outside = [owner for owner in spot.owners[:-1] if name in names_of(owner)]
         meant = f"{within[0]}.{name}" if within else f"{name} one level further out" if outside else None
     hint = f"; did you mean {meant}?" if meant else ""
-    return f"there is no such member; expected some of {', '.join(names)}{hint}"
+    return Problem(document.mark_of(place), words(place), f"there is no such member; expected some of {', '.join(names)}{hint}")
 
 
-def _of_tag(found: Any, spot: Spot, document: Document) -> Problem:
+def _of_tag(found: Any, spot: Spot, document: Document, wording: Wording) -> Problem:
     name = found["ctx"]["discriminator"].strip("'")
     tags = [tag for model in models_of(spot.expected) for tag in tags_of(model)]
     place = (*spot.place, name)
@@ -111,7 +118,10 @@ def _of_tag(found: Any, spot: Spot, document: Document) -> Problem:
     if found["type"] == "union_tag_not_found":
         return Problem(document.mark_of(place), words(place), f"is missing; {expected}")
     given = found["input"].get(name)
-    return Problem(document.mark_of(place, value=True), words(place), expected + _hint(given, tags), shown(given))
+    return Problem(document.mark_of(place, value=True), words(place), expected + _hint(given, tags, wording), shown(given))
+
+
+_PLAINLY: Final = {"finite_number": "expected a finite number", "bool_type": "expected true or false"}
 
 
 def _text(found: Any, spot: Spot, wording: Wording) -> str:
@@ -123,26 +133,33 @@ def _text(found: Any, spot: Spot, wording: Wording) -> str:
             text = f"expected at least {context['min_length']}" if "min_length" in context else f"expected at most {context['max_length']}"
         case "float_type" | "float_parsing":
             text = _no_number(value, spot.place[-1])
-        case "finite_number":
-            text = "expected a finite number"
+        case "int_type" | "int_parsing" | "int_from_float":
+            text = "expected a whole number" + (f": write {value} without quotes" if str(value).isdecimal() else "")
+        case "tuple_type":
+            text = "expected a list" + (f": write [{value}]" if isinstance(value, str | int | float) else "")
         case "string_type":
             text = _no_text(value)
-        case "bool_type":
-            text = "expected true or false"
         case "enum" | "literal_error":
-            text = f"expected {context['expected']}" + _hint(value, re.findall(r"'([^']*)'", context["expected"]))
+            text = f"expected {context['expected']}" + _hint(value, re.findall(r"'([^']*)'", context["expected"]), wording)
         case "model_type" | "model_attributes_type":
-            text = f"expected the members {', '.join(names_of(models_of(spot.expected)[0]))}"
-        case _:
-            text = _message(found["msg"])
+            text = _members(spot)
+        case kind:
+            text = _PLAINLY.get(kind) or _message(found["msg"])
     return text
+
+
+def _members(spot: Spot) -> str:
+    models = models_of(spot.expected)
+    common = [name for name in names_of(models[0]) if all(name in names_of(model) for model in models)]
+    return f"expected the members {', '.join(common)}{' and others' if len(models) > 1 else ''}"
 
 
 def _message(message: str) -> str:
     text = (
         message.removeprefix("Value error, ")
         .replace("Input should be", "expected")
-        .replace("a valid tuple", "a list")
+        .replace("greater than or equal to", "at least")
+        .replace("less than or equal to", "at most")
         .replace("a valid dictionary", "members by name")
         .replace("String should have", "expected")
     )
@@ -170,11 +187,14 @@ def _no_text(value: Any) -> str:
     if isinstance(value, bool | int | float | date):
         read_as = "true or false" if isinstance(value, bool) else "a date" if isinstance(value, date) else "a number"
         return f"expected text, and YAML reads this as {read_as}: put it into quotes"
-    return "expected text" if value is not None else "expected text, and there is nothing"
+    return "expected text"
 
 
-def _hint(given: Any, names: Sequence[str]) -> str:
-    meant = did_you_mean(given, names)
+def _hint(given: Any, names: Sequence[str], wording: Wording) -> str:
+    meant = wording.meant.get(str(given))
+    if meant not in names:
+        # Of short words, such as 5m and 15m, every one is like another.
+        meant = did_you_mean(given, names) if len(str(given)) >= _LIKE_FROM_CHARS else None
     return f"; did you mean {meant}?" if meant else ""
 
 
