@@ -10,6 +10,9 @@ Devices = Annotated[int, typer.Option(min=1, help="Simulated devices.")]
 Rate = Annotated[float, typer.Option(min=0.001, help="Telemetry messages per second of all simulated devices together.")]
 Workers = Annotated[int, typer.Option(min=1, max=16, help="Workers that share the partitions.")]
 NoSimulator = Annotated[bool, typer.Option("--no-simulator", help="Without simulated devices.")]
+NoBuiltinRules = Annotated[
+    bool, typer.Option("--no-builtin-rules", help="Without the built-in alarm rules, which are applied when none ever were.")
+]
 Headless = Annotated[bool, typer.Option("--headless", help="Print lines instead of the status screen.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Remove the data of earlier runs first.")]
 PortOffset = Annotated[int, typer.Option(help="Move every port by this much.")]
@@ -28,6 +31,7 @@ def dev(
     rate: Rate = 100.0,
     workers: Workers = 1,
     no_simulator: NoSimulator = False,
+    no_builtin_rules: NoBuiltinRules = False,
     headless: Headless = False,
     fresh: Fresh = False,
     port_offset: PortOffset = 0,
@@ -47,6 +51,7 @@ def dev(
         rate=rate,
         workers=workers,
         simulator=not no_simulator,
+        builtin_rules=not no_builtin_rules,
         headless=headless,
         fresh=fresh,
         port_offset=port_offset,

@@ -21,6 +21,7 @@ from ems_streams.dev.units import Notice, State, Unit, last_lines
 from ems_streams.errors import EmsError
 from ems_streams.kafka.admin import apply_topics
 from ems_streams.ops.logs import configure_logging
+from ems_streams.rules.applying import apply_builtin_once
 
 if TYPE_CHECKING:
     from ems_streams.dev.stack import EmbeddedStack
@@ -129,6 +130,8 @@ class Session:
         self._step("creating topics")
         async with _deadline(deadline_s, "the topics"):
             await self._apply_topics()
+            if self.plan.options.builtin_rules and (count := await apply_builtin_once(self.plan.settings, by="dev")):
+                self._step(f"applied {count} built-in alarm rules; `ems-streams rules list` shows them")
         wanted = programs(self.plan, stack.database_url if "postgres" in self.plan.embedded else None)
         self._step(f"starting {', '.join(program.name for program in wanted)}")
         self.supervisor.start(wanted)

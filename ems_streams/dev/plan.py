@@ -27,6 +27,7 @@ class Options:
         devices: Size of the simulated fleet.
         rate: Telemetry messages per second of the whole fleet.
         simulator: Whether to run the simulated fleet.
+        builtin_rules: Whether to apply the built-in alarm rules when nobody ever applied any.
         headless: Print lines even when a terminal is there.
         fresh: Remove the data of the runs before.
         data_dir: Where everything is kept; `None` is the setting's.
@@ -38,6 +39,7 @@ class Options:
     rate: float = 100.0
     workers: int = 1
     simulator: bool = True
+    builtin_rules: bool = True
     headless: bool = False
     fresh: bool = False
     port_offset: int = 0
