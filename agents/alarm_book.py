@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final
 
 from ems_streams.domain.alarm_folds import Clear, Escalate, Raise, Step
-from ems_streams.domain.alarm_index import entry_of, outlived
+from ems_streams.domain.alarm_index import outlived
 from ems_streams.domain.alarm_memory import DeviceMemory
 from ems_streams.domain.alarm_plan import Check, Plans
 from ems_streams.domain.alarm_raising import raised
@@ -14,7 +14,6 @@ from ems_streams.domain.alarm_words import CLEARING_CAUSES, over_in_words
 from ems_streams.domain.alarms import (
     Acknowledgement,
     Alarm,
-    AlarmEvent,
     AlarmEventType,
     AlarmEvidence,
     acknowledged,
@@ -27,7 +26,7 @@ from ems_streams.domain.due_index import NEVER_MS
 from ems_streams.domain.timestamps import from_epoch_ms
 from ems_streams.kafka.catalogue import ALARM_EVENTS, DEVICE_AGGREGATES, DEVICE_TELEMETRY
 from ems_streams.kafka.partition_state import PartitionState
-from tables.alarms import Record, alarm_key, alarm_of, entries_of, memory_of, rules_of
+from tables.alarms import Record, alarm_of, delete_alarm, index_of, memory_of, put_alarm, rules_of
 
 _NAME: Final = "book"
 PURGE_INTERVAL_MS: Final = 60_000
@@ -38,14 +37,12 @@ class AlarmBook:
 
     Attributes:
         plans: Of the devices, by the rules as they are.
-        entries: Of every alarm that is kept, by its id.
     """
 
     def __init__(self, partition: PartitionState[Record]) -> None:
         self._partition = partition
         self._purged_ms = 0
         self.plans = Plans(rules_of(partition))
-        self.entries = entries_of(partition)
 
     def rules_changed(self) -> None:
         """The rules are others: plans are made anew when they are needed."""
@@ -87,26 +84,22 @@ class AlarmBook:
 
     def clear_rule(self, rule_id: str, cause: AlarmInput, at_ms: int) -> None:
         """Clear all alarms of a rule."""
-        for entry in [each for each in self.entries.values() if each.rule_id == rule_id and each.state is not AlarmState.CLEARED]:
+        for entry in [
+            each for each in index_of(self._partition).values() if each.rule_id == rule_id and each.state is not AlarmState.CLEARED
+        ]:
             self._clear(entry.alarm_id, cause, CLEARING_CAUSES[cause], at_ms)
             key = entry.serial_number.encode()
             memory = memory_of(self._partition, key)
             if memory is not None and memory.rules.pop(rule_id, None) is not None:
                 self._partition.put(key, memory)
 
-    def active_of(self, memory: DeviceMemory) -> list[Alarm]:
-        """Alarms of a device that are not cleared, the oldest first."""
-        found = (alarm_of(self._partition, held.alarm_id) for held in memory.rules.values() if held.alarm_id)
-        return sorted((alarm for alarm in found if alarm is not None), key=lambda alarm: (alarm.raised_at, alarm.alarm_id))
-
     def purge(self, now_ms: int) -> None:
         """Forget alarms that have been over for long, once in a while."""
         if now_ms - self._purged_ms < PURGE_INTERVAL_MS:
             return
         self._purged_ms = now_ms
-        for entry in outlived(self.entries.values(), now_ms):
-            del self.entries[entry.alarm_id]
-            self._partition.delete(alarm_key(entry.alarm_id))
+        for entry in outlived(index_of(self._partition).values(), now_ms):
+            delete_alarm(self._partition, entry.alarm_id)
 
     def _raise(self, memory: DeviceMemory, step: Raise) -> None:
         of_window = isinstance(step.check, Check) and step.check.of_window
@@ -116,8 +109,8 @@ class AlarmBook:
         self._put(alarm, AlarmEventType.ALARM_RAISED, alarm.raised_at)
 
     def _new_id(self, serial_number: str, rule_id: str, evidence: AlarmEvidence) -> str:
-        repetition = 0
-        while (found := alarm_id(serial_number, rule_id, evidence, repetition)) in self.entries:
+        known, repetition = index_of(self._partition), 0
+        while (found := alarm_id(serial_number, rule_id, evidence, repetition)) in known:
             repetition += 1
         return found
 
@@ -135,10 +128,8 @@ class AlarmBook:
             self._put(after, AlarmEventType.ALARM_ESCALATED, after.escalated_at or after.raised_at)
 
     def _put(self, alarm: Alarm, event_type: AlarmEventType, at: datetime) -> None:
-        self.entries[alarm.alarm_id] = entry_of(alarm)
-        self._partition.put(alarm_key(alarm.alarm_id), alarm)
-        event: AlarmEvent = alarm_event(alarm, event_type, at)
-        self._partition.publish(ALARM_EVENTS, alarm.key, event.encode())
+        put_alarm(self._partition, alarm)
+        self._partition.publish(ALARM_EVENTS, alarm.key, alarm_event(alarm, event_type, at).encode())
 
 
 def book_of(partition: PartitionState[Record]) -> AlarmBook:

@@ -17,6 +17,7 @@ from ems_streams.errors import EmsError
 from ems_streams.kafka.worker_app import WorkerApp
 from ems_streams.settings import Settings
 from ems_streams.web.live import LiveTables
+from ems_streams.web.live_alarms import LiveAlarms
 from ems_streams.web.live_sites import LiveSites
 from ems_streams.web.routes import add_routes
 from ems_streams.windowing import window_policy
@@ -54,5 +55,7 @@ def worker_app(settings: Settings) -> WorkerApp:
     app.add_batch_agent(agents.notifications.agent(notifications, settings))
     app.add_batch_agent(agents.sites.agent(sites, settings))
     app.add_batch_agent(agents.alarms.agent(alarms, settings))
-    add_routes(app, LiveTables(app, aggregates, status, notifications, window_policy(settings)), LiveSites(app, sites))
+    live_alarms = LiveAlarms(alarms)
+    live = LiveTables(app, aggregates, status, notifications, window_policy(settings), alarms=live_alarms)
+    add_routes(app, live, LiveSites(app, sites), live_alarms)
     return app

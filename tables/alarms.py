@@ -31,6 +31,7 @@ FIRST_DEVICE_KEY = b"\x02"
 _ALARM_VERSION = 0x82
 _RULES_VERSION = 0x83
 _READ_AT_ONCE = 5_000
+_INDEX = "index"
 
 
 def declare(app: faust.App, partitions: int) -> StateTable[Record]:
@@ -91,16 +92,42 @@ def listening_of(partition: PartitionState[Record]) -> Listening:
     return record if isinstance(record, Listening) else Listening()
 
 
-def entries_of(partition: PartitionState[Record]) -> dict[str, Entry]:
-    """The entry of each alarm by its id, as of now; all of them are looked at, as stored."""
-    found: dict[str, Entry] = {}
-    for key in (*_stored_alarms(partition), *(key for key in partition.keys_in_memory() if key.startswith(_ALARM_PREFIX))):
-        held = partition.peek(key)
-        if held is not None:
-            entry = entry_in(held[1:]) if isinstance(held, bytes) else entry_of(held) if isinstance(held, Alarm) else None
-            assert entry is not None, "under these keys there are alarms"
-            found[entry.alarm_id] = entry
+def index_of(partition: PartitionState[Record]) -> dict[str, Entry]:
+    """The entry of each alarm by its id, kept in memory; made from what is stored when it is asked for first. Only this module changes it."""
+    found: dict[str, Entry] | None = partition.derived.get(_INDEX)
+    if found is None:
+        found = partition.derived[_INDEX] = {entry.alarm_id: entry for entry in _entries(partition)}
     return found
+
+
+def put_alarm(partition: PartitionState[Record], alarm: Alarm) -> None:
+    """Keep an alarm, in place of what it was before."""
+    index_of(partition)[alarm.alarm_id] = entry_of(alarm)
+    partition.put(alarm_key(alarm.alarm_id), alarm)
+
+
+def delete_alarm(partition: PartitionState[Record], alarm_id: str) -> None:
+    """Forget an alarm."""
+    index_of(partition).pop(alarm_id, None)
+    partition.delete(alarm_key(alarm_id))
+
+
+def active_alarms_of(partition: PartitionState[Record], key: bytes) -> list[Alarm]:
+    """Alarms of the device with that key that are not cleared, the oldest first."""
+    memory = memory_of(partition, key)
+    held = () if memory is None else memory.rules.values()
+    found = [alarm for each in held if each.alarm_id and (alarm := alarm_of(partition, each.alarm_id)) is not None]
+    return sorted(found, key=lambda alarm: (alarm.raised_at, alarm.alarm_id))
+
+
+def _entries(partition: PartitionState[Record]) -> Iterator[Entry]:
+    in_memory = [key for key in partition.keys_in_memory() if key.startswith(_ALARM_PREFIX)]
+    for key in dict.fromkeys((*_stored_alarms(partition), *in_memory)):
+        held = partition.peek(key)
+        if isinstance(held, Alarm):
+            yield entry_of(held)
+        elif isinstance(held, bytes):
+            yield entry_in(held[1:])
 
 
 def _stored_alarms(partition: PartitionState[Record]) -> Iterator[bytes]:

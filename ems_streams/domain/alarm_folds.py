@@ -84,8 +84,23 @@ def observe(memory: DeviceMemory, plan: Plan, metrics: Mapping[str, float], arri
     """
     at_ms, arrived_ms, offset = arrival
     steps: list[Step] = []
-    counted: list[str] = []
-    newest, rules = memory.newest, memory.rules
+    counted = _look_at_values(memory, plan, metrics, arrival, steps=steps)
+    if is_news(memory, at_ms, arrived_ms):
+        memory.newest_ms = at_ms
+        counted.append(ANY_TELEMETRY)
+    if plan.missing:
+        _hear(memory, plan, metrics, arrival)
+        steps += _found_again(memory, plan, metrics, counted, at_ms)
+    if arrived_ms > memory.heard_ms:
+        memory.heard_ms = arrived_ms
+    memory.heard_offset = offset
+    return steps
+
+
+def _look_at_values(memory: DeviceMemory, plan: Plan, metrics: Mapping[str, float], arrival: Arrival, *, steps: list[Step]) -> list[str]:
+    """Take the values in that count; gives the names of their metrics."""
+    at_ms, arrived_ms, _ = arrival
+    newest, rules, counted = memory.newest, memory.rules, []
     for name, checks in plan.metrics:
         value = metrics.get(name)
         if value is None:
@@ -103,16 +118,7 @@ def observe(memory: DeviceMemory, plan: Plan, metrics: Mapping[str, float], arri
                 step = _look(memory, check, value, arrival)
                 if step is not None:
                     steps.append(step)
-    if is_news(memory, at_ms, arrived_ms):
-        memory.newest_ms = at_ms
-        counted.append(ANY_TELEMETRY)
-    if plan.missing:
-        _hear(memory, plan, metrics, arrival)
-        steps += _found_again(memory, plan, metrics, counted, at_ms)
-    if arrived_ms > memory.heard_ms:
-        memory.heard_ms = arrived_ms
-    memory.heard_offset = offset
-    return steps
+    return counted
 
 
 def is_news(memory: DeviceMemory, at_ms: int, arrived_ms: int) -> bool:

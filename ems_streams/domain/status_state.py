@@ -1,6 +1,6 @@
 """Stored and shown forms of `DeviceStatusState`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import orjson
@@ -116,6 +116,7 @@ def device_view(
     *,
     maintenance: Mapping[str, Any] | None = None,
     flapping: Mapping[str, Any] | None = None,
+    alarms: Sequence[Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """The device as `/api/v1/devices/{serial}` shows it.
 
@@ -125,6 +126,7 @@ def device_view(
         latest_ms: Event time of the newest of them.
         maintenance: The maintenance window that it is in; None outside of any.
         flapping: Since when, and with how many changes; None while it is not flapping.
+        alarms: Those that are not cleared; None while they are not known.
     """
     return {
         "serialNumber": state.serial_number,
@@ -139,6 +141,7 @@ def device_view(
         "errorCode": state.error_code,
         "maintenance": None if maintenance is None else dict(maintenance),
         "flapping": None if flapping is None else dict(flapping),
+        "alarms": None if alarms is None else list(alarms),
         "sequence": state.sequence,
         "lastSeen": format_epoch_ms(state.last_seen_ms),
         "latest": dict(latest),

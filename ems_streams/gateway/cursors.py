@@ -1,4 +1,4 @@
-"""Opaque cursors: a point in the feed of notifications, a place in the list of devices, and one in a row of windows.
+"""Opaque cursors: a point in the feed of notifications, a place in the list of devices or of alarms, and one in a row of windows.
 
 All are URL-safe text with a kind, a version and a checksum, so that what is not a cursor of ours is told apart from
 one that is. Clients must not look inside.
@@ -18,6 +18,7 @@ Offsets = tuple[int, ...]
 _FEED = b"N\x01"
 _DEVICE = b"D\x01"
 _WINDOW = b"W\x01"
+_ALARM = b"A\x01"
 _MAX_TEXT = 16_384
 _MAX_OFFSET = 2**63 - 1
 
@@ -78,6 +79,20 @@ def decode_window(text: str) -> datetime:
         return datetime.fromisoformat(_open(_WINDOW, text).decode())
     except ValueError:
         raise BadCursorError("the cursor is not one of windows") from None
+
+
+def encode_alarm(raised_ms: int, alarm_id: str) -> str:
+    """Cursor of the place right behind an alarm, in the list of alarms, newest first."""
+    return _seal(_ALARM, f"{raised_ms}:{alarm_id}".encode())
+
+
+def decode_alarm(text: str) -> tuple[int, str]:
+    """Inverse of `encode_alarm`; raises `BadCursorError`."""
+    try:
+        raised_ms, _, alarm_id = _open(_ALARM, text).decode().partition(":")
+        return int(raised_ms), alarm_id
+    except ValueError:
+        raise BadCursorError("the cursor is not one of alarms") from None
 
 
 def _seal(kind: bytes, body: bytes) -> str:

@@ -7,6 +7,8 @@ from typing import TypeVar
 from aiohttp import web
 from pydantic import TypeAdapter, ValidationError
 
+from ems_streams.domain.alarm_index import AlarmFilter
+from ems_streams.domain.alarm_table import AlarmState
 from ems_streams.domain.events import DeviceStatus, NotificationKind, SerialNumber, Severity
 from ems_streams.gateway.cursors import BadCursorError
 from ems_streams.gateway.filters import Filter
@@ -69,6 +71,19 @@ def filter_of(request: web.Request) -> Filter:
         devices=frozenset(_serial_number(text, "device") for text in _values(request, "device")),
         severities=frozenset(_member(text, "severity", Severity) for text in _values(request, "severity")),
         kinds=frozenset(_member(text, "kind", NotificationKind) for text in _values(request, "kind")),
+    )
+
+
+def alarm_filter_of(request: web.Request) -> AlarmFilter:
+    """The filter in a query such as `state=RAISED,ACKNOWLEDGED&severity=CRITICAL&site=7&serial=INV-001`."""
+    states = frozenset(_member(text, "state", AlarmState) for text in _values(request, "state"))
+    severities = frozenset(_member(text, "severity", Severity) for text in _values(request, "severity"))
+    serial_number = request.query.get("serial")
+    return AlarmFilter(
+        states=states or None,
+        site_id=site_of(request),
+        severities=severities or None,
+        serial_number=_serial_number(serial_number, "serial") if serial_number else None,
     )
 
 

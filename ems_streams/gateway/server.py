@@ -8,6 +8,8 @@ import aiohttp
 import structlog
 from aiohttp import web
 
+from ems_streams.gateway.alarm_fleet import AlarmFleet
+from ems_streams.gateway.alarms import AlarmApi
 from ems_streams.gateway.devices import DeviceLists
 from ems_streams.gateway.fleet import Fleet
 from ems_streams.gateway.forwarding import Forwarder
@@ -43,6 +45,7 @@ class Gateway:
         self.queries = DeviceQueries(workers, self.history)
         self.site_queries = SiteQueries(workers, self.history)
         self.lists = DeviceLists(Fleet(session, self.topology, settings.query_timeout_s))
+        self.alarms = AlarmApi(settings, AlarmFleet(session, self.topology, settings.query_timeout_s))
         self.maintenance = MaintenanceApi(settings)
         self.health = Health()
         self.health.add_readiness("kafka", self.pipeline.check)
@@ -59,6 +62,7 @@ class Gateway:
         app.add_routes(self.queries.routes())
         app.add_routes(self.site_queries.routes())
         app.add_routes(NotificationList(self.feed).routes())
+        app.add_routes(self.alarms.routes())
         app.add_routes(self.maintenance.routes())
         app.add_routes(self.socket.routes())
         app.add_routes(self.pipeline.routes())

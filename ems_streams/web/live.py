@@ -17,6 +17,7 @@ from ems_streams.domain.window_reading import current_windows
 from ems_streams.domain.windows import Window, WindowPolicy
 from ems_streams.kafka.state_table import PartitionNotReadyError, StateTable
 from ems_streams.kafka.worker_app import WorkerApp
+from ems_streams.web.live_alarms import LiveAlarms
 from tables.device_aggregates import DeviceQuarters, Record, state_of
 from tables.device_status import Record as StatusRecord
 from tables.notifications import Record as NoticeRecord
@@ -35,8 +36,11 @@ class LiveTables:
         status: StateTable[StatusRecord],
         notifications: StateTable[NoticeRecord],
         policy: WindowPolicy,
+        *,
+        alarms: LiveAlarms,
     ) -> None:
         self._app = app
+        self._alarms = alarms
         self._policy = policy
         self._aggregates = aggregates
         self._status = status
@@ -81,7 +85,8 @@ class LiveTables:
     def _view(self, status: DeviceStatusState, aggregates: DeviceAggregates | None) -> dict[str, Any]:
         latest, latest_ms = latest_metrics(aggregates) if aggregates is not None else ({}, None)
         maintenance, flapping = self._why_untold(status)
-        return device_view(status, latest, latest_ms, maintenance=maintenance, flapping=flapping)
+        alarms = self._alarms.active_of(status.serial_number)
+        return device_view(status, latest, latest_ms, maintenance=maintenance, flapping=flapping, alarms=alarms)
 
     def _why_untold(self, status: DeviceStatusState) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
         """What keeps people from being told of a device now: its maintenance window, and its flapping."""

@@ -13,8 +13,11 @@ from ems_streams.domain.windows import LABELS, Window
 from ems_streams.kafka.state_table import PartitionNotReadyError
 from ems_streams.kafka.worker_app import WorkerApp
 from ems_streams.ops.http import ProblemError, error_middleware, health_routes, json_response
+from ems_streams.web.alarm_routes import alarm_routes
 from ems_streams.web.health import worker_health
+from ems_streams.web.limits import limit_of
 from ems_streams.web.live import LiveTables
+from ems_streams.web.live_alarms import LiveAlarms
 from ems_streams.web.live_sites import LiveSites
 
 ROUTED_HEADER = "X-EMS-Routed"
@@ -22,14 +25,12 @@ ROUTED_HEADER = "X-EMS-Routed"
 
 WINDOWS_LIMIT_DEFAULT = 10
 DEVICES_LIMIT_DEFAULT = 100
-LIMIT_MAX = 1001  # of the gateway, and one more
-
 _SITE_ID_MAX = 2**63 - 1
 
 Body = dict[str, Any]
 
 
-def add_routes(app: WorkerApp, tables: LiveTables, sites: LiveSites) -> None:
+def add_routes(app: WorkerApp, tables: LiveTables, sites: LiveSites, alarms: LiveAlarms) -> None:
     """Add the live table views and the health endpoints to the worker's web."""
     routes = _Routes(app, tables, sites)
     web_app = cast(web.Application, cast(Any, app.web).web_app)  # of the aiohttp driver, the only one there is
@@ -41,6 +42,7 @@ def add_routes(app: WorkerApp, tables: LiveTables, sites: LiveSites) -> None:
             web.get("/api/v1/sites/{siteId}/aggregates", routes.site_aggregates),
             web.get("/internal/v1/devices", routes.devices),
             web.get("/internal/v1/topology", routes.topology),
+            *alarm_routes(alarms),
             *health_routes(worker_health(app)),
         ]
     )
@@ -125,14 +127,6 @@ def _windows_of(request: web.Request) -> tuple[Window, int, int, int]:
 def not_ready(detail: str) -> ProblemError:
     """503 with a time to try again: the partition is moving or being recovered."""
     return ProblemError(503, "Service Unavailable", detail, headers={"Retry-After": "1"})
-
-
-def limit_of(request: web.Request, default: int) -> int:
-    """The `limit` of a query, 1 to `LIMIT_MAX`."""
-    text = request.query.get("limit", str(default))
-    if not text.isdigit() or not 1 <= int(text) <= LIMIT_MAX:
-        raise ProblemError(400, "Bad Request", f"limit={text!r}: must be a whole number from 1 to {LIMIT_MAX}")
-    return int(text)
 
 
 def time_of(request: web.Request, name: str, default_ms: int) -> int:

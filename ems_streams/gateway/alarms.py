@@ -1,0 +1,146 @@
+"""Alarms over HTTP: `/api/v1/alarms`, one of them, and taking note of it."""
+
+import asyncio
+import re
+import time
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import orjson
+from aiohttp import web
+from pydantic import ValidationError
+
+from ems_streams.domain.alarm_index import AlarmFilter, Place
+from ems_streams.domain.alarm_table import AlarmState
+from ems_streams.domain.alarms import ALARM_ID, Acknowledgement
+from ems_streams.domain.events import malformed
+from ems_streams.errors import DependencyError, EmsError
+from ems_streams.gateway.alarm_fleet import AlarmFleet, Alarms, AlarmView, place_of
+from ems_streams.gateway.cursors import decode_alarm, encode_alarm
+from ems_streams.gateway.parameters import alarm_filter_of, cursor_of, limit_of
+from ems_streams.gateway.single_flight import SingleFlight
+from ems_streams.kafka.acknowledgements import publish_acknowledgement
+from ems_streams.ops.http import ProblemError, json_response
+from ems_streams.settings import Settings
+
+DEFAULT_LIMIT: Final = 100
+MAX_LIMIT: Final = 500
+LIST_FRESH_S: Final = 0.5
+BODY_MAX_BYTES: Final = 16 * 1024
+DEFAULT_AUTHOR: Final = "api"
+LOOK_AGAIN_S: Final = 0.05
+_FIELDS: Final = frozenset({"by", "comment"})
+
+
+class AlarmApi:
+    """Handlers for alarms; equal questions for a list within half a second share one answer."""
+
+    def __init__(self, settings: Settings, fleet: AlarmFleet) -> None:
+        self._settings = settings
+        self._fleet = fleet
+        self._pages: SingleFlight[Alarms] = SingleFlight(LIST_FRESH_S, capacity=256)
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/api/v1/alarms", self._list),
+            web.get("/api/v1/alarms/{alarmId}", self._one),
+            web.post("/api/v1/alarms/{alarmId}/ack", self._acknowledge),
+        ]
+
+    async def _list(self, request: web.Request) -> web.Response:
+        wanted = alarm_filter_of(request)
+        limit = limit_of(request, DEFAULT_LIMIT, MAX_LIMIT)
+        point = cursor_of(request, decode_alarm)
+        after = None if point is None else (-point[0], point[1])
+        page = await self._page(wanted, after, limit)
+        alarms = page.alarms[:limit]
+        following = None
+        if len(page.alarms) > limit:
+            place = place_of(alarms[-1])
+            following = encode_alarm(-place[0], place[1])
+        return json_response({**page.header(), "alarms": alarms, "nextCursor": following})
+
+    async def _page(self, wanted: AlarmFilter, after: Place | None, limit: int) -> Alarms:
+        # One more than asked for tells whether there is a next page.
+        return await self._pages.get((wanted, after, limit), lambda: self._fleet.page(wanted, after, limit + 1))
+
+    async def _one(self, request: web.Request) -> web.Response:
+        return json_response(await self._find(request.match_info["alarmId"]))
+
+    async def _acknowledge(self, request: web.Request) -> web.Response:
+        """Take note of an alarm; again, it is no other note. 202 says that Kafka has it, and no worker has shown it yet."""
+        fields = await _body(request)
+        alarm = await self._find(request.match_info["alarmId"])
+        acknowledgement = _acknowledgement(alarm, fields)
+        if alarm["state"] == AlarmState.RAISED:
+            alarm = await self._publish(alarm, acknowledgement)
+        if alarm["state"] == AlarmState.CLEARED:
+            raise _already_cleared(alarm)
+        return json_response(alarm, 200 if alarm["state"] == AlarmState.ACKNOWLEDGED else 202)
+
+    async def _publish(self, alarm: AlarmView, acknowledgement: Acknowledgement) -> AlarmView:
+        try:
+            await publish_acknowledgement(self._settings, acknowledgement)
+        except EmsError as error:
+            raise _problem(error) from None
+        give_up_at = time.monotonic() + self._settings.query_timeout_s
+        while alarm["state"] == AlarmState.RAISED and time.monotonic() < give_up_at:
+            await asyncio.sleep(LOOK_AGAIN_S)
+            found = await self._fleet.find(alarm["alarmId"])
+            alarm = found.alarms[0] if found.alarms else alarm
+        return alarm
+
+    async def _find(self, alarm_id: str) -> AlarmView:
+        """The alarm; a problem of 404 when there is none, and of 503 when that cannot be known now."""
+        if re.match(ALARM_ID, alarm_id) is None:
+            raise ProblemError(404, "No such alarm", "No alarm can have such an id: expected 32 hexadecimal digits.")
+        found = await self._fleet.find(alarm_id)
+        if found.alarms:
+            return found.alarms[0]
+        if not found.complete:
+            detail = "Some partitions do not answer, and no other one knows the alarm; try again."
+            raise ProblemError(503, "Not all partitions answer", detail, headers={"Retry-After": "2"})
+        raise ProblemError(404, "No such alarm", f"There is no alarm {alarm_id}, or it has been over for long.")
+
+
+async def _body(request: web.Request) -> dict[str, Any]:
+    if (request.content_length or 0) > BODY_MAX_BYTES:
+        raise ProblemError(413, "Too large", f"at most {BODY_MAX_BYTES} bytes are expected")
+    body = await request.read()
+    try:
+        fields = orjson.loads(body) if body.strip() else {}
+    except orjson.JSONDecodeError as error:
+        raise ProblemError(400, "Bad acknowledgement", f"the body is no JSON: {error}") from None
+    if not isinstance(fields, dict):
+        raise ProblemError(400, "Bad acknowledgement", "the body is expected to be a JSON object")
+    unknown = sorted(fields.keys() - _FIELDS)
+    if unknown:
+        raise ProblemError(400, "Bad acknowledgement", f"{unknown[0][:80]}: there is no such field; expected some of by, comment")
+    return fields
+
+
+def _acknowledgement(alarm: AlarmView, fields: dict[str, Any]) -> Acknowledgement:
+    said = {"by": fields.get("by", DEFAULT_AUTHOR), "comment": fields.get("comment")}
+    try:
+        return Acknowledgement(
+            alarm_id=alarm["alarmId"],
+            serial_number=alarm["serialNumber"],
+            acknowledged_by=said["by"],
+            comment=said["comment"],
+            timestamp=datetime.now(UTC),
+        )
+    except ValidationError as error:
+        detail = malformed(error).detail.replace("acknowledgedBy", "by", 1)
+        raise ProblemError(400, "Bad acknowledgement", detail) from None
+
+
+def _already_cleared(alarm: AlarmView) -> ProblemError:
+    by = alarm.get("acknowledgedBy")
+    noted = f" {by} had acknowledged it." if by else ""
+    return ProblemError(409, "The alarm is over", f"It was cleared at {alarm['clearedAt']}: {alarm['clearedBecause']}.{noted}")
+
+
+def _problem(error: EmsError) -> ProblemError:
+    if isinstance(error, DependencyError):
+        return ProblemError(503, "Kafka is away", str(error), headers={"Retry-After": "5"})
+    return ProblemError(500, "Failed", str(error))
