@@ -90,7 +90,7 @@ def observe(memory: DeviceMemory, plan: Plan, metrics: Mapping[str, float], arri
         counted.append(ANY_TELEMETRY)
     if plan.missing:
         _hear(memory, plan, metrics, arrival)
-        steps += _found_again(memory, plan, metrics, counted, at_ms)
+        steps += _found_again(memory, plan, metrics, counted, arrived_ms)
     if arrived_ms > memory.heard_ms:
         memory.heard_ms = arrived_ms
     memory.heard_offset = offset
@@ -236,13 +236,13 @@ def _hear(memory: DeviceMemory, plan: Plan, metrics: Mapping[str, float], arriva
             known.offset = offset
 
 
-def _found_again(memory: DeviceMemory, plan: Plan, metrics: Mapping[str, float], counted: list[str], at_ms: int) -> list[Step]:
+def _found_again(memory: DeviceMemory, plan: Plan, metrics: Mapping[str, float], counted: list[str], arrived_ms: int) -> list[Step]:
     steps: list[Step] = []
     for check in plan.missing:
         held = memory.rules.get(check.rule_id)
         if held is not None and check.metric in counted:
             del memory.rules[check.rule_id]
-            steps.append(Clear(check.rule_id, held.alarm_id, at_ms, metrics.get(check.metric)))
+            steps.append(Clear(check.rule_id, held.alarm_id, arrived_ms, metrics.get(check.metric)))
     return steps
 
 

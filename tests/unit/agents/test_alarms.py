@@ -1,0 +1,245 @@
+"""The agent `alarms` on one partition: the life of alarms by rules, acknowledgements, time, changed rules and devices that move, over recoveries."""
+
+import asyncio
+import random
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from ems_streams.domain import alarm_index
+from ems_streams.domain.alarms import decode_alarm_event
+from ems_streams.domain.promotions import PROMOTED_HEADER
+from ems_streams.kafka.catalogue import ALARM_ACKNOWLEDGEMENTS, ALARM_RULES, DEVICE_AGGREGATES, DEVICE_TELEMETRY, dlt_of
+from tables.alarms import index_of
+from tests.unit.agents.alarm_worker import Worker
+
+PLAIN: dict[str, Any] = {"kind": "threshold", "metric": "temperature", "above": 80.0}
+MISSING: dict[str, Any] = {"kind": "missingData", "forS": 30.0}
+MEAN: dict[str, Any] = {"kind": "windowStatistic", "window": "1m", "statistic": "mean", "metric": "temperature", "above": 80.0}
+UP = {"afterS": 60.0, "severity": "CRITICAL"}
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Iterable[Worker]:
+    made = Worker(tmp_path)
+    yield made
+    asyncio.run(made.table.store.stop())
+
+
+def test_an_alarm_from_its_begin_to_its_end(worker: Worker) -> None:
+    worker.rule(0, PLAIN | {"forS": 10.0}, message="{serialNumber} has {value} > {limit}")
+    worker.telemetry(1, temperature=90)
+    worker.telemetry(11, temperature=95.5)
+    [raised] = worker.commit()
+    assert (raised["eventType"], raised["state"], raised["severity"], raised["siteId"]) == ("ALARM_RAISED", "RAISED", "WARNING", 7)
+    assert (raised["beganAt"], raised["raisedAt"], raised["value"]) == ("2025-10-04T12:00:01Z", "2025-10-04T12:00:11Z", 95.5)
+    assert raised["evidence"] == {"topic": DEVICE_TELEMETRY, "partition": 0, "offset": 0}
+    assert raised["message"] == "A has 95.5 > 80"
+    worker.acknowledge(20, raised["alarmId"])
+    worker.acknowledge(21, raised["alarmId"], by="Bob")
+    [noted] = worker.commit()
+    assert (noted["eventType"], noted["acknowledgedBy"], noted["acknowledgedAt"]) == ("ALARM_ACKNOWLEDGED", "Ann", "2025-10-04T12:00:20Z")
+    worker.telemetry(30, temperature=20)
+    worker.acknowledge(31, raised["alarmId"])
+    [over] = worker.commit()
+    assert (over["eventType"], over["clearCause"], over["clearedBecause"]) == ("ALARM_CLEARED", "CONDITION_OVER", "temperature is 20")
+    assert {each["alarmId"] for each in (raised, noted, over)} == {raised["alarmId"]}
+    assert [alarm.state for alarm in worker.alarms()] == ["CLEARED"]
+    assert decode_alarm_event(orjson.dumps(over)).acknowledged_by == "Ann"
+
+
+def test_acknowledgements_of_nothing_and_of_another_device_change_nothing(worker: Worker) -> None:
+    worker.rule(0, PLAIN)
+    worker.telemetry(1, temperature=90)
+    [raised] = worker.commit()
+    worker.acknowledge(2, "f" * 32)
+    worker.acknowledge(2, raised["alarmId"], serial="B")
+    worker.append(ALARM_ACKNOWLEDGEMENTS, 3, b"A", b"{}")
+    worker.fold_all()
+    assert worker.commit() == []
+    assert worker.writer.outputs[-1] == (dlt_of(ALARM_ACKNOWLEDGEMENTS), b"A", b"{}")
+
+
+def test_severity_goes_up_once_unless_somebody_takes_note(worker: Worker) -> None:
+    worker.rule(0, PLAIN, escalate=UP)
+    worker.listen(0, 3)
+    worker.telemetry(4, "A", temperature=90)
+    worker.telemetry(4, "B", temperature=90)
+    first, _ = worker.commit()
+    worker.acknowledge(30, first["alarmId"])
+    worker.commit()
+    worker.listen(6, 63)
+    assert worker.commit() == []
+    worker.open()
+    worker.listen(66, 90)
+    [up] = worker.commit()
+    assert (up["eventType"], up["serialNumber"], up["severity"], up["escalatedAt"]) == (
+        "ALARM_ESCALATED", "B", "CRITICAL", "2025-10-04T12:01:04Z",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [
+        (lambda worker: worker.rule(10, None), "RULE_REMOVED"),
+        (lambda worker: worker.rule(10, PLAIN | {"above": 85.0}), "RULE_CHANGED"),
+        (lambda worker: worker.rule(10, PLAIN, severity="CRITICAL"), "RULE_CHANGED"),
+        (lambda worker: worker.rule(10, PLAIN, scope={"siteIds": [8]}), "RULE_CHANGED"),
+        (lambda worker: worker.rule(10, PLAIN, enabled=False), "RULE_DISABLED"),
+        (lambda worker: worker.registry(10, None), "DEVICE_REMOVED"),
+        (lambda worker: worker.registry(10, 8), "DEVICE_MOVED"),
+        (lambda worker: worker.telemetry(10, temperature=20, site=8), "DEVICE_MOVED"),
+        (lambda worker: worker.rule(10, PLAIN), None),
+        (lambda worker: worker.rule(10, PLAIN, title="Other words", description="And more"), None),
+        (lambda worker: worker.rule(10, MISSING, "other"), None),
+        (lambda worker: worker.registry(0, None), None),
+        (lambda worker: worker.registry(10, 7), None),
+        (lambda worker: worker.telemetry(10, temperature=90, own_s=0, site=8), None),
+    ],
+)
+def test_what_clears_an_alarm_whose_condition_lasts(worker: Worker, change: Callable[[Worker], None], cause: str | None) -> None:
+    worker.rule(0, PLAIN)
+    worker.telemetry(1, temperature=90)
+    worker.telemetry(1, "B", temperature=20)
+    worker.commit()
+    worker.open()
+    change(worker)
+    assert [(each["eventType"], each["clearCause"], each["clearedAt"]) for each in worker.commit()] == (
+        [] if cause is None else [("ALARM_CLEARED", cause, "2025-10-04T12:00:10Z")]
+    )
+
+
+def test_after_a_change_of_its_rule_a_condition_that_lasts_is_another_alarm(worker: Worker) -> None:
+    worker.rule(0, PLAIN)
+    worker.telemetry(1, temperature=90)
+    worker.rule(2, PLAIN | {"above": 85.0})
+    worker.telemetry(3, temperature=90)
+    events = worker.commit()
+    assert [each["eventType"] for each in events] == ["ALARM_RAISED", "ALARM_CLEARED", "ALARM_RAISED"]
+    assert len({each["alarmId"] for each in events}) == 2
+    worker.telemetry(4, temperature=86)
+    assert worker.commit() == []
+
+
+def test_missing_data_that_a_changed_rule_finds_again_is_another_alarm_too(worker: Worker) -> None:
+    worker.rule(0, MISSING)
+    worker.telemetry(1, temperature=90)
+    worker.listen(2, 50)
+    worker.rule(51, MISSING | {"forS": 20.0})
+    worker.listen(52, 60)
+    events = worker.commit()
+    assert [each["eventType"] for each in events] == ["ALARM_RAISED", "ALARM_CLEARED", "ALARM_RAISED"]
+    assert events[0]["evidence"] == events[2]["evidence"]
+    assert len({each["alarmId"] for each in events}) == 2
+
+
+def test_data_are_missed_only_while_ingress_listened_and_all_is_folded(worker: Worker) -> None:
+    worker.rule(0, MISSING)
+    worker.listen(0, 3)
+    worker.telemetry(4, temperature=20)
+    # Ingress is away for three timeouts: nobody listened.
+    worker.listen(100, 127)
+    assert worker.commit() == []
+    # A heartbeat that is ahead of this partition proves nothing until that is folded.
+    worker.heartbeat(130, end=2)
+    assert worker.commit() == []
+    worker.telemetry(129, temperature=20)
+    worker.listen(133, 157)
+    assert worker.commit() == []
+    worker.listen(160, 160)
+    assert worker.steps() == [("ALARM_RAISED", "r", 159)]
+    worker.listen(163, 300)
+    assert worker.steps() == []
+    worker.telemetry(301, temperature=20)
+    assert worker.steps() == [("ALARM_CLEARED", "r", 301)]
+
+
+def test_data_are_missed_after_a_recovery_too(worker: Worker) -> None:
+    worker.rule(0, MISSING)
+    worker.listen(0, 3)
+    worker.telemetry(4, temperature=20)
+    worker.listen(6, 12)
+    worker.commit()
+    worker.open()
+    worker.listen(15, 36)
+    assert worker.steps() == [("ALARM_RAISED", "r", 34)]
+
+
+def test_windows_raise_and_those_that_a_replay_has_promoted_do_not(worker: Worker) -> None:
+    worker.rule(0, MEAN)
+    worker.window(60, 90, [(PROMOTED_HEADER, b"again")])
+    assert worker.commit() == []
+    worker.window(120, 90)
+    worker.window(180, 20)
+    events = worker.commit()
+    assert [(each["eventType"], each["evidence"]["topic"], each["evidence"]["offset"]) for each in events] == [
+        ("ALARM_RAISED", DEVICE_AGGREGATES, 1), ("ALARM_CLEARED", DEVICE_AGGREGATES, 1),
+    ]  # fmt: skip
+
+
+def test_a_record_that_is_no_rule_goes_to_the_dead_letters_and_the_others_count(worker: Worker) -> None:
+    worker.append(ALARM_RULES, 0, b"r", b"{}")
+    worker.rule(0, PLAIN, "good")
+    worker.telemetry(1, temperature=90)
+    assert worker.steps() == [("ALARM_RAISED", "good", 1)]
+    assert worker.writer.outputs[0] == (dlt_of(ALARM_RULES), b"r", b"{}")
+
+
+def test_devices_that_no_rule_concerns_leave_nothing_behind(worker: Worker) -> None:
+    worker.telemetry(0, temperature=90)
+    worker.rule(1, PLAIN, scope={"siteIds": [8]})
+    worker.telemetry(2, temperature=90)
+    worker.commit()
+    assert [key for key, _ in worker.partition.items()] == [b"\x01rules"]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_recoveries_anywhere_change_nothing(tmp_path: Path, seed: int) -> None:
+    """The same records give the same events, once each, whenever commits were and whatever was folded twice."""
+    steady, shaken = Worker(tmp_path / "steady"), Worker(tmp_path / "shaken")
+    chance = random.Random(seed)
+    for worker in (steady, shaken):
+        noise = random.Random(seed)
+        worker.rule(0, PLAIN | {"clearAt": 60.0, "forS": 6.0}, escalate=UP)
+        worker.rule(0, {"kind": "rateOfChange", "metric": "temperature", "abovePerS": 4.0, "overS": 10.0}, "rate")
+        worker.rule(0, MISSING, "missing")
+        worker.listen(0, 3)
+        for second in range(4, 300):
+            if noise.random() < 0.6 and not 100 < second < 150:
+                worker.telemetry(second, noise.choice("AB"), temperature=noise.uniform(50, 110), own_s=second - noise.choice((0, 0, 0, 5)))
+            if second % 3 == 0:
+                worker.heartbeat(second)
+            if worker is shaken and chance.random() < 0.2:
+                worker.commit()
+            if worker is shaken and chance.random() < 0.1:
+                worker.open()
+                worker.fold_all()
+        worker.commit()
+    events = [[(key, value) for topic, key, value in worker.writer.outputs if topic == "alarm-events"] for worker in (steady, shaken)]
+    by_device = [{key: [value for other, value in each if other == key] for key, _ in each} for each in events]
+    assert by_device[0] == by_device[1]
+    kinds = {orjson.loads(value or b"")["eventType"] for _, value in events[0]}
+    assert kinds == {"ALARM_RAISED", "ALARM_CLEARED", "ALARM_ESCALATED"}
+    for worker in (steady, shaken):
+        asyncio.run(worker.table.store.stop())
+
+
+def test_alarms_that_are_over_for_long_or_too_many_are_forgotten(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alarm_index, "CLEARED_MAX", 3)
+    worker.rule(0, PLAIN)
+    for number in range(5):
+        worker.telemetry(10 + 2 * number, temperature=90)
+        worker.telemetry(11 + 2 * number, temperature=20)
+    worker.telemetry(30, "B", temperature=90)
+    worker.commit()
+    worker.open()
+    assert len(index_of(worker.partition)) == 6
+    worker.heartbeat(100)
+    assert [entry.cleared_ms is None for entry in index_of(worker.partition).values()].count(False) == 3
+    worker.heartbeat(86_500)
+    worker.commit()
+    assert [alarm.serial_number for alarm in worker.alarms()] == ["B"]
+    assert len(index_of(worker.partition)) == 1
