@@ -70,7 +70,7 @@ class DeviceMemory:
     heard: dict[str, Heard] = field(default_factory=dict)
     samples: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
     windows: dict[str, tuple[int, int]] = field(default_factory=dict)
-    plan: Plan = field(default=NOTHING, compare=False, repr=False)
+    plan: Plan = field(default_factory=lambda: NOTHING, compare=False, repr=False)
     plans: Plans | None = field(default=None, compare=False, repr=False)
 
     def plan_by(self, plans: Plans) -> Plan:
