@@ -6,6 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
+from ems_streams.gateway.alarm_fleet import place_of
 from ems_streams.kafka.partitioner import partition_for
 from ems_streams.ops.http import bound_port, error_middleware, json_response, problem, start_site
 
@@ -50,6 +51,8 @@ class WorkerStandIn:
             [
                 web.get("/internal/v1/topology", self._topology),
                 web.get("/internal/v1/devices", self._devices),
+                web.get("/internal/v1/alarms", self._alarms),
+                web.get("/internal/v1/alarms/{alarmId}", self._alarm),
                 web.get("/api/v1/devices/{serial}", self._device),
                 web.get("/api/v1/devices/{serial}/aggregates", self._aggregates),
                 web.get("/api/v1/sites/{siteId}/aggregates", self._site_aggregates),
@@ -88,6 +91,21 @@ class WorkerStandIn:
             found = [device for device in found if device["status"] == query["status"]]
         return json_response({"partitionsAnswered": self.owned, "devices": found[: int(query.get("limit", "100"))]})
 
+    async def _alarms(self, request: web.Request) -> web.Response:
+        query = request.query
+        found = [alarm for alarm in self._own_alarms() if alarm["state"] in query.get("state", alarm["state"]).split(",")]
+        if "after" in query:
+            raised_ms, alarm_id = query["after"].split(":")
+            found = [alarm for alarm in found if place_of(alarm) > (-int(raised_ms), alarm_id)]
+        return json_response({"partitionsAnswered": self.owned, "alarms": found[: int(query.get("limit", "100"))]})
+
+    async def _alarm(self, request: web.Request) -> web.Response:
+        found = [alarm for alarm in self._own_alarms() if alarm["alarmId"] == request.match_info["alarmId"]]
+        return json_response({"partitionsAnswered": self.owned, "alarm": found[0] if found else None})
+
+    def _own_alarms(self) -> list[dict[str, Any]]:
+        return sorted((alarm for alarm in self.cluster.alarms if self.cluster.partition_of(alarm) in self.owned), key=place_of)
+
     async def _device(self, request: web.Request) -> web.Response:
         device = self.cluster.devices.get(request.match_info["serial"])
         return json_response(device) if device else problem(404, "Not Found", "no such device")
@@ -119,6 +137,7 @@ class WorkerCluster:
     generation: int = 1
     devices: dict[str, Device] = field(default_factory=dict)
     windows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    alarms: list[dict[str, Any]] = field(default_factory=list)
     workers: list[WorkerStandIn] = field(default_factory=list)
 
     def partition_of(self, device: Device) -> int:
