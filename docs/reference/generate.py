@@ -1,7 +1,9 @@
-"""Prints docs/reference/settings.md, or with `status-machine` docs/reference/status-machine.md, from the code: `make docs`."""
+"""Prints docs/reference/settings.md, or with its name another of the files that are made from the code: `make docs`."""
 
 import sys
 
+from ems_streams.domain import alarm_table
+from ems_streams.domain.alarm_table import AlarmInput, AlarmState
 from ems_streams.domain.events import DeviceStatus
 from ems_streams.domain.status_table import TRANSITIONS, StatusInput, next_status
 from ems_streams.settings import Settings, as_set, environment_names, is_secret
@@ -62,5 +64,40 @@ def status_reference() -> str:
     return f"{STATUS_INTRODUCTION}{picture}\nAn empty cell is no transition.\n\n{head}{''.join(rows)}"
 
 
+ALARM_INTRODUCTION = """\
+# The life of an alarm
+
+Drawn from the table in `ems_streams/domain/alarm_table.py`. What each step means, and who is told, is in [How to live with alarms](../howto/alarms.md).
+
+"""
+
+ALARM_WORDS = {
+    AlarmInput.ACKNOWLEDGE: "acknowledged",
+    AlarmInput.ESCALATE: "not acknowledged in time: severity goes up",
+    AlarmInput.CONDITION_OVER: "condition over",
+    AlarmInput.RULE_CHANGED: "rule changed",
+    AlarmInput.RULE_DISABLED: "rule switched off",
+    AlarmInput.RULE_REMOVED: "rule removed",
+    AlarmInput.DEVICE_MOVED: "device moved",
+    AlarmInput.DEVICE_REMOVED: "device removed",
+}
+
+
+def alarm_reference() -> str:
+    """The table of the states of alarms in Markdown, drawn and as a table."""
+    edges: dict[tuple[str, str], list[str]] = {}
+    for (state, happened), new_state in alarm_table.TRANSITIONS.items():
+        edges.setdefault((state, new_state), []).append(ALARM_WORDS[happened])
+    drawn = [f"    {state} --> {new_state}: {' / '.join(words)}\n" for (state, new_state), words in edges.items()]
+    rows = [
+        f"| {state} | {' | '.join(alarm_table.next_state(state, happened) or '' for happened in AlarmInput)} |\n" for state in AlarmState
+    ]
+    head = f"| state | {' | '.join(ALARM_WORDS[happened] for happened in AlarmInput)} |\n|{'---|' * (len(AlarmInput) + 1)}\n"
+    picture = "```mermaid\nstateDiagram-v2\n    [*] --> RAISED\n" + "".join(drawn) + "    CLEARED --> [*]\n```\n"
+    return f"{ALARM_INTRODUCTION}{picture}\nAn empty cell changes nothing.\n\n{head}{''.join(rows)}"
+
+
+REFERENCES = {"settings": settings_reference, "status-machine": status_reference, "alarm-lifecycle": alarm_reference}
+
 if __name__ == "__main__":
-    print(status_reference() if sys.argv[1:] == ["status-machine"] else settings_reference(), end="")
+    print(REFERENCES[sys.argv[1] if sys.argv[1:] else "settings"](), end="")
