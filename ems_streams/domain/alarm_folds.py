@@ -138,6 +138,7 @@ def observe_window(memory: DeviceMemory, plan: Plan, closed: ClosedWindow, arriv
     if closed.version <= memory.windows.get(closed.window, (-1, 0)):
         return []
     memory.windows[closed.window] = closed.version
+    memory.heard_ms = memory.heard_ms or arrival.arrived_ms
     checks = plan.windows.get(closed.window, ())
     values = closed.values(checks)
     found = (None if (value := values[check.rule_id]) is None else _compare(memory, check, value, arrival) for check in checks)

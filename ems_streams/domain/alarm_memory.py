@@ -91,7 +91,10 @@ class DeviceMemory:
         watched = {name for name, _ in plan.metrics}
         self.newest = {name: at_ms for name, at_ms in self.newest.items() if name in watched}
         known = {name: each for name, each in self.heard.items() if name in plan.missing_metrics}
-        self.heard = {name: known.get(name) or Heard(self.heard_ms, self.heard_offset) for name in sorted(plan.missing_metrics)}
+        if self.heard_ms:
+            unknown = sorted(plan.missing_metrics - known.keys())
+            known |= {name: Heard(self.heard_ms, self.heard_offset) for name in unknown}
+        self.heard = known
         self.windows = {window: each for window, each in self.windows.items() if window in plan.windows}
 
 

@@ -179,6 +179,8 @@ async def test_notifications_say_what_they_are(watched: Watched, product: Produc
     told: list[tuple[str, dict[str, object], str]] = [
         ("FLAPPING_STARTED", {"changes": 6}, "Flapping"),
         ("FLAPPING_ENDED", {"changes": 195}, "Flapping ended"),
+        ("ALARM_RAISED", {"alarmId": "a"}, "Alarm"),
+        ("ALARM_CLEARED", {"alarmId": "a"}, "Alarm over"),
         ("STATUS_CHANGE", {"maintenanceWindowId": "mw-1"}, "After maintenance"),
         ("STATUS_CHANGE", {}, ""),
         ("constructor", {}, ""),
@@ -210,6 +212,20 @@ async def test_a_device_shows_why_people_are_not_told_of_it(watched: Watched, pr
     await expect(page.locator("#detail .note")).to_have_count(0)
     await page.fill("#filter", "")
     await expect(badges.first).to_have_class("badge s-ONLINE")
+    assert await page.evaluate("window.hacked") is None
+    assert watched.complaints == []
+
+
+async def test_a_device_shows_its_alarms(watched: Watched, product: Product) -> None:
+    alarm = {"title": XSS, "message": "It has 92 degrees.", "severity": "CRITICAL", "raisedAt": "2025-10-04T10:15:00Z", "acknowledgedBy": "Ann"}
+    product.cluster.put(device_view("INV-001", alarms=[alarm]))
+    page = watched.page
+    await page.locator("button.serial", has_text="INV-001").first.click()
+    await expect(page.locator("#detail .alarms li")).to_have_count(1)
+    await expect(page.locator("#detail .alarms strong")).to_have_text(XSS)
+    await expect(page.locator("#detail .alarms p")).to_have_text("Acknowledged by Ann. It has 92 degrees.")
+    product.cluster.put(device_view("INV-001", alarms=[]))
+    await expect(page.locator("#detail .alarms")).to_have_count(0)
     assert await page.evaluate("window.hacked") is None
     assert watched.complaints == []
 

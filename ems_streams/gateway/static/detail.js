@@ -1,7 +1,7 @@
 // One device in full: latest metrics, and its last minutes as a line and a table.
 
 import { aggregates, device } from "./api.js";
-import { ago, byId, clock, make, makeSvg, number, paintBadge, setText, typeName, untold } from "./dom.js";
+import { SEVERITY_MARKS, ago, byId, clock, make, makeSvg, number, paintBadge, setText, typeName, untold } from "./dom.js";
 
 const REFRESH_MS = 2000;
 const ROWS = 8;
@@ -68,7 +68,7 @@ export class DeviceDetail {
     const latest = this.known.latest ?? {};
     if (!(this.metric in latest) && Object.keys(latest).length) this.metric = Object.keys(latest)[0];
     this.body.replaceChildren(
-      ...[this.trouble && make("p", { class: "facts" }, `Not fresh: ${this.trouble}`), this.facts(), this.metrics(latest), ...this.history()].filter(Boolean),
+      ...[this.trouble && make("p", { class: "facts" }, `Not fresh: ${this.trouble}`), this.facts(), this.alarms(), this.metrics(latest), ...this.history()].filter(Boolean),
     );
     this.body.scrollTop = scrolled;
     if (focused) [...this.body.querySelectorAll("[data-metric]")].find((each) => each.dataset.metric === focused)?.focus();
@@ -83,6 +83,18 @@ export class DeviceDetail {
     const why = untold(this.known);
     const note = why ? make("p", { class: "note" }, why) : null;
     return make("div", { class: "facts" }, badge, since && make("span", {}, since), make("span", {}, what), reason, note);
+  }
+
+  alarms() {
+    const alarms = this.known.alarms ?? [];
+    if (!alarms.length) return null;
+    const items = alarms.map((each) => {
+      const severity = each.severity in SEVERITY_MARKS ? each.severity : "INFO";
+      const mark = make("span", { class: `sev v-${severity}`, role: "img", "aria-label": severity.toLowerCase() }, SEVERITY_MARKS[severity]);
+      const noted = each.acknowledgedBy ? `Acknowledged by ${each.acknowledgedBy}. ` : "";
+      return make("li", {}, mark, " ", make("strong", {}, each.title), ` since ${clock(each.raisedAt)}`, make("p", {}, noted + each.message));
+    });
+    return make("div", { class: "alarms" }, make("h3", {}, "Alarms"), make("ul", {}, ...items));
   }
 
   metrics(latest) {

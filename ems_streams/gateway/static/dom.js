@@ -29,6 +29,7 @@ export function setAttribute(element, name, value) {
 export const STATUSES = ["ONLINE", "OFFLINE", "MAINTENANCE", "ERROR", "UNKNOWN"];
 // A shape beside the colour, for those who do not tell colours apart.
 export const MARKS = { ONLINE: "●", OFFLINE: "○", MAINTENANCE: "◆", ERROR: "▲", UNKNOWN: "?" };
+export const SEVERITY_MARKS = { INFO: "ℹ", WARNING: "◆", CRITICAL: "▲" };
 export const LABELS = { ONLINE: "Online", OFFLINE: "Offline", MAINTENANCE: "Maintenance", ERROR: "Error", UNKNOWN: "Unknown" };
 
 export const statusOf = (device) => (STATUSES.includes(device.status) ? device.status : "UNKNOWN");

@@ -1,14 +1,20 @@
 // Notifications over the WebSocket: resumed exactly from the last cursor, each shown once by its id.
 
 import { notifications } from "./api.js";
-import { byId, clock, make, setText } from "./dom.js";
+import { SEVERITY_MARKS as MARKS, byId, clock, make, setText } from "./dom.js";
 
 const MAX_SHOWN = 200;
 const FIRST_RETRY_MS = 500;
 const LAST_RETRY_MS = 10000;
-const MARKS = { INFO: "ℹ", WARNING: "◆", CRITICAL: "▲" };
 // What is no single change of a status says what it is.
-const KINDS = { FLAPPING_STARTED: "Flapping", FLAPPING_ENDED: "Flapping ended" };
+const KINDS = {
+  FLAPPING_STARTED: "Flapping",
+  FLAPPING_ENDED: "Flapping ended",
+  ALARM_RAISED: "Alarm",
+  ALARM_ESCALATED: "Alarm escalated",
+  ALARM_ACKNOWLEDGED: "Alarm acknowledged",
+  ALARM_CLEARED: "Alarm over",
+};
 
 export class NotificationFeed {
   constructor(onState) {
