@@ -1,20 +1,19 @@
 """`ems-streams rules`: what raises alarms."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ems_streams.cli.common import run_with_settings, user_name
 from ems_streams.cli.output import JsonOption, console, error_console, print_json, print_table
+from ems_streams.cli.rules_check import BuiltinOption, FileArgument, check, loaded_rules, name_of
 from ems_streams.errors import EmsError, UsageError
 
 if TYPE_CHECKING:
     from ems_streams.domain.alarm_rule_changes import Change, RuleChanges
     from ems_streams.domain.alarm_rules import AlarmRule
     from ems_streams.kafka.alarm_rules import StoredRule, StoredRules
-    from ems_streams.yaml_files.document import Problem
 
 app = typer.Typer(
     help="Alarm rules: check files of them, try them on data, and bring them to the workers, which follow within a second.",
@@ -22,19 +21,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-FileArgument = Annotated[Path | None, typer.Argument(metavar="FILE", help="File of rules, YAML.")]
-BuiltinOption = Annotated[bool, typer.Option("--builtin", help="Instead of a file: the rules that come with EMS Streams.")]
+app.command()(check)
+
 ByOption = Annotated[str | None, typer.Option("--by", help="Who does it; default the user.")]
-
-
-@app.command()
-def check(file: FileArgument = None, builtin: BuiltinOption = False, json: JsonOption = False) -> None:
-    """Say what is wrong with a file of rules, all of it, with line, place, value and what is expected. Exit 1 when anything is."""
-    rules = _checked(file, builtin, json)
-    if json:
-        print_json({"file": _named(file), "problems": [], "rules": [rule.id for rule in rules]})
-    else:
-        console().print(f"{_named(file)}: {len(rules)} rules, nothing wrong", markup=False)
 
 
 @app.command()
@@ -49,10 +38,10 @@ def apply(
     """Bring the rules of a file to all workers, all of them or none, and show what that changes."""
     from ems_streams.rules.applying import apply_rules
 
-    rules = _loaded(file, builtin)
+    rules = loaded_rules(file, builtin)
     changes = run_with_settings("rules", lambda settings: apply_rules(settings, rules, prune=prune, by=by or user_name(), dry_run=dry_run))
     if json:
-        print_json({"file": _named(file), "dryRun": dry_run, **_changes_view(changes)})
+        print_json({"file": name_of(file), "dryRun": dry_run, **_changes_view(changes)})
     else:
         _print_changes(changes, dry_run=dry_run)
 
@@ -117,33 +106,6 @@ def remove(
         console().print(f"removed: {', '.join(removed)}" if removed else "there was no rule", markup=False)
 
 
-def _checked(file: Path | None, builtin: bool, json: bool) -> "Sequence[AlarmRule]":
-    """The rules of a file; prints its mistakes and ends with 1 when there are any."""
-    from ems_streams.rules.file import RulesFileError
-
-    try:
-        return _loaded(file, builtin)
-    except RulesFileError as error:
-        if json:
-            print_json({"file": _named(file), "problems": [_problem_view(each) for each in error.problems]})
-        else:
-            console().print(str(error), markup=False, soft_wrap=True)
-        raise typer.Exit(1) from None
-
-
-def _loaded(file: Path | None, builtin: bool) -> "Sequence[AlarmRule]":
-    from ems_streams.rules.builtin import builtin_rules
-    from ems_streams.rules.file import load_rules
-
-    if (file is None) != builtin:
-        raise UsageError("expected a file of rules, or --builtin")
-    return builtin_rules() if file is None else load_rules(file)
-
-
-def _named(file: Path | None) -> str:
-    return "built-in rules" if file is None else str(file)
-
-
 def _stored() -> "StoredRules":
     from ems_streams.kafka.alarm_rules import stored_rules
 
@@ -171,16 +133,6 @@ def _view(stored: "StoredRule") -> dict[str, Any]:
     from ems_streams.domain.events import format_time
 
     return {**rule_view(stored.rule), "appliedAt": format_time(stored.applied_at), "appliedBy": stored.applied_by}
-
-
-def _problem_view(problem: "Problem") -> dict[str, Any]:
-    return {
-        "line": problem.line,
-        "column": None if problem.mark is None else problem.mark.column,
-        "place": problem.place,
-        "value": problem.value,
-        "problem": problem.text,
-    }
 
 
 def _changes_view(changes: "RuleChanges") -> dict[str, Any]:

@@ -32,12 +32,13 @@ async def positioned_consumer(settings: Settings, *, records_max: int | None = R
         max_poll_records=records_max,
     )
     try:
-        await consumer.start()
-    except (KafkaConnectionError, OSError):
-        raise unreachable(settings) from None
-    try:
+        try:
+            await consumer.start()
+        except (KafkaConnectionError, OSError):
+            raise unreachable(settings) from None
         yield consumer
     finally:
+        # Also one that could not start: it would complain when it is collected.
         await consumer.stop()
 
 

@@ -1,7 +1,6 @@
 """The built-in rules: what they are about is what devices of these types send."""
 
 from ems_streams.dev.simulator import FleetOptions, build_fleet
-from ems_streams.domain.alarm_rules import PLACEHOLDERS
 from ems_streams.domain.events import Severity
 from ems_streams.rules.builtin import builtin_rules
 
@@ -27,4 +26,3 @@ def test_all_say_why_and_none_flaps_on_noise() -> None:
     assert [rule.id for rule in limited if rule.condition.limits.clear_at == rule.condition.limits.raise_at] == []
     assert {rule.severity for rule in rules} == set(Severity)
     assert [rule.id for rule in rules if rule.message and "{forS}" in rule.message and not rule.condition.for_s] == []
-    assert len(PLACEHOLDERS) == len(set(PLACEHOLDERS))

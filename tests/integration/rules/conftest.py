@@ -1,0 +1,3 @@
+"""Fixtures of these tests."""
+
+from tests.support.deployment import deployment  # noqa: F401 - a fixture
