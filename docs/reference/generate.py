@@ -3,9 +3,11 @@
 import sys
 
 from ems_streams.domain import alarm_table
+from ems_streams.domain.alarm_rule_words import condition_in_words, scope_in_words, severity_in_words
 from ems_streams.domain.alarm_table import AlarmInput, AlarmState
 from ems_streams.domain.events import DeviceStatus
 from ems_streams.domain.status_table import TRANSITIONS, StatusInput, next_status
+from ems_streams.rules.builtin import builtin_rules
 from ems_streams.settings import Settings, as_set, environment_names, is_secret
 
 INTRODUCTION = """\
@@ -97,7 +99,33 @@ def alarm_reference() -> str:
     return f"{ALARM_INTRODUCTION}{picture}\nAn empty cell changes nothing.\n\n{head}{''.join(rows)}"
 
 
-REFERENCES = {"settings": settings_reference, "status-machine": status_reference, "alarm-lifecycle": alarm_reference}
+RULES_INTRODUCTION = """\
+# Built-in alarm rules
+
+Made from `ems_streams/rules/resources/builtin.yaml`. `ems-streams dev` applies them when nobody has ever applied any (`--no-builtin-rules` does not);
+elsewhere `ems-streams rules apply --builtin` does. How to change or remove them is in [How to write alarm rules](../howto/alarm-rules.md#built-in-rules).
+
+| rule | for | severity | condition | why |
+|---|---|---|---|---|
+"""
+
+
+def rules_reference() -> str:
+    """The built-in alarm rules in Markdown."""
+    rows = [
+        f"| `{rule.id}`<br>{rule.title} | {scope_in_words(rule.scope)} | {severity_in_words(rule)} | {condition_in_words(rule.condition)} "
+        f"| {rule.description} |\n"
+        for rule in builtin_rules()
+    ]
+    return RULES_INTRODUCTION + "".join(rows)
+
+
+REFERENCES = {
+    "settings": settings_reference,
+    "status-machine": status_reference,
+    "alarm-lifecycle": alarm_reference,
+    "builtin-rules": rules_reference,
+}
 
 if __name__ == "__main__":
     print(REFERENCES[sys.argv[1] if sys.argv[1:] else "settings"](), end="")

@@ -5,7 +5,7 @@ from ems_streams.domain.alarm_rules import AlarmRule, Scope
 
 
 def condition_in_words(condition: Condition) -> str:
-    """Such as `temperature above 75 for 60 s, until 70`."""
+    """Such as `temperature above 75 for 60 s, clear at 70`."""
     if isinstance(condition, MissingData):
         return f"no {condition.metric or 'telemetry'} for {_seconds(condition.for_s)}"
     if isinstance(condition, WindowStatistic):
@@ -32,7 +32,7 @@ def severity_in_words(rule: AlarmRule) -> str:
 
 def _compared(condition: Comparison, held: str = "") -> str:
     limits = condition.limits
-    until = "" if condition.clear_at is None else f", until {limits.clear_at:.10g}"
+    until = "" if condition.clear_at is None else f", clear at {limits.clear_at:.10g}"
     return f"{'above' if limits.above else 'below'} {limits.raise_at:.10g}{held}{until}"
 
 
@@ -41,7 +41,7 @@ def _rate(condition: RateOfChange) -> str:
     factor, unit = (60.0, "min") if per_minute else (1.0, "s")
     limits = condition.limits
     hysteresis = condition.clear_at_per_s is not None or condition.clear_at_per_minute is not None
-    until = f", until {limits.clear_at * factor:.10g}/{unit}" if hysteresis else ""
+    until = f", clear at {limits.clear_at * factor:.10g}/{unit}" if hysteresis else ""
     return f"{'above' if limits.above else 'below'} {limits.raise_at * factor:.10g}/{unit}{until}"
 
 

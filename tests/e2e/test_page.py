@@ -217,7 +217,13 @@ async def test_a_device_shows_why_people_are_not_told_of_it(watched: Watched, pr
 
 
 async def test_a_device_shows_its_alarms(watched: Watched, product: Product) -> None:
-    alarm = {"title": XSS, "message": "It has 92 degrees.", "severity": "CRITICAL", "raisedAt": "2025-10-04T10:15:00Z", "acknowledgedBy": "Ann"}
+    alarm = {
+        "title": XSS,
+        "message": "It has 92 degrees.",
+        "severity": "CRITICAL",
+        "raisedAt": "2025-10-04T10:15:00Z",
+        "acknowledgedBy": "Ann",
+    }
     product.cluster.put(device_view("INV-001", alarms=[alarm]))
     page = watched.page
     await page.locator("button.serial", has_text="INV-001").first.click()

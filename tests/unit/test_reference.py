@@ -22,3 +22,9 @@ def test_the_drawn_life_of_an_alarm_is_that_of_the_code() -> None:
     generated = runpy.run_path(str(REFERENCE / "generate.py"))["alarm_reference"]()
 
     assert (REFERENCE / "alarm-lifecycle.md").read_text() == generated, "run `make docs`"
+
+
+def test_the_table_of_built_in_rules_is_that_of_their_file() -> None:
+    generated = runpy.run_path(str(REFERENCE / "generate.py"))["rules_reference"]()
+
+    assert (REFERENCE / "builtin-rules.md").read_text() == generated, "run `make docs`"

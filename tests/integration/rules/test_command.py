@@ -51,7 +51,7 @@ def test_rules_are_applied_shown_changed_and_removed(deployed: Deployment, tmp_p
     path.write_text(RULES)
 
     dry = deployed.command("rules", "apply", str(path), "--dry-run").stdout
-    assert "+ test-hot: WARNING, all devices, temperature above 70, until 65" in dry
+    assert "+ test-hot: WARNING, all devices, temperature above 70, clear at 65" in dry
     assert "nothing written" in dry
     assert ids(deployed) == []
     assert json.loads(deployed.command("rules", "apply", str(path), "--by", "ann", "--json").stdout)["added"] == ["test-hot", "test-quiet"]
@@ -63,7 +63,7 @@ def test_rules_are_applied_shown_changed_and_removed(deployed: Deployment, tmp_p
         "~ test-hot: condition.above: 70.0 -> 80.0", "- test-quiet", "0 added, 1 changed, 1 removed, 0 as they were; written",
     ]  # fmt: skip
     listed = deployed.command("rules", "list").stdout
-    assert "temperature above 80, until 65" in listed
+    assert "temperature above 80, clear at 65" in listed
     assert "test-quiet" not in listed
     assert json.loads(deployed.command("rules", "show", "test-hot", "--json").stdout)["condition"]["above"] == 80.0
 

@@ -52,19 +52,19 @@ def test_what_is_no_rule_is_replaced_by_one_or_removed() -> None:
 @pytest.mark.parametrize(
     ("condition", "expected"),
     [
-        (HOT, "temperature above 70, until 65"),
+        (HOT, "temperature above 70, clear at 65"),
         ({"kind": "threshold", "metric": "voltage", "below": 432.5, "forS": 10}, "voltage below 432.5 for 10 s"),
-        ({**HOT, "forS": 7200}, "temperature above 70 for 2 h, until 65"),
+        ({**HOT, "forS": 7200}, "temperature above 70 for 2 h, clear at 65"),
         (
             {"kind": "rateOfChange", "metric": "temperature", "abovePerMinute": 10, "clearAtPerMinute": 3, "overS": 120},
-            "temperature over 2 min above 10/min, until 3/min",
+            "temperature over 2 min above 10/min, clear at 3/min",
         ),
         ({"kind": "rateOfChange", "metric": "t", "belowPerS": -0.1, "overS": 90, "forS": 5}, "t over 90 s below -0.1/s for 5 s"),
         ({"kind": "missingData", "forS": 3600}, "no telemetry for 60 min"),
         ({"kind": "missingData", "metric": "energyKwh", "forS": 172_800}, "no energyKwh for 2 d"),
         (
             {"kind": "windowStatistic", "window": "15m", "statistic": "p95", "metric": "temperature", "above": 65, "clearAt": 60},
-            "p95 of temperature in 15m above 65, until 60",
+            "p95 of temperature in 15m above 65, clear at 60",
         ),
         ({"kind": "windowStatistic", "window": "1d", "statistic": "energyKwh", "below": 1}, "energyKwh in 1d below 1"),
     ],
