@@ -130,8 +130,8 @@ class Session:
         self._step("creating topics")
         async with _deadline(deadline_s, "the topics"):
             await self._apply_topics()
-            if self.plan.options.builtin_rules and (count := await apply_builtin_once(self.plan.settings, by="dev")):
-                self._step(f"applied {count} built-in alarm rules; `ems-streams rules list` shows them")
+            if self.plan.options.builtin_rules:
+                await self._apply_builtin_rules()
         wanted = programs(self.plan, stack.database_url if "postgres" in self.plan.embedded else None)
         self._step(f"starting {', '.join(program.name for program in wanted)}")
         self.supervisor.start(wanted)
@@ -172,6 +172,16 @@ class Session:
                 f"{len(refused)} of them stay as they are ({', '.join(settings)}); `ems-streams topics plan` says why, --fresh starts anew"
             )
             self._on_notice(Notice("topics", "refused", text))
+
+    async def _apply_builtin_rules(self) -> None:
+        try:
+            count = await apply_builtin_once(self.plan.settings, by="dev")
+        except EmsError as error:
+            # All else works without them.
+            self._on_notice(Notice("alarm rules", "refused", f"the built-in ones are not applied: {error}"))
+            return
+        if count:
+            self._step(f"applied {count} built-in alarm rules; `ems-streams rules list` shows them")
 
     def _failed(self, late: list[Unit]) -> StartFailedError:
         for unit in late:

@@ -1,6 +1,6 @@
 """Trying rules on telemetry of a file, or of `device-telemetry`."""
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,7 +92,7 @@ class TopicSource(Source):
         self._since_ms = since_ms
         self._until_ms = until_ms
 
-    async def told(self, on_progress: OnProgress) -> AsyncIterator[Told]:
+    async def told(self, on_progress: OnProgress) -> AsyncGenerator[Told, None]:
         """Records, those of a device in their order; `on_progress` gets how many are read, and of how many."""
         self.bad.clear()
         async with positioned_consumer(self._settings) as consumer:

@@ -1,19 +1,19 @@
 """Alarm rules on a real Kafka, on a topic of this test's own."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient, NewTopic
 
 from ems_streams.domain.alarm_rules import AlarmRule
 from ems_streams.errors import DependencyError, EmsError
 from ems_streams.kafka import alarm_rules
 from ems_streams.kafka.alarm_rules import stored_rules
+from ems_streams.kafka.catalogue import Key, Topic
 from ems_streams.kafka.range_reader import positioned_consumer, read_ranges, whole
+from ems_streams.kafka.topic_lifecycle import create_topics, delete_topics
 from ems_streams.rules.applying import NoSuchRuleError, apply_builtin_once, apply_rules, remove_rules
 from ems_streams.rules.builtin import builtin_rules
 from ems_streams.settings import Settings
@@ -30,14 +30,12 @@ def a_rule(rule_id: str, **fields: Any) -> AlarmRule:
 
 @pytest.fixture
 async def settings(kafka_servers: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Settings]:
-    topic = f"alarm-rules-{uuid4().hex[:8]}"
-    client = AdminClient({"bootstrap.servers": kafka_servers})
-    for made in client.create_topics([NewTopic(topic, PARTITIONS, 1, config={"cleanup.policy": "compact"})]).values():
-        await asyncio.wrap_future(made)
-    monkeypatch.setattr(alarm_rules, "ALARM_RULES", topic)
-    yield Settings.load(kafka_bootstrap_servers=kafka_servers, application_id="rules")
-    for gone in client.delete_topics([topic]).values():
-        await asyncio.wrap_future(gone)
+    settings = Settings.load(kafka_bootstrap_servers=kafka_servers, application_id="rules")
+    topic = Topic(f"alarm-rules-{uuid4().hex[:8]}", Key.NONE, PARTITIONS, "alarm rules of a test", compacted=True)
+    await create_topics(settings, [topic])
+    monkeypatch.setattr(alarm_rules, "ALARM_RULES", topic.name)
+    yield settings
+    await delete_topics(settings, [topic.name])
 
 
 async def by_partition(settings: Settings) -> list[list[tuple[bytes | None, bytes | None]]]:
