@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ems_streams.cli.common import duration_of, run_with_settings, time_of
-from ems_streams.cli.output import JsonOption, console, print_json
+from ems_streams.cli.output import JsonOption, console, error_console, print_json
 from ems_streams.cli.progress import progress_bar
 from ems_streams.cli.rules_trial import print_trial, trial_view
 from ems_streams.errors import UsageError
@@ -48,8 +48,9 @@ def check(
     if recorded is None and not from_topic:
         _refuse({"--format": format_, "--since": since, "--until": until, "--device": devices, "--plot": plot})
         if json:
-            print_json({"file": name_of(file), "problems": [], "rules": [rule.id for rule in rules]})
+            print_json(_checked_view(file, rules))
         else:
+            _advise(rules)
             console().print(f"{name_of(file)}: {len(rules)} rules, nothing wrong", markup=False)
         return
     if recorded is not None:
@@ -61,8 +62,9 @@ def check(
         _refuse({"--format": format_}, "--recorded")
         result, source, signals = _on_topic(rules, since, until, devices or [], plot, quiet=json)
     if json:
-        print_json({"file": name_of(file), "problems": [], "rules": [rule.id for rule in rules], **trial_view(result, source)})
+        print_json({**_checked_view(file, rules), **trial_view(result, source)})
     else:
+        _advise(rules)
         print_trial(result, source, limit, signals)
 
 
@@ -145,6 +147,22 @@ def _checked(file: Path | None, builtin: bool, json: bool) -> "Sequence[AlarmRul
         else:
             console().print(str(error), markup=False, soft_wrap=True)
         raise typer.Exit(1) from None
+
+
+def _checked_view(file: Path | None, rules: "Sequence[AlarmRule]") -> dict[str, Any]:
+    advice = [{"ruleId": rule_id, "advice": text} for rule_id, text in _advice(rules)]
+    return {"file": name_of(file), "problems": [], "rules": [rule.id for rule in rules], "advice": advice}
+
+
+def _advise(rules: "Sequence[AlarmRule]") -> None:
+    for rule_id, text in _advice(rules):
+        error_console().print(f"{rule_id}: {text}", style="yellow", markup=False)
+
+
+def _advice(rules: "Sequence[AlarmRule]") -> list[tuple[str, str]]:
+    from ems_streams.domain.alarm_rule_advice import advice_on
+
+    return [(rule.id, text) for rule in rules for text in advice_on(rule)]
 
 
 def _problem_view(problem: "Problem") -> dict[str, Any]:

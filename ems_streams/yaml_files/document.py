@@ -112,19 +112,22 @@ def parse_document(data: bytes) -> tuple[Document | None, list[Problem]]:
         problem = _of_bytes(data, error.start)
     except yaml.YAMLError as error:
         problem = _of_yaml(error, text)
+    except _TooManyError:
+        problem = Problem(None, "", f"has more than {VALUES_MAX} values; expected at most that many")
     except RecursionError:
         problem = Problem(None, "", "is nested too deeply; expected a few levels")
     return None, [problem]
 
 
 def _read(text: str) -> tuple[Document | None, list[Problem]]:
-    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    loader = _Loader(text)
+    root = loader.get_single_node()
     if (problem := _too_much(root)) is not None:
         return None, [problem]
     survey = _Survey(root)
     if survey.unreadable:
         return None, survey.problems
-    content = None if root is None else _Loader("").construct_document(root)
+    content = None if root is None else loader.construct_document(root)
     return Document(content, survey.keys, survey.values), survey.problems
 
 
@@ -132,7 +135,23 @@ class _ValueError(yaml.constructor.ConstructorError):  # type: ignore[misc]
     """A value that cannot be, and where it stands."""
 
 
+class _TooManyError(Exception):
+    """More values than are read."""
+
+
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]
+    """As the safe one; gives up early, and says where a value stands that cannot be."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._values = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node:
+        self._values += 1
+        if self._values > VALUES_MAX:
+            raise _TooManyError
+        return super().compose_node(parent, index)
+
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
             return super().construct_object(node, deep)

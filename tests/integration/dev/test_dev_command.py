@@ -140,6 +140,7 @@ def test_comes_up_says_where_to_look_and_leaves_nothing(start: Callable[..., Dev
     assert len(family) >= 7
     assert dev.wait_end(5 + STOP_TIMEOUT_S) == 0
     text = "\n".join(dev.lines)
+    assert "built-in alarm rules; `ems-streams rules list` shows them" in text
     assert f"mosquitto_pub -h localhost -p {1883 + int(offset)}" in text
     for name in ("kafka", "mqtt", "postgres", "ingress", "worker-0", "sink", "gateway", "simulator"):
         assert any(line.split()[:2] == [name, "ready"] for line in dev.lines), name
@@ -147,8 +148,9 @@ def test_comes_up_says_where_to_look_and_leaves_nothing(start: Callable[..., Dev
 
 
 def test_a_killed_worker_is_started_again_and_said_so(start: Callable[..., Dev]):
-    dev = start("--json", "--no-simulator")
+    dev = start("--json", "--no-simulator", "--no-builtin-rules")
     up = json.loads(dev.wait_for(event("up"), UP_TIMEOUT_S))
+    assert not any("alarm rules" in line for line in dev.lines)
     worker = next(unit for unit in up["units"] if unit["name"] == "worker-0")
     os.kill(worker["pid"], signal.SIGKILL)
     died = json.loads(dev.wait_for(event("notice", unit="worker-0", kind="died"), 5.0))

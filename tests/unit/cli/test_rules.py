@@ -75,6 +75,8 @@ def test_check_shows_what_would_have_been_raised(files: tuple[Path, Path]) -> No
     assert lines[2] == "2025-06-21T08:00:40Z B-1 1 battery-hot WARNING 75 0 s not over when the data ends"
     assert "B-1 temperature: battery-hot, R raised, C cleared" in lines
     assert lines[-2:] == ["battery-hot 1 2 1 0 1 10 s 10 s", "typo 1 0 0 0 0 no device sent temprature"]
+    assert "typo: has neither hysteresis nor a duration" in said.stderr
+    assert "battery-hot: has" not in said.stderr
     assert "data.csv:5: invalid_field: telemetryData.temperature='x'" in said.stderr
     assert "4 messages of 1 devices from 2025-06-21T08:00:00Z to 2025-06-21T08:00:40Z, 1 bad; 2 alarms" in said.stderr
 
@@ -93,6 +95,7 @@ def test_check_gives_programs_the_same_as_json(files: tuple[Path, Path]) -> None
         ("typo", 0, "no device sent temprature"),
     ]
     assert [row["line"] for row in found["bad"]] == [5]
+    assert [each["ruleId"] for each in found["advice"]] == ["typo"]
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,10 @@
-"""What applying rules would change, and rules in words."""
+"""What applying rules would change; rules in words, and what is said of those that are probably not meant so."""
 
 from typing import Any
 
 import pytest
 
+from ems_streams.domain.alarm_rule_advice import advice_on
 from ems_streams.domain.alarm_rule_changes import Change, changes_to
 from ems_streams.domain.alarm_rule_words import condition_in_words, scope_in_words, severity_in_words
 from ems_streams.domain.alarm_rules import AlarmRule
@@ -79,3 +80,33 @@ def test_scopes_and_severities_in_words() -> None:
     assert scope_in_words(a_rule(scope=scope).scope) == "type=BATTERY site=7,8 device=a,b,c and 2 more"
     assert severity_in_words(a_rule()) == "WARNING"
     assert severity_in_words(a_rule(escalate={"afterS": 900, "severity": "CRITICAL"})) == "WARNING, CRITICAL after 15 min"
+
+
+PLAIN = {"kind": "threshold", "metric": "temperature", "above": 70}
+HOURLY = {"kind": "windowStatistic", "window": "1h", "statistic": "mean", "metric": "t", "above": 1}
+SOON = {"afterS": 60, "severity": "CRITICAL"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"condition": PLAIN}, ["has neither hysteresis nor a duration"]),
+        ({"condition": {**PLAIN, "clearAt": 70}}, ["has neither hysteresis nor a duration"]),
+        ({"condition": {**PLAIN, "forS": 1}}, []),
+        ({"condition": {**PLAIN, "clearForS": 1}}, []),
+        ({"condition": HOT}, []),
+        ({"condition": {"kind": "rateOfChange", "metric": "t", "abovePerS": 1, "overS": 60}}, ["has neither hysteresis nor a duration"]),
+        ({"condition": {"kind": "missingData", "forS": 29}}, ["raises after a pause of 29 s"]),
+        ({"condition": {"kind": "missingData", "forS": 30}}, []),
+        ({"condition": HOURLY}, []),
+        ({"condition": HOURLY, "escalate": SOON}, ["escalates before the next window of 1h can clear it"]),
+        ({"condition": HOURLY, "escalate": {**SOON, "afterS": 3600}}, []),
+        ({"condition": {**HOT, "forS": 60}, "escalate": SOON}, ["escalates sooner than its condition"]),
+        ({"condition": {**HOT, "forS": 59}, "escalate": SOON}, []),
+    ],
+)
+def test_what_is_probably_not_meant_is_said(fields: dict[str, Any], expected: list[str]) -> None:
+    said = list(advice_on(a_rule(**fields)))
+
+    assert len(said) == len(expected)
+    assert all(one.startswith(start) for one, start in zip(said, expected, strict=True))

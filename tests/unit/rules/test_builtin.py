@@ -1,6 +1,7 @@
 """The built-in rules: what they are about is what devices of these types send."""
 
 from ems_streams.dev.simulator import FleetOptions, build_fleet
+from ems_streams.domain.alarm_rule_advice import advice_on
 from ems_streams.domain.events import Severity
 from ems_streams.rules.builtin import builtin_rules
 
@@ -24,5 +25,6 @@ def test_all_say_why_and_none_flaps_on_noise() -> None:
     assert [rule.id for rule in rules if not rule.description] == []
     limited = [rule for rule in rules if hasattr(rule.condition, "limits")]
     assert [rule.id for rule in limited if rule.condition.limits.clear_at == rule.condition.limits.raise_at] == []
+    assert [text for rule in rules for text in advice_on(rule)] == []
     assert {rule.severity for rule in rules} == set(Severity)
     assert [rule.id for rule in rules if rule.message and "{forS}" in rule.message and not rule.condition.for_s] == []

@@ -77,6 +77,7 @@ MISTAKES: dict[str, tuple[str | bytes, str]] = {
     "a tag": (edited("Battery hot", "!secret x"), ":3:12: is no YAML: could not determine a constructor for the tag '!secret'; expected plain values without tags"),
     "code in a tag": (edited("Battery hot", "!!python/object/apply:os.system [ls]"), "python/object/apply:os.system'; expected plain values without tags"),
     "nested too deeply": ("rules: " + "[" * 5000, ": is nested too deeply; expected a few levels"),
+    "too many values": ("rules: [" + "1," * 100_000 + "]", ": has more than 100000 values; expected at most that many"),
     "too large": (b"#" * 1_048_577, ": has more than 1048576 bytes; expected at most that many"),
     "no UTF-8": (GOOD.replace("hot", "hei\u00df").encode("latin-1"), ":2:20: byte 26 (0xdf) is no UTF-8; expected YAML as UTF-8"),
     "UTF-16": (GOOD.encode("utf-16"), ": is UTF-16; expected YAML as UTF-8: save it as that"),
