@@ -101,7 +101,7 @@ def _look_at_values(memory: DeviceMemory, plan: Plan, metrics: Mapping[str, floa
     """Take the values in that count; gives the names of their metrics."""
     at_ms, arrived_ms, _ = arrival
     newest, rules, counted = memory.newest, memory.rules, []
-    for name, checks in plan.metrics:
+    for name, good_from, good_to, rates, checks in plan.metrics:
         value = metrics.get(name)
         if value is None:
             continue
@@ -112,12 +112,9 @@ def _look_at_values(memory: DeviceMemory, plan: Plan, metrics: Mapping[str, floa
             _begin_anew(memory, checks)
         newest[name] = at_ms
         counted.append(name)
-        for check in checks:
-            # The usual case costs a comparison: nothing is wrong, and nothing was.
-            if check.span_ms or check.rule_id in rules or check.limits.breached(value):
-                step = _look(memory, check, value, arrival)
-                if step is not None:
-                    steps.append(step)
+        # The usual case costs a comparison for all rules together: nothing is wrong, and nothing was.
+        if rules or rates or not good_from <= value <= good_to:
+            steps += [step for check in checks if (step := _look(memory, check, value, arrival)) is not None]
     return counted
 
 

@@ -88,7 +88,7 @@ class DeviceMemory:
         self.rules = {rule_id: each for rule_id, each in self.rules.items() if each.alarm_id or prints.get(rule_id) == each.fingerprint}
         alive = set(prints.values())
         self.samples = {print_: each for print_, each in self.samples.items() if print_ in alive}
-        watched = {name for name, _ in plan.metrics}
+        watched = {each.name for each in plan.metrics}
         self.newest = {name: at_ms for name, at_ms in self.newest.items() if name in watched}
         known = {name: each for name, each in self.heard.items() if name in plan.missing_metrics}
         if self.heard_ms:

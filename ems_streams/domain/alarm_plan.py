@@ -1,9 +1,10 @@
 """What has to be looked at for a device: the rules that concern it, made ready for its messages."""
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Final
+from typing import Final, NamedTuple
 
 import orjson
 
@@ -53,6 +54,24 @@ class MissingCheck:
     for_ms: int
 
 
+class MetricPlan(NamedTuple):
+    """All checks of one metric.
+
+    Attributes:
+        name: Of the metric.
+        good_from: No rule that looks at the value itself finds anything wrong with values from here ...
+        good_to: ... up to here.
+        rates: Whether some look at its rate, and so at every value.
+        checks: One for each rule; none when only the absence of the metric matters.
+    """
+
+    name: str
+    good_from: float
+    good_to: float
+    rates: bool
+    checks: tuple[Check, ...]
+
+
 @dataclass(slots=True)
 class Plan:
     """All checks of a device, by what they look at.
@@ -65,7 +84,7 @@ class Plan:
         fingerprints: Of every rule in it, by its id.
     """
 
-    metrics: tuple[tuple[str, tuple[Check, ...]], ...] = ()
+    metrics: tuple[MetricPlan, ...] = ()
     missing: tuple[MissingCheck, ...] = ()
     missing_metrics: frozenset[str] = frozenset()
     windows: Mapping[str, tuple[Check, ...]] = field(default_factory=dict)
@@ -123,12 +142,19 @@ def plan_of(rules: Iterable[AlarmRule]) -> Plan:
         else:
             by_metric.setdefault(condition.metric, []).append(_check(rule, print_, condition))
     return Plan(
-        tuple((name, tuple(checks)) for name, checks in by_metric.items()),
+        tuple(_metric_plan(name, checks) for name, checks in by_metric.items()),
         tuple(missing),
         frozenset(check.metric for check in missing) - {ANY_TELEMETRY},
         {window: tuple(checks) for window, checks in windows.items()},
         fingerprints,
     )
+
+
+def _metric_plan(name: str, checks: Sequence[Check]) -> MetricPlan:
+    values = [check.limits for check in checks if not check.span_ms]
+    good_from = max((limits.raise_at for limits in values if not limits.above), default=-math.inf)
+    good_to = min((limits.raise_at for limits in values if limits.above), default=math.inf)
+    return MetricPlan(name, good_from, good_to, any(check.span_ms for check in checks), tuple(checks))
 
 
 def fingerprint(rule: AlarmRule) -> str:
