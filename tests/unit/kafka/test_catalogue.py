@@ -25,6 +25,7 @@ RETENTION_DAYS = {
     "device-command-acks": 7,
     "device-command-events": 30,
     "alarm-acknowledgements": 7,
+    "alarm-events": 30,
 }
 
 
