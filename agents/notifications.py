@@ -3,8 +3,6 @@
 from functools import partial
 from typing import Final
 
-from ems_streams.kafka.heldbatch import RecordBatch
-
 from ems_streams.domain import alarm_notices
 from ems_streams.domain.alarm_notices import AlarmNotices, on_alarm_event
 from ems_streams.domain.alarms import decode_alarm_event
@@ -20,6 +18,7 @@ from ems_streams.kafka.due_keys import DueKeys
 from ems_streams.kafka.engine import BatchAgent
 from ems_streams.kafka.heartbeats import HeartbeatGate, heartbeats
 from ems_streams.kafka.partition_state import PartitionState
+from ems_streams.kafka.record_batch import RecordBatch
 from ems_streams.kafka.state_table import StateTable
 from ems_streams.settings import Settings
 from tables import notifications

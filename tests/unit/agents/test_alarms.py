@@ -203,7 +203,7 @@ def test_recoveries_anywhere_change_nothing(tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)
     for worker in (steady, shaken):
         noise = random.Random(seed)
-        worker.rule(0, PLAIN | {"clearAt": 60.0, "forS": 6.0}, escalate=UP)
+        worker.rule(0, PLAIN | {"clearAt": 60.0, "forS": 6.0}, escalate=UP | {"afterS": 6.0})
         worker.rule(0, {"kind": "rateOfChange", "metric": "temperature", "abovePerS": 4.0, "overS": 10.0}, "rate")
         worker.rule(0, MISSING, "missing")
         worker.listen(0, 3)

@@ -132,6 +132,7 @@ def test_the_view_has_the_contracts_form() -> None:
         "errorCode": None,
         "maintenance": None,
         "flapping": None,
+        "alarms": None,
         "sequence": 4,
         "lastSeen": "2025-10-04T12:00:01.500Z",
         "latest": {"powerKw": 45.2},
