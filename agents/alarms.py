@@ -149,6 +149,8 @@ def _fold_rules(batch: RecordBatch, start: int, partition: PartitionState[Record
         partition.put(RULES_KEY, rules)
         book.rules_changed()
         look_at_all_again(partition)
+        # Durable at once: after a crash, telemetry is not to be looked at again by the rules before these.
+        partition.urgent.set()
 
 
 def _cause(before: AlarmRule | None, after: AlarmRule | None) -> AlarmInput | None:
