@@ -85,7 +85,7 @@ def observe(memory: DeviceMemory, plan: Plan, metrics: Mapping[str, float], arri
     at_ms, arrived_ms, offset = arrival
     steps: list[Step] = []
     counted = _look_at_values(memory, plan, metrics, arrival, steps=steps)
-    if is_news(memory, at_ms, arrived_ms):
+    if at_ms > memory.newest_ms or _clock_was_set_back(at_ms, memory.newest_ms, arrived_ms):
         memory.newest_ms = at_ms
         counted.append(ANY_TELEMETRY)
     if plan.missing:
@@ -101,7 +101,7 @@ def _look_at_values(memory: DeviceMemory, plan: Plan, metrics: Mapping[str, floa
     """Take the values in that count; gives the names of their metrics."""
     at_ms, arrived_ms, _ = arrival
     newest, rules, counted = memory.newest, memory.rules, []
-    for name, good_from, good_to, rates, checks in plan.metrics:
+    for name, good_from, good_to, checks, rates in plan.metrics:
         value = metrics.get(name)
         if value is None:
             continue
@@ -109,12 +109,16 @@ def _look_at_values(memory: DeviceMemory, plan: Plan, metrics: Mapping[str, floa
         if at_ms <= known_ms:
             if not _clock_was_set_back(at_ms, known_ms, arrived_ms):
                 continue
-            _begin_anew(memory, checks)
+            _begin_anew(memory, checks + rates)
         newest[name] = at_ms
         counted.append(name)
         # The usual case costs a comparison for all rules together: nothing is wrong, and nothing was.
-        if rules or rates or not good_from <= value <= good_to:
-            steps += [step for check in checks if (step := _look(memory, check, value, arrival)) is not None]
+        if rules or not good_from <= value <= good_to:
+            steps += [step for check in checks if (step := _compare(memory, check, value, arrival)) is not None]
+        for check in rates:
+            rate = _rate_per_s(memory.samples.setdefault(check.fingerprint, []), check.span_ms, at_ms, value)
+            if rate is not None and (step := _compare(memory, check, rate, arrival)) is not None:
+                steps.append(step)
     return counted
 
 
@@ -175,26 +179,18 @@ def tick(memory: DeviceMemory, plan: Plan, listening_since_ms: int, now_ms: int)
     return steps
 
 
-def _look(memory: DeviceMemory, check: Check, value: float, arrival: Arrival) -> Step | None:
-    if not check.span_ms:
-        return _compare(memory, check, value, arrival)
-    rate = _rate_per_s(memory.samples.setdefault(check.fingerprint, []), check.span_ms, arrival.at_ms, value)
-    return None if rate is None else _compare(memory, check, rate, arrival)
-
-
 def _rate_per_s(samples: list[tuple[int, float]], span_ms: int, at_ms: int, value: float) -> float | None:
     """The mean rate since the youngest value that is at least as old as the span; None before there is one.
 
     Of the values in between as many are kept as are needed to find one that is older than the span by a small part of it at the most.
     """
-    reference: tuple[int, float] | None = None
-    while samples and samples[0][0] <= at_ms - span_ms:
-        reference = samples.pop(0)
-    if reference is not None:
-        samples.insert(0, reference)
+    from_ms = at_ms - span_ms
+    while len(samples) > 1 and samples[1][0] <= from_ms:
+        del samples[0]
     if not samples or at_ms - samples[-1][0] >= span_ms / SAMPLES_PER_SPAN:
         samples.append((at_ms, value))
-    return None if reference is None else (value - reference[1]) * 1000 / (at_ms - reference[0])
+    reference_ms, reference = samples[0]
+    return (value - reference) * 1000 / (at_ms - reference_ms) if reference_ms <= from_ms else None
 
 
 def _compare(memory: DeviceMemory, check: Check, value: float, arrival: Arrival) -> Step | None:

@@ -61,15 +61,15 @@ class MetricPlan(NamedTuple):
         name: Of the metric.
         good_from: No rule that looks at the value itself finds anything wrong with values from here ...
         good_to: ... up to here.
-        rates: Whether some look at its rate, and so at every value.
-        checks: One for each rule; none when only the absence of the metric matters.
+        checks: One for each rule that looks at the value itself; none when only the absence of the metric matters.
+        rates: One for each rule that looks at its rate, and so at every value.
     """
 
     name: str
     good_from: float
     good_to: float
-    rates: bool
     checks: tuple[Check, ...]
+    rates: tuple[Check, ...]
 
 
 @dataclass(slots=True)
@@ -150,11 +150,11 @@ def plan_of(rules: Iterable[AlarmRule]) -> Plan:
     )
 
 
-def _metric_plan(name: str, checks: Sequence[Check]) -> MetricPlan:
-    values = [check.limits for check in checks if not check.span_ms]
-    good_from = max((limits.raise_at for limits in values if not limits.above), default=-math.inf)
-    good_to = min((limits.raise_at for limits in values if limits.above), default=math.inf)
-    return MetricPlan(name, good_from, good_to, any(check.span_ms for check in checks), tuple(checks))
+def _metric_plan(name: str, every: Sequence[Check]) -> MetricPlan:
+    checks = tuple(check for check in every if not check.span_ms)
+    good_from = max((check.limits.raise_at for check in checks if not check.limits.above), default=-math.inf)
+    good_to = min((check.limits.raise_at for check in checks if check.limits.above), default=math.inf)
+    return MetricPlan(name, good_from, good_to, checks, tuple(check for check in every if check.span_ms))
 
 
 def fingerprint(rule: AlarmRule) -> str:
