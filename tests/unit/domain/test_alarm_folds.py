@@ -9,11 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ems_streams.domain.alarm_folds import Arrival, Raise, observe_window
+from ems_streams.domain.alarm_folds import Arrival, Escalate, Raise, due_ms, observe, observe_window, tick
 from ems_streams.domain.alarm_memory import DeviceMemory
 from ems_streams.domain.alarm_plan import Plans
+from ems_streams.domain.alarm_raising import raised
 from ems_streams.domain.alarm_rule_set import rule_set_of
 from ems_streams.domain.alarm_windows import ClosedWindow
+from ems_streams.domain.alarms import AlarmEvidence
+from ems_streams.domain.due_index import NEVER_MS
 from ems_streams.domain.timestamps import from_epoch_ms
 from tests.unit.domain.alarm_cases import THRESHOLD, Device, outcome, rule
 from tests.unit.domain.builders import NOON_MS
@@ -213,6 +216,18 @@ def test_what_comes_late_keeps_from_raising_but_does_not_clear() -> None:
     assert device.happened == [("raised", "r", 110)]
     device.send(113, temperature=20)
     assert device.happened[1:] == [("cleared", "r", 113)]
+
+
+def test_what_has_escalated_is_not_looked_at_again() -> None:
+    only = rule(PLAIN, escalate={"afterS": 60.0, "severity": "CRITICAL"})
+    plan, memory = Plans(rule_set_of([only])).of("METER", 7, "A"), DeviceMemory("A", 1, 7, "METER")
+    [step] = observe(memory, plan, {"temperature": 90.0}, Arrival(NOON_MS, NOON_MS, 0))
+    assert isinstance(step, Raise)
+    raised(memory, step, AlarmEvidence(topic="device-telemetry", partition=0, offset=0), "0" * 32)
+    assert due_ms(memory, plan, 0) == NOON_MS + 60_000
+    assert tick(memory, plan, 0, NOON_MS + 59_999) == []
+    assert tick(memory, plan, 0, NOON_MS + 60_000) == [Escalate("r", "0" * 32)]
+    assert due_ms(memory, plan, 0) == NEVER_MS
 
 
 def test_other_rules_forget_what_was_pending_but_not_their_alarms() -> None:
