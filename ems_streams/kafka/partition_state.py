@@ -34,6 +34,10 @@ PAUSE_AFTER_S = 0.02
 """A burst of late messages may leave seconds of work for one commit: live reads, heartbeats and the commits of others do not wait for all of it."""
 
 
+OnCommit = Callable[[float, Mapping[bytes, bytes | None], Mapping[tuple[str, int], Sequence[KeyValue]]], None]
+"""`on_commit(took_s, changes, outputs)`: told of every commit that got through: how long it took, what it wrote and what it published."""
+
+
 class CompletionError(Exception):
     """What folds leave for the end of a commit interval failed; its cause says why. Nothing was committed."""
 
@@ -68,6 +72,7 @@ class PartitionState(Generic[S]):
         store: Store,
         writer: PartitionWriter,
         complete: "Callable[[PartitionState[S], Iterable[bytes]], None] | None" = None,
+        on_commit: "OnCommit" = lambda took_s, changes, outputs: None,
     ) -> None:
         self.partition = partition
         self.epoch = epoch
@@ -76,6 +81,7 @@ class PartitionState(Generic[S]):
         self._store = store
         self._writer = writer
         self._complete = complete
+        self._on_commit = on_commit
         self._marked: dict[bytes, None] = {}
         self._expected_outputs = 0
         self._states: dict[bytes, S] = {}
@@ -221,6 +227,11 @@ class PartitionState(Generic[S]):
         return self.positions != self.durable_positions or bool(self._outputs) or bool(self._dirty)
 
     @property
+    def waiting(self) -> tuple[int, int]:
+        """How many changed states, and how many records to be published, wait for a commit."""
+        return len(self._dirty), self._output_count
+
+    @property
     def overloaded(self) -> bool:
         """Whether so much waits for a commit that folding should pause."""
         return self._output_count + self._expected_outputs > OUTPUTS_MAX or len(self._dirty) > CHANGES_MAX
@@ -247,6 +258,7 @@ class PartitionState(Generic[S]):
             if not complete:
                 return
             self.urgent.clear()
+            began_s = time.monotonic()
             # Void until it succeeds: what is taken below exists nowhere else, and a later commit would store positions beyond it.
             self._void = True
             changes, outputs, positions = self._take()
@@ -260,6 +272,7 @@ class PartitionState(Generic[S]):
             self.durable_positions = positions
             self.last_commit_s = time.monotonic()
             self._evict(changes)
+            self._on_commit(self.last_commit_s - began_s, changes, outputs)
 
     def _take(self) -> tuple[dict[bytes, bytes | None], dict[tuple[str, int], list[KeyValue]], dict[str, int]]:
         """Freeze what is to be committed; folding may go on meanwhile and belongs to the next commit."""

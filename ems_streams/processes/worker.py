@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 import uvloop
 
-from ems_streams.errors import EmsError, TopicsMissingError
+from ems_streams.errors import DependencyError, EmsError, TopicsMissingError
 from ems_streams.ops import garbage
 from ems_streams.ops.logs import configure_logging
 from ems_streams.settings import Settings
@@ -54,12 +54,39 @@ async def _run_and_exit(settings: Settings) -> int:
 
 
 async def _check_topics(settings: Settings) -> None:
+    """Return when all topics are there; waits while Kafka is away, and says so at the health endpoints. Raises `TopicsMissingError`."""
     from ems_streams.kafka.admin import missing_topics
     from ems_streams.kafka.catalogue import Catalogue
 
-    missing = await missing_topics(settings, [topic.name for topic in Catalogue(settings.application_id, settings.partitions)])
-    if missing:
-        raise TopicsMissingError(missing)
+    names = [topic.name for topic in Catalogue(settings.application_id, settings.partitions)]
+    async with contextlib.AsyncExitStack() as waiting:
+        away = ""
+        while True:
+            try:
+                if missing := await missing_topics(settings, names):
+                    raise TopicsMissingError(missing)
+                return
+            except DependencyError as error:
+                if not away:
+                    away = str(error)
+                    log.warning("kafka_away", error=away)
+                    await _say_that_it_waits(settings, away, waiting)
+
+
+async def _say_that_it_waits(settings: Settings, why: str, waiting: contextlib.AsyncExitStack) -> None:
+    """Serve the endpoints, for as long as it waits, on the port that Faust's web takes over afterwards."""
+    from aiohttp import web
+
+    from ems_streams.metrics import Process
+    from ems_streams.ops.health import CheckResult, Health
+    from ems_streams.ops.http import start_site
+    from ems_streams.ops.monitoring import add_monitoring
+
+    health, app = Health(), web.Application()
+    health.add_readiness("kafka", lambda: CheckResult(False, why))
+    add_monitoring(app, Process.WORKER, health)
+    site = await start_site(app, settings.bind_host, settings.worker_port, "EMS_WORKER_PORT", shutdown_timeout_s=0.5)
+    waiting.push_async_callback(site.cleanup)
 
 
 async def _run(settings: Settings, stop: asyncio.Event) -> int:

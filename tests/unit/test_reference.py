@@ -16,3 +16,9 @@ def test_the_drawn_status_machine_is_that_of_the_code() -> None:
     generated = runpy.run_path(str(REFERENCE / "generate.py"))["status_reference"]()
 
     assert (REFERENCE / "status-machine.md").read_text() == generated, "run `make docs`"
+
+
+def test_the_metrics_reference_is_current() -> None:
+    generated = runpy.run_path(str(REFERENCE / "generate.py"))["metrics_reference"]()
+
+    assert (REFERENCE / "metrics.md").read_text() == generated, "run `make docs`"
