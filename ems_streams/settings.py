@@ -81,7 +81,9 @@ class Settings(BaseSettings):
         default=None, description="How other workers and the gateway reach this worker; default http://BIND_HOST:WORKER_PORT"
     )
     standby_replicas: int = Field(default=0, ge=0, le=5, description="Warm copies of each partition's state on other workers")
-    stall_timeout_s: Seconds = Field(default=60.0, description="A worker that is behind and makes no progress for this long ends itself")
+    stall_timeout_s: Seconds = Field(
+        default=60.0, description="A process that is behind and makes no progress for this long, although it could, ends itself"
+    )
     aggregates_commit_interval_s: Seconds = Field(
         default=2.0, description="How often aggregates are made durable; live reads do not wait for it"
     )

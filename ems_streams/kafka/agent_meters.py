@@ -11,6 +11,7 @@ from ems_streams.kafka.catalogue import DEVICE_TELEMETRY
 from ems_streams.kafka.record_batch import RecordBatch
 from ems_streams.metrics import worker
 from ems_streams.metrics.dependencies import count_dead_letters
+from ems_streams.metrics.model import CounterChild
 
 _MS_PER_S: Final = 1000.0
 
@@ -24,6 +25,7 @@ class AgentMeters:
 
     def __init__(self, agent: str) -> None:
         self._agent = agent
+        self._folded_records: dict[str, CounterChild] = {}
         self._batch_records = worker.BATCH_RECORDS.labels(agent)
         self._fold_seconds = worker.FOLD_SECONDS.labels(agent)
         self._receive_to_table = worker.RECEIVE_TO_TABLE.labels(agent)
@@ -38,7 +40,11 @@ class AgentMeters:
         """A batch was folded from index `start` on; it began at `began_s` of `time.perf_counter`."""
         self._fold_seconds.observe(time.perf_counter() - began_s)
         self._batch_records.observe(len(batch) - start)
-        worker.FOLDED_RECORDS.labels(self._agent, batch.topic).inc(len(batch) - start)
+        folded = self._folded_records.get(batch.topic)
+        if folded is None:
+            # Looking it up costs more than counting.
+            folded = self._folded_records[batch.topic] = worker.FOLDED_RECORDS.labels(self._agent, batch.topic)
+        folded.inc(len(batch) - start)
         if batch.topic == DEVICE_TELEMETRY:
             self._tell_latency(batch, start)
 

@@ -9,21 +9,21 @@ _WORKER: Final = frozenset({Process.WORKER})
 FOLDED_RECORDS: Final = DEFINITIONS.counter(
     "ems_folded_records_total", "Records folded, by agent and source topic; again after a rollback", _WORKER, Label.AGENT, Label.TOPIC
 )
-BATCH_RECORDS: Final = DEFINITIONS.histogram(
+BATCH_RECORDS: Final = DEFINITIONS.quick_histogram(
     "ems_batch_records", "Records folded at once: those of one partition from one poll", _WORKER, Label.AGENT, buckets=SIZES
 )
-FOLD_SECONDS: Final = DEFINITIONS.histogram("ems_fold_seconds", "Time to fold a batch", _WORKER, Label.AGENT, buckets=WORK_S)
+FOLD_SECONDS: Final = DEFINITIONS.quick_histogram("ems_fold_seconds", "Time to fold a batch", _WORKER, Label.AGENT, buckets=WORK_S)
 FOLD_FAILURES: Final = DEFINITIONS.counter(
     "ems_fold_failures_total", "Folds that raised; their partition is recovered and the record at fault looked for", _WORKER, Label.AGENT
 )
-RECEIVE_TO_TABLE: Final = DEFINITIONS.histogram(
+RECEIVE_TO_TABLE: Final = DEFINITIONS.quick_histogram(
     "ems_receive_to_table_seconds",
     "From the ingress having a message to the live table having it; of the oldest message of each batch of telemetry",
     _WORKER,
     Label.AGENT,
     buckets=LATENCY_S,
 )
-DEVICE_TO_TABLE: Final = DEFINITIONS.histogram(
+DEVICE_TO_TABLE: Final = DEFINITIONS.quick_histogram(
     "ems_device_to_table_seconds",
     "From the device's own time of a message to the live table having it; of the oldest message of each batch of telemetry",
     _WORKER,

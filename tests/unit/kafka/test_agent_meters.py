@@ -11,6 +11,7 @@ from ems_streams.kafka.agent_meters import AgentMeters
 from ems_streams.kafka.catalogue import DEVICE_STATUS_REPORTS, DEVICE_TELEMETRY, dlt_of
 from ems_streams.kafka.record_batch import RecordBatch
 from ems_streams.metrics import dependencies, worker
+from ems_streams.metrics.quick import QuickHistogram
 from tests.integration.worker.test_worker import telemetry
 from tests.support.partition import Stored
 
@@ -20,11 +21,12 @@ def agent() -> str:
     return f"agent-{uuid.uuid4().hex[:8]}"
 
 
-def count_and_sum(histogram: Histogram, *labels: str) -> tuple[float, float]:
-    samples = {
-        each.name.rpartition("_")[2]: each.value for each in histogram.labels(*labels).collect()[0].samples if "le" not in each.labels
-    }
-    return samples["count"], samples["sum"]
+def count_and_sum(histogram: Histogram | QuickHistogram, agent: str) -> tuple[float, float]:
+    samples = [
+        each for family in histogram.collect() for each in family.samples if each.labels["agent"] == agent and "le" not in each.labels
+    ]
+    values = {each.name.rpartition("_")[2]: each.value for each in samples}
+    return values["count"], values["sum"]
 
 
 def total(counter: Counter, *labels: str) -> float:
