@@ -161,6 +161,13 @@ class Settings(BaseSettings):
     dev_mqtt_port: Port = Field(default=1883, description="Port of the MQTT broker that `dev` starts")
     dev_postgres_port: Port = Field(default=5432, description="Port of the PostgreSQL that `dev` starts")
 
+    traces_endpoint: HttpUrl | None = Field(
+        default=None, description="Where traces are sent, as OTLP over HTTP such as http://localhost:4318; none are made without it"
+    )
+    traces_sample: float = Field(
+        default=0.01, ge=0, le=1, description="Share of messages that are followed from MQTT to their notification"
+    )
+
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="Least severe level that is logged")
     log_format: Literal["console", "json"] = Field(default="console", description="For people or for machines")
 

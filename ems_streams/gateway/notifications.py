@@ -20,6 +20,7 @@ from ems_streams.kafka.client import client_options
 from ems_streams.metrics.gateway import FEED_ADDED
 from ems_streams.ops.health import CheckResult
 from ems_streams.settings import Settings
+from ems_streams.tracing import current
 
 log = structlog.get_logger(__name__)
 
@@ -171,6 +172,8 @@ class Feed:
             else:
                 news = ring.add(record.partition, record.offset, *parsed) or news
                 FEED_ADDED.inc()
+                if (tracing := current()) is not None:
+                    tracing.follow(record, "notification in the feed", {"messaging.destination.name": record.topic})
         if news:
             self._wake()
 

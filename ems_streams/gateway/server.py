@@ -27,6 +27,7 @@ from ems_streams.ops.http import error_middleware, start_site
 from ems_streams.ops.monitoring import add_monitoring
 from ems_streams.postgres.reader import HistoryReader
 from ems_streams.settings import Settings
+from ems_streams.tracing import configure_tracing
 
 log = structlog.get_logger(__name__)
 
@@ -124,6 +125,7 @@ async def _run_until(stop: asyncio.Event, gateway: Gateway) -> None:
 
 def run(settings: Settings) -> int:
     """Runs the gateway until SIGTERM or SIGINT; returns the exit code."""
+    configure_tracing(settings, "gateway")
     # uvloop does not exist for every platform.
     runner = importlib.import_module("uvloop").run if importlib.util.find_spec("uvloop") else asyncio.run
     return int(runner(_main(settings)))

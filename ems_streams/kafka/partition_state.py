@@ -18,6 +18,7 @@ from ems_streams.domain.state_codec import StateCodecError
 from ems_streams.kafka.batching import Headers, KeyValue
 from ems_streams.kafka.store import Store
 from ems_streams.kafka.transactions import CommitError, PartitionWriter
+from ems_streams.tracing import Source, current
 
 S = TypeVar("S")
 
@@ -59,6 +60,7 @@ class PartitionState(Generic[S]):
         changelog: Topic of its changes.
         positions: Offset of the last folded record per source topic, as in memory.
         durable_positions: The same, as committed; what a crash falls back to.
+        cause: The record that is being folded, while tracing is on: what is published meanwhile goes on with its trace.
         derived: What the agent derives from the states and keeps in memory only, by a name of its own; gone with the states after a rollback.
     """
 
@@ -93,6 +95,7 @@ class PartitionState(Generic[S]):
         self._completing = asyncio.Lock()
         self._void = False
         self._abandoned = False
+        self.cause: Source | None = None
         self.derived: dict[str, Any] = {}
         self.urgent = asyncio.Event()
         self.last_commit_s = time.monotonic()
@@ -196,9 +199,15 @@ class PartitionState(Generic[S]):
 
     def publish(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers = (), partition: int | None = None) -> None:
         """Publish a record with the next commit, which then comes soon; to the same partition as this one unless another is named."""
+        if self.cause is not None and (header := self._followed(self.cause, topic)) is not None:
+            headers = (*headers, header)
         self._outputs[topic, self.partition if partition is None else partition].append((key, value, headers))
         self._output_count += 1
         self.urgent.set()
+
+    def _followed(self, cause: Source, topic: str) -> tuple[str, bytes] | None:
+        tracing = current()
+        return None if tracing is None else tracing.follow(cause, f"{topic} publish", {"messaging.destination.name": topic})
 
     def advance(self, topic: str, offset: int) -> None:
         """Everything up to `offset` of a source topic has been folded."""
@@ -212,6 +221,7 @@ class PartitionState(Generic[S]):
         """Forget what was folded since the last commit; only while no commit is under way."""
         if self._commit_lock.locked():
             raise RuntimeError(f"rollback of partition {self.partition} of {self.changelog} while a commit is under way")
+        self.cause = None
         self._states.clear()
         self._dirty.clear()
         self.derived.clear()

@@ -33,6 +33,7 @@ from ems_streams.ops.http import error_middleware, start_site
 from ems_streams.ops.logs import configure_logging
 from ems_streams.ops.monitoring import add_monitoring
 from ems_streams.settings import Settings
+from ems_streams.tracing import configure_tracing
 
 log = structlog.get_logger(__name__)
 
@@ -195,6 +196,7 @@ class Ingress:
 def run(settings: Settings) -> int:
     """Run until SIGTERM or SIGINT; returns the exit code, or raises an `EmsError` that says why it cannot run."""
     configure_logging(settings, "ingress")
+    configure_tracing(settings, "ingress")
     return uvloop.run(_serve(settings))
 
 

@@ -34,6 +34,7 @@ from ems_streams.ops.http import error_middleware, json_response, start_site
 from ems_streams.ops.logs import configure_logging
 from ems_streams.ops.monitoring import add_monitoring
 from ems_streams.settings import Settings
+from ems_streams.tracing import configure_tracing, stop_tracing
 
 log = structlog.get_logger(__name__)
 
@@ -196,6 +197,7 @@ class NotifierProcess:
 def run(settings: Settings) -> int:
     """Run until SIGTERM or SIGINT; returns the exit code, or raises an `EmsError` that says why it cannot run."""
     configure_logging(settings, "notifier")
+    configure_tracing(settings, "notifier")
     # Not on uvloop: that looks names up on four threads for all, and a name server that hangs for one channel must not delay the others.
     return asyncio.run(_serve(settings))
 
@@ -223,6 +225,7 @@ async def _serve(settings: Settings) -> int:
         await process.stop()
         await site.cleanup()
     # From inside the loop: leaving it waits for threads, and with them for name servers that do not answer.
+    stop_tracing()
     sys.stderr.flush()
     os._exit(0)
 

@@ -17,6 +17,7 @@ from ems_streams.errors import DependencyError, EmsError, TopicsMissingError
 from ems_streams.ops import garbage
 from ems_streams.ops.logs import configure_logging
 from ems_streams.settings import Settings
+from ems_streams.tracing import configure_tracing, stop_tracing
 
 if TYPE_CHECKING:
     from ems_streams.kafka.worker_app import WorkerApp
@@ -35,6 +36,7 @@ def run(settings: Settings) -> int:
         # Nothing has begun yet that would have to be ended.
         signal.signal(number, lambda *_: os._exit(0))
     configure_logging(settings, "worker")
+    configure_tracing(settings, "worker")
     return uvloop.run(_run_and_exit(settings))
 
 
@@ -49,6 +51,7 @@ async def _run_and_exit(settings: Settings) -> int:
     await checking
     code = await _run(settings, stop)
     # From inside the loop: what is left of Faust's tasks and threads may never end, and nothing that matters is left at this point.
+    stop_tracing()
     sys.stderr.flush()
     os._exit(code)
 
