@@ -83,6 +83,8 @@ docs: setup ## Write the reference again from the code
 	@mv docs/reference/alarm-lifecycle.md.new docs/reference/alarm-lifecycle.md
 	@$(RUN)/python docs/reference/generate.py builtin-rules > docs/reference/builtin-rules.md.new
 	@mv docs/reference/builtin-rules.md.new docs/reference/builtin-rules.md
+	@$(RUN)/python docs/reference/generate.py metrics > docs/reference/metrics.md.new
+	@mv docs/reference/metrics.md.new docs/reference/metrics.md
 
 constraints: ## Pin the newest allowed versions again, with hashes
 	@tools=$$(mktemp -d); trap 'rm -rf "$$tools"' EXIT; \

@@ -9,6 +9,8 @@ from typing import Protocol
 import faust
 import structlog
 
+from agents.ingress_meters import count_batch
+from agents.ingress_traces import traced
 from ems_streams.domain.dead_letter import Headers, Origin, dead_letter_headers, kept_value, malformed_headers
 from ems_streams.domain.device_topic import DeviceTopic, TopicKind, parse_topic, serial_number_in
 from ems_streams.domain.mqtt_payload import encode_command_ack, encode_status_report, encode_telemetry
@@ -149,9 +151,13 @@ def register(
 
     async def ingress(batches: AsyncIterable[MqttBatch]) -> None:
         async for batch in batches:
+            began_s = time.monotonic()
             try:
-                await outbox.deliver(await translator.translate_patiently(batch.messages))
+                records = await translator.translate_patiently(batch.messages)
+                with traced(records) as delivered:
+                    await outbox.deliver(delivered)
                 await source.acknowledge(batch)
+                count_batch(batch.messages, records, time.monotonic() - began_s)
             except Exception as error:  # noqa: BLE001 - whatever it is, it must not be lost with the batch
                 on_failure(error)
                 return

@@ -81,7 +81,9 @@ class Settings(BaseSettings):
         default=None, description="How other workers and the gateway reach this worker; default http://BIND_HOST:WORKER_PORT"
     )
     standby_replicas: int = Field(default=0, ge=0, le=5, description="Warm copies of each partition's state on other workers")
-    stall_timeout_s: Seconds = Field(default=60.0, description="A worker that is behind and makes no progress for this long ends itself")
+    stall_timeout_s: Seconds = Field(
+        default=60.0, description="A process that is behind and makes no progress for this long, although it could, ends itself"
+    )
     aggregates_commit_interval_s: Seconds = Field(
         default=2.0, description="How often aggregates are made durable; live reads do not wait for it"
     )
@@ -158,6 +160,13 @@ class Settings(BaseSettings):
     dev_kafka_controller_port: Port = Field(default=9093, description="Port of that Kafka's controller")
     dev_mqtt_port: Port = Field(default=1883, description="Port of the MQTT broker that `dev` starts")
     dev_postgres_port: Port = Field(default=5432, description="Port of the PostgreSQL that `dev` starts")
+
+    traces_endpoint: HttpUrl | None = Field(
+        default=None, description="Where traces are sent, as OTLP over HTTP such as http://localhost:4318; none are made without it"
+    )
+    traces_sample: float = Field(
+        default=0.01, ge=0, le=1, description="Share of messages that are followed from MQTT to their notification"
+    )
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="Least severe level that is logged")
     log_format: Literal["console", "json"] = Field(default="console", description="For people or for machines")

@@ -10,6 +10,7 @@ from aiolimiter import AsyncLimiter
 
 from ems_streams.channels.intake import dead_letters_of
 from ems_streams.channels.journal import Journal, Output
+from ems_streams.channels.meters import ChannelMeters
 from ems_streams.channels.sender import Sender, failure
 from ems_streams.domain.channel_config import ChannelBase
 from ems_streams.domain.circuit_breaker import BreakerState, CircuitBreaker
@@ -61,6 +62,7 @@ class Dispatcher:
         self.breaker = CircuitBreaker(breaker.failures, breaker.open_s, breaker.open_max_s)
         self.delivered = 0
         self.dead = 0
+        self._meters = ChannelMeters(name)
 
     async def run(self) -> None:
         """Send; raises what went wrong in an attempt that should not have, such as a journal that has failed."""
@@ -148,12 +150,14 @@ class Dispatcher:
 
     async def _attempt(self, message: Message, begun: "asyncio.Future[None]") -> None:
         await asyncio.shield(begun)
+        began_s = time.monotonic()
         try:
             outcome = await self._sender.send(message, self._clock())
         except Exception as error:
             # Whatever a message makes a library do concerns that message only.
             log.exception("attempt_raised", channel=self._name, message_id=message.message_id)
             outcome = failure(error)
+        self._meters.attempted(outcome.delivered, time.monotonic() - began_s)
         await asyncio.shield(self._note_outcome(message, outcome, self._tell_breaker(outcome)))
 
     def _attempt_ended(self, task: "asyncio.Task[None]") -> None:
@@ -186,6 +190,7 @@ class Dispatcher:
         changes, dead = self._deliveries.end(message, outcome, self._now_ms(), self._channel.retry, random.random())  # noqa: S311 - no secret
         self.delivered += len(message.chains) if outcome.delivered else 0
         self.dead += len(dead)
+        self._meters.done_with(len(message.chains) if outcome.delivered else 0, len(dead))
         if dead:
             log.error(
                 "notification_put_aside", channel=self._name, message_id=message.message_id, notifications=len(dead), error=outcome.error

@@ -13,6 +13,7 @@ from ems_streams.domain.events import Notification, decode
 from ems_streams.domain.timestamps import from_epoch_ms
 from ems_streams.errors import MalformedError
 from ems_streams.kafka.catalogue import DEVICE_NOTIFICATIONS, dlt_of
+from ems_streams.tracing import current
 
 STAGE = "notifier"
 CHANNEL_HEADER = "dlt-channel"
@@ -49,6 +50,8 @@ def take_in(config: ChannelsConfig, channel: str, deliveries: Deliveries, record
         changes = deliveries.take(notification, record.value, _source(record))
         taken.changes += changes
         taken.known += not changes
+        if changes and (tracing := current()) is not None:
+            tracing.follow(record, "notification taken by a channel", {"ems.channel": channel})
     return taken
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from ems_streams.kafka.batching import KeyValue
 from ems_streams.kafka.transactions import PartitionWriter
+from ems_streams.metrics.dependencies import count_dead_letters
 
 Output = tuple[str, int, KeyValue]
 """Topic, partition and record."""
@@ -62,4 +63,5 @@ class Journal:
             self._batch.durable.cancel()
             raise
         self.commits += 1
+        count_dead_letters(batch.outputs)
         batch.durable.set_result(None)

@@ -28,6 +28,7 @@ from ems_streams.domain.stall import Progress
 from ems_streams.domain.state_codec import StateCodecError
 from ems_streams.errors import EmsError
 from ems_streams.kafka.transactions import FencedError, PartitionWriter
+from ems_streams.metrics.notifier import RESTARTS
 from ems_streams.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -86,6 +87,7 @@ class ChannelRunner:
         self._trouble = "starting"
         self._lag = 0
         self._begun = 0
+        RESTARTS.labels(name)
 
     async def run(self) -> None:
         """Deliver until cancelled; raises what trying again does not mend, such as a state that cannot be read."""
@@ -106,6 +108,7 @@ class ChannelRunner:
             except (EmsError, KafkaError, OSError, TimeoutError) as error:
                 if time.monotonic() - began_s > _RETRY_S[1]:
                     wait_s = _RETRY_S[0]
+                RESTARTS.labels(self.name).inc()
                 self._trouble = str(error) or repr(error)
                 log.warning("channel_starts_over", channel=self.name, error=self._trouble, fenced=isinstance(error, FencedError))
                 await asyncio.sleep(wait_s * random.uniform(1.0, 1.5))  # noqa: S311 - no secret
@@ -155,6 +158,21 @@ class ChannelRunner:
     def running(self) -> bool:
         """Whether the state is restored and notifications are read."""
         return self._parts is not None
+
+    @property
+    def open_chains(self) -> int:
+        """Notifications taken in and not done with; 0 while the state is not restored."""
+        return 0 if self._parts is None else len(self._parts.deliveries.open)
+
+    @property
+    def lag(self) -> int:
+        """Notifications not read yet, as of a few seconds ago."""
+        return self._lag
+
+    @property
+    def breaker_state(self) -> BreakerState:
+        """Of the receiver's breaker; closed while the state is not restored."""
+        return BreakerState.CLOSED if self._parts is None else self._parts.dispatcher.breaker.state
 
     @property
     def trouble(self) -> str:

@@ -38,6 +38,10 @@ class CircuitBreaker:
     failures: int = 0
     _wait_s: float = 0.0
 
+    def describe(self) -> str:
+        """State and reason of the last failure, in one line."""
+        return f"{self.state}: {self.reason}" if self.reason else str(self.state)
+
     def on_success(self, now_s: float) -> None:
         """The dependency did what it was asked."""
         self.failures = 0

@@ -9,6 +9,7 @@ from ems_streams.gateway.filters import Filter
 from ems_streams.gateway.frames import Chunks, notification_frame
 from ems_streams.gateway.notifications import Feed, is_ahead
 from ems_streams.gateway.ring import Ring
+from ems_streams.metrics.gateway import SENT_MESSAGES
 
 BACKFILL_AT_ONCE = 32
 
@@ -63,8 +64,9 @@ class FeedReader:
             while self._position < self._ring.end:
                 if self._position < self._ring.start:
                     raise FeedOvertookError
-                frames, self._position = self._chunks.take(self._ring, self._position, self._wanted)
+                frames, self._position, count = self._chunks.take(self._ring, self._position, self._wanted)
                 if frames:
+                    SENT_MESSAGES.inc(count)
                     yield frames
             if self._feed.ring is not self._ring:
                 raise FeedReplacedError
@@ -100,10 +102,12 @@ class FeedReader:
                     frames.append(notification_frame(encode_feed(point), payload))
                 if len(frames) == BACKFILL_AT_ONCE:
                     self._point = tuple(point)
+                    SENT_MESSAGES.inc(len(frames))
                     yield b"".join(frames)
                     frames.clear()
         self._point = tuple(point)
         if frames:
+            SENT_MESSAGES.inc(len(frames))
             yield b"".join(frames)
 
     async def _merge(self, point: list[int]) -> AsyncGenerator[bytes]:
@@ -122,6 +126,7 @@ class FeedReader:
                     point[entry.partition] = entry.offset + 1
                     self._point = tuple(point)
                     if self._wanted.wants(entry.facts):
+                        SENT_MESSAGES.inc()
                         yield notification_frame(encode_feed(point), entry.payload)
                 if not is_ahead(tuple(point), entry.after):
                     return

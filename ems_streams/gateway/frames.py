@@ -3,6 +3,8 @@
 What a server sends is not masked, so a text frame is the same bytes for every client.
 """
 
+from typing import NamedTuple
+
 from ems_streams.gateway.filters import Filter
 from ems_streams.gateway.ring import Ring
 
@@ -35,19 +37,30 @@ def heartbeat_frame(cursor: str, time: str) -> bytes:
     return text_frame(f'{{"cursor":"{cursor}","heartbeat":"{time}"}}'.encode())
 
 
+class Chunk(NamedTuple):
+    """A piece of the feed for one client.
+
+    Attributes:
+        frames: Whole frames; empty when it wants nothing of the piece.
+        position: In the ring, behind the piece.
+        notifications: How many frames there are.
+    """
+
+    frames: bytes
+    position: int
+    notifications: int
+
+
 class Chunks:
     """Frames of several entries of a ring as one piece of bytes, joined once for all clients that are at the same place."""
 
     def __init__(self) -> None:
         self._version: tuple[Ring, int] | None = None
-        self._joined: dict[tuple[int, Filter], tuple[bytes, int]] = {}
+        self._joined: dict[tuple[int, Filter], Chunk] = {}
         self._bytes = 0
 
-    def take(self, ring: Ring, position: int, wanted: Filter) -> tuple[bytes, int]:
-        """What a client wants of the entries from `position` on, up to about `CHUNK_BYTES`, and the position behind them.
-
-        Empty when it wants none of them. `position` must be held by the ring.
-        """
+    def take(self, ring: Ring, position: int, wanted: Filter) -> Chunk:
+        """What a client wants of the entries from `position` on, up to about `CHUNK_BYTES`; `position` must be held by the ring."""
         version = ring, ring.version
         if version != self._version or self._bytes > JOINED_BYTES_MAX:
             self._version = version
@@ -56,11 +69,11 @@ class Chunks:
         found = self._joined.get((position, wanted))
         if found is None:
             found = self._joined[position, wanted] = _join(ring, position, wanted)
-            self._bytes += len(found[0])
+            self._bytes += len(found.frames)
         return found
 
 
-def _join(ring: Ring, position: int, wanted: Filter) -> tuple[bytes, int]:
+def _join(ring: Ring, position: int, wanted: Filter) -> Chunk:
     frames: list[bytes] = []
     size = 0
     while position < ring.end and size < CHUNK_BYTES:
@@ -71,4 +84,4 @@ def _join(ring: Ring, position: int, wanted: Filter) -> tuple[bytes, int]:
                 entry.frame = notification_frame(entry.cursor, entry.payload)
             frames.append(entry.frame)
             size += len(entry.frame)
-    return b"".join(frames), position
+    return Chunk(b"".join(frames), position, len(frames))

@@ -17,8 +17,10 @@ from ems_streams.gateway.ring import Ring
 from ems_streams.gateway.topic_metadata import partitions_of
 from ems_streams.kafka.catalogue import DEVICE_NOTIFICATIONS
 from ems_streams.kafka.client import client_options
+from ems_streams.metrics.gateway import FEED_ADDED
 from ems_streams.ops.health import CheckResult
 from ems_streams.settings import Settings
+from ems_streams.tracing import current
 
 log = structlog.get_logger(__name__)
 
@@ -169,6 +171,9 @@ class Feed:
                 ring.advance(record.partition, record.offset + 1)
             else:
                 news = ring.add(record.partition, record.offset, *parsed) or news
+                FEED_ADDED.inc()
+                if (tracing := current()) is not None:
+                    tracing.follow(record, "notification in the feed", {"messaging.destination.name": record.topic})
         if news:
             self._wake()
 

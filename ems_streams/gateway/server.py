@@ -14,6 +14,7 @@ from ems_streams.gateway.devices import DeviceLists
 from ems_streams.gateway.fleet import Fleet
 from ems_streams.gateway.forwarding import Forwarder
 from ems_streams.gateway.maintenance import MaintenanceApi
+from ems_streams.gateway.meters import count_requests, sample
 from ems_streams.gateway.notification_list import NotificationList
 from ems_streams.gateway.notifications import Feed
 from ems_streams.gateway.pages import add_security_headers, page_routes
@@ -22,10 +23,13 @@ from ems_streams.gateway.queries import DeviceQueries
 from ems_streams.gateway.site_queries import SiteQueries
 from ems_streams.gateway.topology import Topology
 from ems_streams.gateway.websocket import NotificationSocket
+from ems_streams.metrics import Process
 from ems_streams.ops.health import CheckResult, Health
-from ems_streams.ops.http import error_middleware, health_routes, start_site
+from ems_streams.ops.http import error_middleware, start_site
+from ems_streams.ops.monitoring import add_monitoring
 from ems_streams.postgres.reader import HistoryReader
 from ems_streams.settings import Settings
+from ems_streams.tracing import configure_tracing
 
 log = structlog.get_logger(__name__)
 
@@ -51,10 +55,12 @@ class Gateway:
         self.health.add_readiness("kafka", self.pipeline.check)
         self.health.add_readiness("notifications", self.feed.check)
         self.health.add_readiness("workers", self._check_workers)
+        # Without it there is no history, and all that is live is there.
+        self.health.add_readiness("postgres", self._check_postgres, required=False)
 
     def app(self) -> web.Application:
         """Everything that is answered over HTTP."""
-        app = web.Application(middlewares=[error_middleware])
+        app = web.Application(middlewares=[count_requests, error_middleware])
         app.on_response_prepare.append(add_security_headers)
         app.on_shutdown.append(self.socket.shut_down)
         # The list before the single device: the order is of no matter to the router, but it is to readers.
@@ -66,7 +72,7 @@ class Gateway:
         app.add_routes(self.maintenance.routes())
         app.add_routes(self.socket.routes())
         app.add_routes(self.pipeline.routes())
-        app.add_routes(health_routes(self.health))
+        add_monitoring(app, Process.GATEWAY, self.health, lambda: sample(self))
         app.add_routes(page_routes())
         return app
 
@@ -74,6 +80,10 @@ class Gateway:
         view = self.topology.view
         live = len(view.live)
         return CheckResult(live > 0, f"{live} of {len(view.owners)} known workers answer")
+
+    def _check_postgres(self) -> CheckResult:
+        failure = self.history.failure
+        return CheckResult(not failure, failure or "answers")
 
 
 async def serve(settings: Settings, *, stop: asyncio.Event) -> None:
@@ -106,7 +116,7 @@ async def serve(settings: Settings, *, stop: asyncio.Event) -> None:
 async def _run_until(stop: asyncio.Event, gateway: Gateway) -> None:
     """Background parts run until `stop`; one that ends by itself ends the process, with its error."""
     waiting = asyncio.ensure_future(stop.wait())
-    parts = [asyncio.ensure_future(part.run()) for part in (gateway.topology, gateway.feed, gateway.pipeline)]
+    parts = [asyncio.ensure_future(part.run()) for part in (gateway.topology, gateway.feed, gateway.pipeline, gateway.history)]
     try:
         done, _ = await asyncio.wait([waiting, *parts], return_when=asyncio.FIRST_COMPLETED)
         for finished in done - {waiting}:
@@ -119,6 +129,7 @@ async def _run_until(stop: asyncio.Event, gateway: Gateway) -> None:
 
 def run(settings: Settings) -> int:
     """Runs the gateway until SIGTERM or SIGINT; returns the exit code."""
+    configure_tracing(settings, "gateway")
     # uvloop does not exist for every platform.
     runner = importlib.import_module("uvloop").run if importlib.util.find_spec("uvloop") else asyncio.run
     return int(runner(_main(settings)))

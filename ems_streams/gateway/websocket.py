@@ -19,6 +19,7 @@ from ems_streams.gateway.frames import Chunks, heartbeat_frame
 from ems_streams.gateway.notification_list import ring_of
 from ems_streams.gateway.notifications import Feed
 from ems_streams.gateway.parameters import bad_parameter, cursor_of, filter_of, heartbeat_of
+from ems_streams.metrics.gateway import CLOSED, SENT_BYTES
 from ems_streams.ops.http import ProblemError
 
 log = structlog.get_logger(__name__)
@@ -52,10 +53,17 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class _Closing:
-    """Why a session ends; without a code the client has left by itself."""
+    """Why a session ends; without a code the client has left by itself.
+
+    Attributes:
+        code: Of the WebSocket.
+        reason: In words, for the client.
+        label: In one word, for the metrics.
+    """
 
     code: int | None
     reason: str
+    label: str
 
 
 class NotificationSocket:
@@ -84,7 +92,7 @@ class NotificationSocket:
     async def shut_down(self, _: web.Application) -> None:
         """Tells every client to come back later (1001); for `app.on_shutdown`."""
         for session in list(self._sessions):
-            session.end(_Closing(WSCloseCode.GOING_AWAY, "the gateway is stopping"))
+            session.end(_Closing(WSCloseCode.GOING_AWAY, "the gateway is stopping", "stopping"))
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         check_origin(request)
@@ -162,16 +170,16 @@ class _Session:
                     self._write(frames)
                     await self._taken_off()
         except TimeoutError:
-            return _Closing(WSCloseCode.TRY_AGAIN_LATER, "messages were not taken off in time")
+            return _Closing(WSCloseCode.TRY_AGAIN_LATER, "messages were not taken off in time", "slow")
         except FeedOvertookError:
-            return _Closing(WSCloseCode.TRY_AGAIN_LATER, "fell too far behind")
+            return _Closing(WSCloseCode.TRY_AGAIN_LATER, "fell too far behind", "slow")
         except FeedReplacedError:
-            return _Closing(WSCloseCode.SERVICE_RESTART, "the feed begins anew")
+            return _Closing(WSCloseCode.SERVICE_RESTART, "the feed begins anew", "replaced")
         except KafkaError:
-            return _Closing(WSCloseCode.TRY_AGAIN_LATER, "older notifications cannot be read now")
+            return _Closing(WSCloseCode.TRY_AGAIN_LATER, "older notifications cannot be read now", "kafka")
         except ConnectionError:
             pass
-        return _Closing(None, "left")
+        return _Closing(None, "left", "left")
 
     def _write(self, frames: bytes) -> None:
         """Gives whole frames to the connection; raises `ConnectionError` when it has gone."""
@@ -180,6 +188,7 @@ class _Session:
         if transport is None or transport.is_closing() or self._socket.closed:
             raise ConnectionResetError("the client has gone")
         transport.write(frames)
+        SENT_BYTES.inc(len(frames))
 
     async def _taken_off(self) -> None:
         """Returns when the client has room for more; raises `TimeoutError` when that takes too long."""
@@ -202,13 +211,13 @@ class _Session:
                 if cursor is not None:
                     self._write(heartbeat_frame(cursor, format_time(datetime.now(UTC))))
         except ConnectionError:
-            return _Closing(None, "left")
+            return _Closing(None, "left", "left")
 
     async def _listen(self) -> _Closing:
         while True:
             message = await self._socket.receive()
             if message.type in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR):
-                return _Closing(None, "left")
+                return _Closing(None, "left", "left")
             self._heard_at = time.monotonic()
             if message.type is WSMsgType.PING:
                 await self._socket.pong(message.data)
@@ -220,12 +229,13 @@ class _Session:
                 async with asyncio.timeout(self._limits.stall_s):
                     await self._socket.ping()
             except TimeoutError:
-                return _Closing(WSCloseCode.TRY_AGAIN_LATER, "pings were not taken off in time")
+                return _Closing(WSCloseCode.TRY_AGAIN_LATER, "pings were not taken off in time", "slow")
             except ConnectionError:
-                return _Closing(None, "left")
-        return _Closing(WSCloseCode.TRY_AGAIN_LATER, "pings were not answered")
+                return _Closing(None, "left", "left")
+        return _Closing(WSCloseCode.TRY_AGAIN_LATER, "pings were not answered", "silent")
 
     async def _close(self, closing: _Closing) -> None:
+        CLOSED.labels(closing.label).inc()
         if closing.code is None:
             return
         if closing.code == WSCloseCode.TRY_AGAIN_LATER:

@@ -10,6 +10,7 @@ from ems_streams.errors import MalformedError
 from ems_streams.kafka.catalogue import DEVICE_TELEMETRY_LATE, dlt_of
 from ems_streams.kafka.partition_state import PartitionState
 from ems_streams.kafka.record_batch import Record, RecordBatch
+from ems_streams.tracing import current
 
 
 class Keyed(Protocol):
@@ -34,12 +35,16 @@ def good_records(
         partition: Publishes the dead letters.
         stage: Agent that the dead letters name; None leaves them to the other agent that reads the topic.
     """
+    followed = current() is not None
     for record, event in batch.decoded(decode, start):
+        if followed:
+            partition.cause = record
         error = defect(record, event)
         if error is None:
             yield record, cast(E, event)
         elif stage is not None:
             publish_dead_letter(partition, batch, record, error, stage)
+    partition.cause = None
 
 
 def defect(record: Record, event: Keyed | MalformedError) -> MalformedError | None:

@@ -17,12 +17,15 @@ from faust.types import TP, EventT
 
 from ems_streams.domain.circuit_breaker import BreakerState, CircuitBreaker
 from ems_streams.domain.state_codec import StateCodecError
+from ems_streams.kafka.agent_meters import AgentMeters
 from ems_streams.kafka.careful_fold import CarefulFold, fold_part
 from ems_streams.kafka.changelog import ChangelogPartition, check_positions, follow, restore
+from ems_streams.kafka.commit_troubles import CommitTroubles
 from ems_streams.kafka.partition_state import CompletionError, PartitionState
 from ems_streams.kafka.record_batch import RecordBatch
 from ems_streams.kafka.state_table import StateTable
 from ems_streams.kafka.transactions import CommitError, PartitionWriter
+from ems_streams.metrics.worker import RECOVERED_RECORDS
 from ems_streams.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -73,6 +76,7 @@ class Engine:
         recovered_records: Records applied in all recoveries so far; grows while one makes progress.
         epoch: Counts the times that all partitions were given up; what was delivered in an earlier one is void.
         breaker: Open while Kafka does not take commits or cannot be recovered from.
+        troubles: Partitions whose commits fail although recoveries succeed.
     """
 
     def __init__(self, settings: Settings, *, fail: Callable[[BaseException], Awaitable[None]], restart: Callable[[], None]) -> None:
@@ -82,7 +86,9 @@ class Engine:
         self.epoch = 0
         self.recovered_records = 0
         self.breaker = CircuitBreaker()
+        self.troubles = CommitTroubles()
         self.agents: dict[str, BatchAgent[Any]] = {}
+        self._meters: dict[str, AgentMeters] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._ending: asyncio.Future[None] | None = None
         self._careful = CarefulFold()
@@ -90,6 +96,7 @@ class Engine:
     def add(self, agent: BatchAgent[Any]) -> None:
         """Register an agent; before the worker starts."""
         self.agents[agent.name] = agent
+        self._meters[agent.name] = AgentMeters(agent.name)
 
     @property
     def source_topics(self) -> frozenset[str]:
@@ -114,7 +121,7 @@ class Engine:
                 await partition.commit()
         except CommitError as error:
             if partition.epoch == self.epoch:  # otherwise it was given up while it was being folded
-                await self._lost(error)
+                await self._lost(agent, partition, error)
         except CompletionError as error:
             self._start_over_carefully(agent, partition, error.__cause__ or error)
         except Exception as error:
@@ -124,8 +131,10 @@ class Engine:
 
     async def _fold(self, agent: BatchAgent[S], batch: RecordBatch, start: int, partition: PartitionState[S]) -> None:
         """Fold at full speed; what fails is folded again from the last commit on, carefully."""
+        began_s = time.perf_counter()
         if self._careful.applies_to(partition, time.monotonic()):
             await self._careful.fold(agent.name, agent.fold, batch, start, partition)
+            self._meters[agent.name].folded(batch, start, began_s)
             return
         try:
             fold_part(agent.fold, batch, start, partition)
@@ -133,11 +142,14 @@ class Engine:
             raise  # damage to what is stored, and no fault of the record
         except Exception as error:  # noqa: BLE001 - whatever a fold raises, the record it was at is looked for and put aside
             self._start_over_carefully(agent, partition, error)
+        else:
+            self._meters[agent.name].folded(batch, start, began_s)
 
     def _start_over_carefully(self, agent: BatchAgent[S], partition: PartitionState[S], error: BaseException) -> None:
         """A state may be half changed, and others are in memory only: recover from the last commit, and find the record at fault."""
         partition.abandon()
         self._careful.begin(partition, time.monotonic())
+        self._meters[agent.name].fold_failures.inc()
         log.warning("fold_failed", agent=agent.name, partition=partition.partition, error=repr(error))
         self._restart()
 
@@ -173,6 +185,7 @@ class Engine:
         """
         by_changelog = {agent.table.changelog: agent for agent in self.agents.values()}
         wanted = [(by_changelog[tp.topic], tp.partition) for tp in changelog_tps if tp.topic in by_changelog]
+        self.troubles.keep(_place(agent, partition) for agent, partition in wanted)
         started_s = time.monotonic()
         for agent, partition in wanted:
             # Before anybody is fenced: a store that another process has open ends this one.
@@ -211,6 +224,7 @@ class Engine:
 
     def _count_recovered(self, records: int) -> None:
         self.recovered_records += records
+        RECOVERED_RECORDS.inc(records)
 
     def _changelog(self, agent: BatchAgent[Any], partition: int) -> ChangelogPartition:
         return ChangelogPartition(agent.table.changelog, partition, agent.table.store, agent.table.codec.decode)
@@ -231,6 +245,12 @@ class Engine:
         return f"{self._settings.application_id}-{agent.name}-{partition}"
 
     def _state(self, agent: BatchAgent[S], partition: int, writer: PartitionWriter) -> PartitionState[S]:
+        place, meters = _place(agent, partition), self._meters[agent.name]
+
+        def on_commit(*what: Any) -> None:
+            self.troubles.succeeded(place)
+            meters.committed(*what)
+
         return PartitionState(
             partition,
             epoch=self.epoch,
@@ -239,6 +259,7 @@ class Engine:
             store=agent.table.store,
             writer=writer,
             complete=agent.complete,
+            on_commit=on_commit,
         )
 
     def _open(self, agent: BatchAgent[Any], state: PartitionState[Any]) -> None:
@@ -256,7 +277,7 @@ class Engine:
             try:
                 await partition.commit()
             except CommitError as error:
-                await self._lost(error)
+                await self._lost(agent, partition, error)
                 return
             except CompletionError as error:
                 self._start_over_carefully(agent, partition, error.__cause__ or error)
@@ -279,8 +300,10 @@ class Engine:
             if isinstance(result, Exception):
                 log.warning("flush_failed", error=repr(result))
 
-    async def _lost(self, error: CommitError) -> None:
+    async def _lost(self, agent: BatchAgent[Any], partition: PartitionState[Any], error: CommitError) -> None:
         """A transaction did not get through: nothing in memory counts any more, and all is recovered once Kafka is back."""
+        self._meters[agent.name].commit_failures.inc()
+        self.troubles.failed(_place(agent, partition.partition), str(error))
         if self.breaker.state is BreakerState.CLOSED:
             log.warning("kafka_commit_failed", error=str(error))
             self.breaker.on_failure(time.monotonic(), str(error))
@@ -298,3 +321,8 @@ class Engine:
         for agent in self.agents.values():
             agent.table.partitions.clear()
         await asyncio.gather(*(partition.close() for partition in partitions), return_exceptions=True)
+
+
+def _place(agent: BatchAgent[Any], partition: int) -> str:
+    """A partition of an agent, for people."""
+    return f"{agent.name}[{partition}]"

@@ -18,6 +18,7 @@ from ems_streams.kafka.batching import KeyValue, send_records
 from ems_streams.kafka.client import producer_options
 from ems_streams.kafka.gzip_level import use_fast_gzip
 from ems_streams.kafka.partitioner import partition_for
+from ems_streams.metrics.dependencies import DELIVERED_RECORDS, DELIVERY_FAILURES, count_dead_letters
 from ems_streams.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -77,6 +78,11 @@ class KafkaOutbox:
         self._failure = ""
         self.breaker = CircuitBreaker()
 
+    @property
+    def available(self) -> bool:
+        """Whether Kafka answers and nothing is known to have failed; what waits all the same waits for something else."""
+        return self._producer is not None and self._reachable and self.breaker.state is BreakerState.CLOSED
+
     def check(self) -> tuple[bool, str]:
         """Whether Kafka takes records, as far as is known, and one line about it; from memory."""
         if self._producer is None or not self._reachable:
@@ -115,7 +121,7 @@ class KafkaOutbox:
         Records of one key keep their order within a call, and across calls if each is awaited before the next. A failed
         attempt may leave duplicates, never gaps. Only cancellation ends it early.
         """
-        shipment = self._by_partition(records)
+        shipment = wanted = self._by_partition(records)
         self._delivering_since_s = asyncio.get_running_loop().time()
         try:
             while shipment:
@@ -124,6 +130,9 @@ class KafkaOutbox:
                     shipment = await self._try(shipment)
         finally:
             self._delivering_since_s = None
+        for (topic, _), delivered in wanted.items():
+            DELIVERED_RECORDS.labels(topic).inc(len(delivered))
+        count_dead_letters(wanted)
 
     def _pause_s(self) -> float:
         """How long to wait for the breaker; not all the same, so that replicas do not come back at the same moment."""
@@ -136,6 +145,7 @@ class KafkaOutbox:
         except (KafkaError, OSError) as error:
             left, self._failure = shipment, repr(error)
         if left:
+            DELIVERY_FAILURES.inc()
             self.breaker.on_failure(time.monotonic(), self._failure)
         else:
             self.breaker.on_success(time.monotonic())

@@ -18,6 +18,7 @@ from ems_streams.domain.state_codec import StateCodecError
 from ems_streams.kafka.batching import Headers, KeyValue
 from ems_streams.kafka.store import Store
 from ems_streams.kafka.transactions import CommitError, PartitionWriter
+from ems_streams.tracing import Source, current
 
 S = TypeVar("S")
 
@@ -32,6 +33,10 @@ OUTPUTS_MAX = 20_000
 COMPLETED_AT_ONCE = 16
 PAUSE_AFTER_S = 0.02
 """A burst of late messages may leave seconds of work for one commit: live reads, heartbeats and the commits of others do not wait for all of it."""
+
+
+OnCommit = Callable[[float, Mapping[bytes, bytes | None], Mapping[tuple[str, int], Sequence[KeyValue]]], None]
+"""`on_commit(took_s, changes, outputs)`: told of every commit that got through: how long it took, what it wrote and what it published."""
 
 
 class CompletionError(Exception):
@@ -55,6 +60,7 @@ class PartitionState(Generic[S]):
         changelog: Topic of its changes.
         positions: Offset of the last folded record per source topic, as in memory.
         durable_positions: The same, as committed; what a crash falls back to.
+        cause: The record that is being folded, while tracing is on: what is published meanwhile goes on with its trace.
         derived: What the agent derives from the states and keeps in memory only, by a name of its own; gone with the states after a rollback.
     """
 
@@ -68,6 +74,7 @@ class PartitionState(Generic[S]):
         store: Store,
         writer: PartitionWriter,
         complete: "Callable[[PartitionState[S], Iterable[bytes]], None] | None" = None,
+        on_commit: "OnCommit" = lambda took_s, changes, outputs: None,
     ) -> None:
         self.partition = partition
         self.epoch = epoch
@@ -76,6 +83,7 @@ class PartitionState(Generic[S]):
         self._store = store
         self._writer = writer
         self._complete = complete
+        self._on_commit = on_commit
         self._marked: dict[bytes, None] = {}
         self._expected_outputs = 0
         self._states: dict[bytes, S] = {}
@@ -87,6 +95,7 @@ class PartitionState(Generic[S]):
         self._completing = asyncio.Lock()
         self._void = False
         self._abandoned = False
+        self.cause: Source | None = None
         self.derived: dict[str, Any] = {}
         self.urgent = asyncio.Event()
         self.last_commit_s = time.monotonic()
@@ -190,9 +199,15 @@ class PartitionState(Generic[S]):
 
     def publish(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers = (), partition: int | None = None) -> None:
         """Publish a record with the next commit, which then comes soon; to the same partition as this one unless another is named."""
+        if self.cause is not None and (header := self._followed(self.cause, topic)) is not None:
+            headers = (*headers, header)
         self._outputs[topic, self.partition if partition is None else partition].append((key, value, headers))
         self._output_count += 1
         self.urgent.set()
+
+    def _followed(self, cause: Source, topic: str) -> tuple[str, bytes] | None:
+        tracing = current()
+        return None if tracing is None else tracing.follow(cause, f"{topic} publish", {"messaging.destination.name": topic})
 
     def advance(self, topic: str, offset: int) -> None:
         """Everything up to `offset` of a source topic has been folded."""
@@ -206,6 +221,7 @@ class PartitionState(Generic[S]):
         """Forget what was folded since the last commit; only while no commit is under way."""
         if self._commit_lock.locked():
             raise RuntimeError(f"rollback of partition {self.partition} of {self.changelog} while a commit is under way")
+        self.cause = None
         self._states.clear()
         self._dirty.clear()
         self.derived.clear()
@@ -219,6 +235,11 @@ class PartitionState(Generic[S]):
     def has_work(self) -> bool:
         """Whether anything is in memory only."""
         return self.positions != self.durable_positions or bool(self._outputs) or bool(self._dirty)
+
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """How many changed states, and how many records to be published, wait for a commit."""
+        return len(self._dirty), self._output_count
 
     @property
     def overloaded(self) -> bool:
@@ -247,6 +268,7 @@ class PartitionState(Generic[S]):
             if not complete:
                 return
             self.urgent.clear()
+            began_s = time.monotonic()
             # Void until it succeeds: what is taken below exists nowhere else, and a later commit would store positions beyond it.
             self._void = True
             changes, outputs, positions = self._take()
@@ -260,6 +282,7 @@ class PartitionState(Generic[S]):
             self.durable_positions = positions
             self.last_commit_s = time.monotonic()
             self._evict(changes)
+            self._on_commit(self.last_commit_s - began_s, changes, outputs)
 
     def _take(self) -> tuple[dict[bytes, bytes | None], dict[tuple[str, int], list[KeyValue]], dict[str, int]]:
         """Freeze what is to be committed; folding may go on meanwhile and belongs to the next commit."""

@@ -16,6 +16,7 @@ from ems_streams.domain.heartbeat import Heartbeat
 from ems_streams.kafka.catalogue import DEVICE_STATUS_REPORTS, DEVICE_TELEMETRY, INGRESS_HEARTBEATS
 from ems_streams.kafka.client import client_options
 from ems_streams.kafka.outbox import KafkaOutbox, Record
+from ems_streams.metrics.ingress import HEARTBEATS
 from ems_streams.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -67,6 +68,7 @@ class Pulse:
             # Not by a fixed schedule: after a beat that waited for Kafka the next one has time.
             await asyncio.sleep(self._settings.heartbeat_interval_s)
             if await self._beat_or_say():
+                HEARTBEATS.inc()
                 beaten_s = loop.time()
                 if reported:
                     log.info("heartbeats_resumed")

@@ -55,6 +55,11 @@ class RecordBatch:
             return len(self.records)
         return next(index for index, record in enumerate(self.records) if record.offset > offset)
 
+    def known(self, decode: Callable[[bytes | None], T], index: int) -> T | MalformedError | None:
+        """What a record was decoded to, if it has been decoded already."""
+        values = self._decoded.get(decode)
+        return None if values is None or index >= len(values) else cast(T | MalformedError, values[index])
+
     def decoded(self, decode: Callable[[bytes | None], T], start: int) -> Iterator[tuple[Record, T | MalformedError]]:
         """Records from index `start` with their decoded value, or with the error that says why they have none.
 

@@ -13,6 +13,7 @@ from mode import Service
 
 from ems_streams.errors import EmsError
 from ems_streams.kafka.engine import Engine
+from ems_streams.metrics.worker import RECOVERY_FAILURES, RECOVERY_SECONDS
 
 if TYPE_CHECKING:
     from ems_streams.kafka.worker_app import WorkerApp
@@ -80,8 +81,10 @@ class Recovery(FaustRecovery):
             log.warning("not_a_member", detail=str(error))
             await self._wait_for_rebalance(NOT_A_MEMBER_WAIT_S)
             return True
+        RECOVERY_FAILURES.inc()
         if not isinstance(error, KafkaError | OSError | TimeoutError):
             return False
+        self.engine.troubles.outage()
         breaker = self.engine.breaker
         breaker.on_failure(time.monotonic(), f"recovery: {error!r}")
         log.warning("kafka_away", error=repr(error), next_try_s=round(breaker.wait_s(time.monotonic()), 1))
@@ -96,12 +99,14 @@ class Recovery(FaustRecovery):
             self.again()
 
     async def _recover(self, generation: int) -> None:
+        began_s = time.monotonic()
         await self.engine.close_partitions()
         self.outside_group = not await self.app.batch_consumer.is_member(generation)
         if self.outside_group:
             raise NotAMemberError(f"generation {generation} is over, or a rebalance is under way")
         await self.engine.open_partitions(set(self.active_tps), generation)
         self.engine.breaker.on_success(time.monotonic())
+        RECOVERY_SECONDS.observe(time.monotonic() - began_s)
         self._set_recovery_ended()
         await self._resume_streams(generation_id=generation)
         self.engine.follow_standbys(set(self.standby_tps))

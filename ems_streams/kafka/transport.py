@@ -24,6 +24,7 @@ from ems_streams.kafka.catalogue import TRANSACTIONAL_TOPICS
 from ems_streams.kafka.engine import Engine
 from ems_streams.kafka.fetched_records import use_source_records
 from ems_streams.kafka.record_batch import Record, RecordBatch
+from ems_streams.metrics.worker import REBALANCES
 
 if TYPE_CHECKING:
     from ems_streams.kafka.worker_app import WorkerApp
@@ -78,13 +79,18 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
 
 class Consumer(driver.Consumer):
-    """Consumer that delivers record batches for the engine's source topics."""
+    """Consumer that delivers record batches for the engine's source topics.
+
+    Attributes:
+        lags: Offsets from what is durable, or read when nothing is, to the end of each source partition, as of the last `progress`.
+    """
 
     logger = faust_logger
     app: "WorkerApp"
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.lags: dict[TP, int] = {}
         self._next_offset: dict[TP, int] = {}
         self._accepted_gap: dict[TP, int] = {}
 
@@ -201,6 +207,7 @@ class Consumer(driver.Consumer):
 
         A partition without a position counts as behind: nothing would ever be fetched from it. Empty when Kafka does not answer.
         """
+        self.lags = {}
         sources = [tp for tp in self.assignment() if tp.topic in self.engine.source_topics]
         subscription = self._thread._ensure_consumer()._subscription.subscription
         if not sources or subscription is None or subscription.assignment is None:
@@ -210,7 +217,15 @@ class Consumer(driver.Consumer):
                 ends = await self._thread.highwaters(*sources)
         except (KafkaError, TimeoutError):
             return {}
-        return {tp: self._progress_of(tp, subscription.assignment.state_value(driver.ensure_aiokafka_TP(tp)), ends[tp]) for tp in sources}
+        states = {tp: subscription.assignment.state_value(driver.ensure_aiokafka_TP(tp)) for tp in sources}
+        self.lags = {tp: lag for tp, state in states.items() if (lag := self._lag_of(tp, state, ends[tp])) is not None}
+        return {tp: self._progress_of(tp, state, ends[tp]) for tp, state in states.items()}
+
+    def _lag_of(self, tp: TP, state: Any, end: int) -> int | None:
+        done = self.engine.start_offset(tp)
+        if done is None and state is not None and state.has_valid_position:
+            done = state.position
+        return None if done is None else max(0, end - done)
 
     def _progress_of(self, tp: TP, state: Any, end: int) -> Progress:
         durable, delivered = self.engine.start_offset(tp), self._next_offset.get(tp)
@@ -238,6 +253,11 @@ class Consumer(driver.Consumer):
         except (KafkaError, TimeoutError) as error:
             # The first delivery of each partition seeks by itself.
             log.debug("seek_failed", error=repr(error))
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Count the assignments."""
+        REBALANCES.inc()
+        await super().on_partitions_assigned(assigned, generation_id)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Forget positions; what was delivered and is not durable is read again by the next owner."""

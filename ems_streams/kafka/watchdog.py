@@ -17,18 +17,24 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 INTERVAL_S = 2.0
+SHOWN_MAX = 5
 MEMBERSHIP = "membership of the group"
 RECOVERY = "recovery"
+COMMITS = "commits of "
 
 
 class StalledError(EmsError):
-    """A partition, or the recovery, has more to do and does not move."""
+    """A partition, the recovery or commits have more to do and do not move."""
 
 
 class Watchdog:
-    """Watches source partitions (fetched and durable against the log's end), recovery, and the way back into the group.
+    """Watches source partitions (fetched and durable against the log's end), recovery, commits, and the way back into the group.
 
-    While Kafka is away nothing counts as stuck: a restart would mend nothing.
+    While Kafka is away nothing counts as stuck: a restart would mend nothing. Commits that fail although recoveries in between succeed are no
+    outage (`CommitTroubles`).
+
+    Attributes:
+        stalled: Seconds without progress of everything that is behind, by what it is.
     """
 
     def __init__(self, app: "WorkerApp", stall_timeout_s: float) -> None:
@@ -36,7 +42,18 @@ class Watchdog:
         self._stall_timeout_s = stall_timeout_s
         self._detector = StallDetector()
         self._task: asyncio.Task[None] | None = None
-        self.longest_stall_s = 0.0
+        self.stalled: dict[Hashable, float] = {}
+
+    @property
+    def longest_stall_s(self) -> float:
+        """The longest of `stalled`; 0 when all moves."""
+        return max(self.stalled.values(), default=0.0)
+
+    @property
+    def where(self) -> str:
+        """What is stalled, worst first, in words."""
+        worst = sorted(self.stalled.items(), key=lambda item: -item[1])
+        return ", ".join(f"{key} for {seconds:.0f} s" for key, seconds in worst[:SHOWN_MAX])
 
     def start(self) -> None:
         """Begin watching."""
@@ -51,12 +68,10 @@ class Watchdog:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(INTERVAL_S)
-            stalled = self._detector.stalled_for_s(await self._observe(), time.monotonic())
-            self.longest_stall_s = max(stalled.values(), default=0.0)
+            self.stalled = self._detector.stalled_for_s(await self._observe(), time.monotonic())
             if self.longest_stall_s > self._stall_timeout_s:
-                where = ", ".join(f"{key} for {seconds:.0f} s" for key, seconds in stalled.items())
-                log.error("stalled", where=where, timeout_s=self._stall_timeout_s)
-                await self._app.fail(StalledError(f"no progress: {where}"))
+                log.error("stalled", where=self.where, timeout_s=self._stall_timeout_s)
+                await self._app.fail(StalledError(f"no progress: {self.where}"))
                 return
 
     async def _observe(self) -> dict[Hashable, Progress]:
@@ -65,8 +80,11 @@ class Watchdog:
             return {}
         if app.outside_group:
             return {MEMBERSHIP: Progress(app.consumer_generation_id, behind=True)}
+        # Also while the breaker is open and partitions are recovered, which goes on all the time when commits fail.
+        commits: dict[Hashable, Progress] = {COMMITS + partition: Progress(0, behind=True) for partition in app.engine.troubles.repeated}
         if app.engine.breaker.state is not BreakerState.CLOSED:
-            return {}
+            return commits
         if app.engine.missing_partitions(app.assignor.assigned_actives()):
-            return {RECOVERY: Progress(app.engine.recovered_records + app.engine.epoch, behind=True)}
-        return {f"{tp.topic}[{tp.partition}]": progress for tp, progress in (await app.batch_consumer.progress()).items()}
+            return {RECOVERY: Progress(app.engine.recovered_records + app.engine.epoch, behind=True), **commits}
+        sources = await app.batch_consumer.progress()
+        return {**{f"{tp.topic}[{tp.partition}]": progress for tp, progress in sources.items()}, **commits}

@@ -7,6 +7,7 @@ from typing import Any, TypeVar, cast
 
 import faust
 from faust.serializers.schemas import Schema
+from faust.types import TP
 
 from ems_streams.kafka.engine import BatchAgent, Engine
 from ems_streams.kafka.probe import KafkaProbe
@@ -67,6 +68,11 @@ class WorkerApp(faust.App):
     def batch_consumer(self) -> Consumer:
         """The consumer of our transport."""
         return cast(Consumer, self.consumer)
+
+    @property
+    def lags(self) -> Mapping[TP, int]:
+        """Offsets from what is durable to the end of each source partition, as of a few seconds ago; empty before the first assignment."""
+        return self.batch_consumer.lags if self._consumer is not None else {}
 
     @property
     def outside_group(self) -> bool:

@@ -9,6 +9,7 @@ from typing import Self
 import mqtt5
 import structlog
 
+from ems_streams.metrics.ingress import MQTT_CONNECTIONS, MQTT_DROPPED
 from ems_streams.mqtt.connection import CONNECT_TIMEOUT_S, FAILURES, Connection, connect_patiently
 from ems_streams.mqtt.endpoint import Login, parse_url
 from ems_streams.mqtt.inbox import Inbox, MqttBatch, MqttMessage
@@ -71,6 +72,21 @@ class MqttSubscriber:
     def dropped(self) -> int:
         """Messages of QoS 0 that came faster than they were taken, since the start."""
         return self._inbox.dropped
+
+    @property
+    def handled(self) -> int:
+        """Messages whose handling is over, since the start."""
+        return self._handled
+
+    @property
+    def in_flight(self) -> int:
+        """Messages received and not acknowledged yet."""
+        return max(0, self._inbox.received - self._handled)
+
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """How many messages, and payload bytes, wait to be taken into a batch."""
+        return len(self._inbox), self._inbox.waiting_bytes
 
     async def __aenter__(self) -> Self:
         self._supervisor = asyncio.create_task(self._supervise(), name="mqtt subscriber")
@@ -157,6 +173,7 @@ class MqttSubscriber:
             self._subscribed = True
             self._subscribed_s = asyncio.get_running_loop().time()
             self._state = "connected"
+            MQTT_CONNECTIONS.inc()
             log.info(
                 "mqtt_connected",
                 broker=str(self.endpoint),
@@ -237,6 +254,7 @@ class MqttSubscriber:
             self._receive(packet)
 
     def _report_drop(self) -> None:
+        MQTT_DROPPED.inc()
         # The first of each power of ten: enough to be seen, too few to make it worse.
         if str(self._inbox.dropped).strip("0") == "1":
             log.warning(

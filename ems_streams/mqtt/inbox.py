@@ -68,6 +68,11 @@ class Inbox:
         return self._taken + len(self._messages)
 
     @property
+    def waiting_bytes(self) -> int:
+        """Payload bytes that wait to be taken."""
+        return self._bytes
+
+    @property
     def full(self) -> bool:
         """Whether so many bytes wait that nothing more should be read from the socket."""
         return self._bytes >= self._max_bytes

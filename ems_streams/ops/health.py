@@ -1,8 +1,9 @@
 """Health of a process as named checks behind `/livez`, `/readyz` and `/startupz`; no I/O, the clock is injected."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 Report = tuple[int, dict[str, object]]
 
@@ -19,15 +20,33 @@ Check = Callable[[], CheckResult]
 """Called for every request of a probe: must answer from memory, at once, and never block."""
 
 
+class Finding(NamedTuple):
+    """A check as it is now.
+
+    Attributes:
+        endpoint: `livez`, `readyz` or `startupz`.
+        name: Of the check.
+        ok: Whether it is well.
+        for_s: For how long it has been so.
+    """
+
+    endpoint: str
+    name: str
+    ok: bool
+    for_s: float
+
+
 class _Watched:
     """A check that remembers since when it is in its present state."""
 
-    def __init__(self, check: Check) -> None:
+    def __init__(self, check: Check, required: bool = True) -> None:
         self._check = check
+        self.required = required
         self._ok: bool | None = None
         self._since_s = 0.0
 
-    def evaluate(self, now_s: float) -> tuple[bool, dict[str, object]]:
+    def evaluate(self, now_s: float) -> tuple[CheckResult, float]:
+        """What is found, and for how many seconds it has been so."""
         try:
             result = self._check()
         except Exception as error:  # noqa: BLE001
@@ -36,8 +55,15 @@ class _Watched:
         if result.ok is not self._ok:
             self._ok = result.ok
             self._since_s = now_s
-        for_s = round(max(0.0, now_s - self._since_s), 3)
-        return result.ok, {"ok": result.ok, "detail": result.detail, "forS": for_s}
+        return result, max(0.0, now_s - self._since_s)
+
+    def view(self, now_s: float) -> tuple[bool, dict[str, object]]:
+        """Whether the endpoint may be well, and the check as people see it."""
+        result, for_s = self.evaluate(now_s)
+        view: dict[str, object] = {"ok": result.ok, "detail": result.detail, "forS": round(for_s, 3)}
+        if not self.required:
+            view["required"] = False
+        return result.ok or not self.required, view
 
 
 class Health:
@@ -46,8 +72,11 @@ class Health:
     Liveness answers "would a restart help?", readiness "can it do its work now?", startup "is it past its start?".
     A process is never ready before `mark_started`. A check that raises counts as failing, with its message.
 
+    `forS` of each check counts from the first evaluation that found its present state: call `findings` every second or so, and it is
+    right to within that, however seldom anybody asks.
+
     Args:
-        clock: Monotonic seconds; `forS` of each check counts from the first evaluation that found its present state.
+        clock: Monotonic seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -59,13 +88,13 @@ class Health:
         self.startupz()
         self.readyz()
 
-    def add_readiness(self, name: str, check: Check) -> None:
-        """Adds a check to `/readyz`; a name is used once."""
-        self._add(self._readiness, name, check)
+    def add_readiness(self, name: str, check: Check, *, required: bool = True) -> None:
+        """Adds a check to `/readyz`; a name is used once. One that is not required is shown, and keeps nobody from being ready."""
+        self._add(self._readiness, name, _Watched(check, required))
 
     def add_liveness(self, name: str, check: Check) -> None:
         """Adds a check to `/livez`; only what a restart would mend belongs here."""
-        self._add(self._liveness, name, check)
+        self._add(self._liveness, name, _Watched(check))
 
     def mark_started(self) -> None:
         """The start is over: `/startupz` is well from now on, and `/readyz` goes by its checks."""
@@ -83,18 +112,26 @@ class Health:
         """Status code and JSON body of `/startupz`."""
         return self._report(self._startup)
 
+    def findings(self) -> Iterator[Finding]:
+        """Every check of every endpoint, evaluated now."""
+        now_s = self._clock()
+        for endpoint, checks in (("livez", self._liveness), ("readyz", self._readiness), ("startupz", self._startup)):
+            for name, check in checks.items():
+                result, for_s = check.evaluate(now_s)
+                yield Finding(endpoint, name, result.ok, for_s)
+
     def _check_started(self) -> CheckResult:
         return CheckResult(self._started, "started" if self._started else "starting")
 
     @staticmethod
-    def _add(checks: dict[str, _Watched], name: str, check: Check) -> None:
+    def _add(checks: dict[str, _Watched], name: str, check: _Watched) -> None:
         if name in checks:
             raise ValueError(f"there is already a check named {name!r}")
-        checks[name] = _Watched(check)
+        checks[name] = check
 
     def _report(self, checks: dict[str, _Watched]) -> Report:
         now_s = self._clock()
-        results = {name: check.evaluate(now_s) for name, check in checks.items()}
+        results = {name: check.view(now_s) for name, check in checks.items()}
         ok = all(well for well, _ in results.values())
         body: dict[str, object] = {
             "status": "ok" if ok else "failing",

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import asyncpg
 import structlog
@@ -15,7 +16,9 @@ log = structlog.get_logger(__name__)
 
 CONNECTIONS_MAX = 4
 PAUSE_AFTER_FAILURE_S = 3.0
+PROBE_INTERVAL_S = 5.0
 
+T = TypeVar("T")
 Query = Callable[[Connection], Awaitable[Page]]
 
 
@@ -26,6 +29,9 @@ class HistoryReader:
         settings: Where PostgreSQL is.
         application_name: What `pg_stat_activity` shows.
         timeout_s: Deadline of one query, connecting included.
+
+    Attributes:
+        failure: Why the last question was not answered, in words; empty when it was.
     """
 
     def __init__(self, settings: Settings, application_name: str, timeout_s: float) -> None:
@@ -37,7 +43,13 @@ class HistoryReader:
         self._away_until_s = 0.0
         self.failure = ""
 
-    async def read(self, query: Query) -> Page | None:
+    async def run(self) -> None:
+        """Ask every few seconds whether PostgreSQL is there, so that `failure` is right also when nobody reads; until cancelled."""
+        while True:
+            await self.read(_ask)
+            await asyncio.sleep(PROBE_INTERVAL_S)
+
+    async def read(self, query: Callable[[Connection], Awaitable[T]]) -> T | None:
         """What the query gives, or None when PostgreSQL cannot answer in time; asked again only after a pause."""
         if time.monotonic() < self._away_until_s:
             return None
@@ -69,3 +81,7 @@ class HistoryReader:
                     server_settings={**SERVER_SETTINGS, "application_name": self._application_name},
                 )
         return self._pool
+
+
+async def _ask(connection: Connection) -> None:
+    await connection.execute("SELECT 1")

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import structlog
 
 from ems_streams.kafka.retries import attempts
+from ems_streams.metrics import sink
 from ems_streams.postgres import offsets
 from ems_streams.postgres.batch import Batch, Entry, batch_of, halves
 from ems_streams.postgres.connection import WRITE_ERRORS, blames_the_data
@@ -83,6 +84,7 @@ class Store:
             stale = await self._try(entries)
         except SlowError:
             self.at_once = max(1, len(entries) // 2)
+            sink.TRANSACTIONS.labels("slow").inc()
             log.warning("batch_halved", entries=len(entries), reason="slow")
             return _parts(entries), set()
         except ManyPartitionsError:
@@ -100,13 +102,16 @@ class Store:
         oldest = {table: first for table in TABLES if (first := first_kept(self._settings, table, now)) is not None}
         batch = batch_of(entries, self.positions, oldest)
         written = await self._database.run(lambda connection: self._writer.write(connection, batch))
-        if not written.stale:
+        if written.stale:
+            sink.TRANSACTIONS.labels("stale").inc()
+        else:
             self.positions.update({partition: move.end for partition, move in batch.moves.items()})
             self._account(batch, written)
         return set(written.stale)
 
     async def _after_bad_data(self, entries: Sequence[Entry]) -> list[Sequence[Entry]]:
         """Halves of what holds something bad; an entry that is bad by itself is tried again, and then put aside."""
+        sink.TRANSACTIONS.labels("refused").inc()
         if len(entries) > 1:
             return _parts(entries)
         first_failed_at = datetime.now(UTC)
@@ -124,9 +129,16 @@ class Store:
         return [[entries[0]._replace(row=None)]]
 
     def _account(self, batch: Batch, written: Written) -> None:
-        self.rows += written.rows
+        rows = sum(written.rows.values())
+        self.rows += rows
+        sink.TRANSACTIONS.labels("written").inc()
+        sink.TRANSACTION_SECONDS.observe(written.took_s)
+        sink.TRANSACTION_ROWS.observe(rows)
+        for table, count in written.rows.items():
+            sink.ROWS.labels(table).inc(count)
         if batch.expired:
             self.expired += batch.expired
+            sink.EXPIRED_ROWS.inc(batch.expired)
             log.info("rows_past_retention", rows=batch.expired)
         if written.took_s * 4 < self._settings.sink_write_timeout_s:
             self.at_once = min(self._settings.sink_batch_records, self.at_once * 2)

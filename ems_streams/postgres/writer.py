@@ -1,6 +1,7 @@
 """Writes a batch and moves its offsets in one transaction: both or neither, and only from where the offsets are believed to be."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ems_streams.postgres import offsets
@@ -17,12 +18,12 @@ class Written:
 
     Attributes:
         stale: Partitions that others have moved meanwhile; when there is one, nothing was written.
-        rows: How many rows were handed to the database.
+        rows: How many rows were handed to the database, by table.
         took_s: How long the transaction took.
     """
 
     stale: frozenset[Partition]
-    rows: int
+    rows: Mapping[str, int]
     took_s: float
 
 
@@ -57,7 +58,7 @@ class Writer:
             if lacks_partition(error):
                 self._keeper.forget()
             raise
-        rows = 0 if stale else sum(map(len, batch.rows.values()))
+        rows = {} if stale else {table.name: len(written) for table, written in batch.rows.items()}
         return Written(frozenset(stale), rows, time.monotonic() - started_s)
 
     async def _write(self, connection: Connection, batch: Batch) -> set[Partition]:

@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import signal
-from collections.abc import Iterator
+import time
+from collections.abc import Hashable, Iterator
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -15,22 +16,34 @@ from faust.app.base import BootStrategy
 from mode.types import ServiceT
 
 from agents import ingress as ingress_agent
+from ems_streams.domain.circuit_breaker import BreakerState
 from ems_streams.domain.registry import Directory
+from ems_streams.domain.stall import Progress, StallDetector
+from ems_streams.errors import EmsError
 from ems_streams.kafka.outbox import KafkaOutbox
 from ems_streams.kafka.pulse import Pulse
 from ems_streams.kafka.registry import RegistryView
+from ems_streams.metrics import Process, dependencies
+from ems_streams.metrics import ingress as metrics
 from ems_streams.mqtt.adapter import MqttSubscriber
 from ems_streams.mqtt.inbox import MqttBatch
 from ems_streams.ops import garbage
 from ems_streams.ops.health import CheckResult, Health
-from ems_streams.ops.http import health_routes, start_site
+from ems_streams.ops.http import error_middleware, start_site
 from ems_streams.ops.logs import configure_logging
+from ems_streams.ops.monitoring import add_monitoring
 from ems_streams.settings import Settings
+from ems_streams.tracing import configure_tracing
 
 log = structlog.get_logger(__name__)
 
 FINISH_TIMEOUT_S = 10.0
 STOP_TIMEOUT_S = 5.0
+WATCH_INTERVAL_S = 2.0
+
+
+class StalledError(EmsError):
+    """Messages wait and none is handled, although Kafka takes records."""
 
 
 class AgentsOnly(BootStrategy):
@@ -74,14 +87,31 @@ class Ingress:
         self._all_handled = asyncio.Event()
         self._all_handled.set()
         self._parts = AsyncExitStack()
+        self._stall_timeout_s = settings.stall_timeout_s
+        self._stall_s = 0.0
         translator = ingress_agent.Translator(Directory(self.registry, provision_unknown=settings.unknown_devices == "provision"))
         ingress_agent.register(self.app, self.channel, translator, self.outbox, self, on_failure=self._fail)
 
     def watch(self, health: Health) -> None:
-        """Register what makes this process ready: Kafka, MQTT and the registry, each by name."""
+        """Register what makes this process alive, and what makes it ready: Kafka, its breaker, MQTT and the registry, each by name."""
+        health.add_liveness("progress", self._check_progress)
         health.add_readiness("kafka", lambda: CheckResult(*self.outbox.check()))
+        health.add_readiness(
+            "breaker", lambda: CheckResult(self.outbox.breaker.state is BreakerState.CLOSED, self.outbox.breaker.describe())
+        )
         health.add_readiness("mqtt", lambda: CheckResult(self.subscriber.status.connected, self.subscriber.status.detail))
         health.add_readiness("registry", lambda: CheckResult(self.registry.caught_up, self.registry.detail))
+
+    def sample(self) -> None:
+        """Set what the metrics say of the moment; from memory."""
+        subscriber = self.subscriber
+        dependencies.show_breaker("kafka", self.outbox.breaker)
+        metrics.MQTT_CONNECTED.set(subscriber.status.connected)
+        metrics.MQTT_IN_FLIGHT.set(subscriber.in_flight)
+        messages, size = subscriber.waiting
+        metrics.MQTT_BUFFERED.set(messages)
+        metrics.MQTT_BUFFERED_BYTES.set(size)
+        metrics.REGISTERED_DEVICES.set(len(self.registry))
 
     async def start(self) -> None:
         """Start everything; waits for servers that are not there yet, and raises `TopicsMissingError`."""
@@ -99,6 +129,8 @@ class Ingress:
         self._parts.push_async_callback(self._finish, feeder)
         self._parts.push_async_callback(self.pulse.stop)
         await self.pulse.start()
+        watching = asyncio.create_task(self._watch(), name="watchdog")
+        self._parts.callback(watching.cancel)
 
     async def stop(self) -> None:
         """Stop taking, finish what is in flight for at most `FINISH_TIMEOUT_S`, close; what is not finished comes again."""
@@ -112,6 +144,23 @@ class Ingress:
         if not self._unhandled:
             self._all_handled.set()
         return acknowledged
+
+    def _check_progress(self) -> CheckResult:
+        detail = f"{self.subscriber.in_flight} messages under way, none handled for {self._stall_s:.0f} s"
+        return CheckResult(self._stall_s < self._stall_timeout_s, detail)
+
+    async def _watch(self) -> None:
+        """Ends the process when messages wait and nothing is handled although it could be: a silent stall is worse than a restart."""
+        detector = StallDetector()
+        while True:
+            await asyncio.sleep(WATCH_INTERVAL_S)
+            observed: dict[Hashable, Progress] = {}
+            if self.outbox.available:
+                observed["messages"] = Progress(self.subscriber.handled, behind=self.subscriber.in_flight > 0)
+            self._stall_s = max(detector.stalled_for_s(observed, time.monotonic()).values(), default=0.0)
+            if self._stall_s > self._stall_timeout_s:
+                self._fail(StalledError(f"no progress: {self.subscriber.in_flight} messages under way for {self._stall_s:.0f} s"))
+                return
 
     async def _feed(self) -> None:
         try:
@@ -147,6 +196,7 @@ class Ingress:
 def run(settings: Settings) -> int:
     """Run until SIGTERM or SIGINT; returns the exit code, or raises an `EmsError` that says why it cannot run."""
     configure_logging(settings, "ingress")
+    configure_tracing(settings, "ingress")
     return uvloop.run(_serve(settings))
 
 
@@ -156,11 +206,11 @@ async def _serve(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     health = Health()
-    web_app = web.Application()
-    web_app.add_routes(health_routes(health))
+    web_app = web.Application(middlewares=[error_middleware])
     ingress = Ingress(settings)
     garbage.settle()
     ingress.watch(health)
+    add_monitoring(web_app, Process.INGRESS, health, ingress.sample)
     site = await start_site(web_app, settings.bind_host, settings.ingress_port, "EMS_INGRESS_PORT")
     try:
         await _run_until(ingress, health, stopping)

@@ -15,9 +15,11 @@ from aiohttp import web
 
 from ems_streams.channels.changelog import changelog_topic, notifier_group, partition_of
 from ems_streams.channels.config_file import load_channels
+from ems_streams.channels.meters import show_channels
 from ems_streams.channels.runner import ChannelRunner
 from ems_streams.channels.secrets import environment
 from ems_streams.domain.channel_config import ChannelsConfig
+from ems_streams.domain.circuit_breaker import BreakerState
 from ems_streams.domain.stall import Progress, StallDetector
 from ems_streams.errors import DependencyError, EmsError, TopicsMissingError
 from ems_streams.kafka.admin import missing_topics
@@ -25,11 +27,14 @@ from ems_streams.kafka.catalogue import DEVICE_NOTIFICATIONS, dlt_of
 from ems_streams.kafka.joining import start_patiently
 from ems_streams.kafka.ownership import Ownership
 from ems_streams.kafka.probe import KafkaProbe
+from ems_streams.metrics import Process, dependencies
 from ems_streams.ops import garbage
 from ems_streams.ops.health import CheckResult, Health
-from ems_streams.ops.http import error_middleware, health_routes, json_response, start_site
+from ems_streams.ops.http import error_middleware, json_response, start_site
 from ems_streams.ops.logs import configure_logging
+from ems_streams.ops.monitoring import add_monitoring
 from ems_streams.settings import Settings
+from ems_streams.tracing import configure_tracing, stop_tracing
 
 log = structlog.get_logger(__name__)
 
@@ -58,11 +63,22 @@ class NotifierProcess:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._parts = AsyncExitStack()
+        self._stalled: dict[Hashable, float] = {}
 
     def watch(self, health: Health) -> None:
-        """Register what makes this process ready: Kafka, and channels that run. A receiver that is away is shown, but is no fault of this process."""
+        """Register what makes this process alive, and what makes it ready: Kafka, and channels that run.
+
+        A receiver that is away is shown, but is no fault of this process.
+        """
+        health.add_liveness("progress", self._check_alive)
         health.add_readiness("kafka", lambda: CheckResult(self.kafka.reachable, self.kafka.detail))
         health.add_readiness("channels", self._check_channels)
+        health.add_readiness("breaker", self._check_breakers, required=False)
+
+    def sample(self) -> None:
+        """Set what the metrics say of the moment; from memory."""
+        dependencies.KAFKA_REACHABLE.set(self.kafka.reachable)
+        show_channels(self._runners.values())
 
     def views(self) -> list[dict[str, Any]]:
         """How each channel of this process does."""
@@ -99,6 +115,19 @@ class NotifierProcess:
             log.warning("stopped_with_attempts_under_way")
         await self._parts.aclose()
 
+    def _check_alive(self) -> CheckResult:
+        longest_s = max(self._stalled.values(), default=0.0)
+        detail = ", ".join(f"channel {name} for {seconds:.0f} s" for name, seconds in self._stalled.items())
+        return CheckResult(
+            longest_s < self._settings.stall_timeout_s, f"no progress: {detail}" if detail else "every channel moves, or is done"
+        )
+
+    def _check_breakers(self) -> CheckResult:
+        open_ones = [
+            f"{runner.name} {runner.breaker_state}" for runner in self._runners.values() if runner.breaker_state != BreakerState.CLOSED
+        ]
+        return CheckResult(not open_ones, "; ".join(open_ones) or "all closed")
+
     def _check_channels(self) -> CheckResult:
         if not self.ownership.joined:
             return CheckResult(False, "waiting for the group to give channels")
@@ -124,7 +153,7 @@ class NotifierProcess:
         while True:
             await asyncio.sleep(WATCH_INTERVAL_S)
             observed: dict[Hashable, Progress] = {runner.name: runner.progress() for runner in self._runners.values()}
-            stalled = detector.stalled_for_s(observed if self.kafka.reachable else {}, time.monotonic())
+            stalled = self._stalled = detector.stalled_for_s(observed if self.kafka.reachable else {}, time.monotonic())
             if max(stalled.values(), default=0.0) > self._settings.stall_timeout_s:
                 raise StalledError(f"no progress: {', '.join(f'channel {name} for {seconds:.0f} s' for name, seconds in stalled.items())}")
 
@@ -168,6 +197,7 @@ class NotifierProcess:
 def run(settings: Settings) -> int:
     """Run until SIGTERM or SIGINT; returns the exit code, or raises an `EmsError` that says why it cannot run."""
     configure_logging(settings, "notifier")
+    configure_tracing(settings, "notifier")
     # Not on uvloop: that looks names up on four threads for all, and a name server that hangs for one channel must not delay the others.
     return asyncio.run(_serve(settings))
 
@@ -179,7 +209,6 @@ async def _serve(settings: Settings) -> int:
         loop.add_signal_handler(number, stopping.set)
     health = Health()
     web_app = web.Application(middlewares=[error_middleware])
-    web_app.add_routes(health_routes(health))
     if settings.channels_file is None:
         return await _idle(settings, web_app, health, stopping)
     config = load_channels(settings.channels_file, environment())
@@ -187,6 +216,7 @@ async def _serve(settings: Settings) -> int:
     process = NotifierProcess(settings, config)
     garbage.settle()
     process.watch(health)
+    add_monitoring(web_app, Process.NOTIFIER, health, process.sample)
     web_app.router.add_get("/channels", lambda _: _answer(process))
     site = await start_site(web_app, settings.bind_host, settings.notifier_port, "EMS_NOTIFIER_PORT")
     try:
@@ -195,6 +225,7 @@ async def _serve(settings: Settings) -> int:
         await process.stop()
         await site.cleanup()
     # From inside the loop: leaving it waits for threads, and with them for name servers that do not answer.
+    stop_tracing()
     sys.stderr.flush()
     os._exit(0)
 
@@ -206,6 +237,9 @@ async def _answer(process: NotifierProcess) -> web.Response:
 async def _idle(settings: Settings, web_app: web.Application, health: Health, stopping: asyncio.Event) -> int:
     """There is nothing to deliver to; a process that ends by itself would be started again and again."""
     health.add_readiness("channels", lambda: CheckResult(True, "none: EMS_CHANNELS_FILE is not set"))
+    # Nobody asks Kafka anything here.
+    dependencies.KAFKA_REACHABLE.set(float("nan"))
+    add_monitoring(web_app, Process.NOTIFIER, health)
     site = await start_site(web_app, settings.bind_host, settings.notifier_port, "EMS_NOTIFIER_PORT")
     health.mark_started()
     log.info("no_channels", setting="EMS_CHANNELS_FILE")

@@ -12,17 +12,20 @@ from datetime import UTC, datetime
 import structlog
 import uvloop
 from aiohttp import web
+from aiokafka import TopicPartition
 
-from ems_streams.domain.circuit_breaker import CircuitBreaker
+from ems_streams.domain.circuit_breaker import BreakerState, CircuitBreaker
 from ems_streams.domain.stall import Progress, StallDetector
 from ems_streams.errors import EmsError
 from ems_streams.kafka.joining import start_patiently
 from ems_streams.kafka.outbox import KafkaOutbox
 from ems_streams.kafka.positioned_reader import PositionedReader
+from ems_streams.metrics import Process, dependencies
 from ems_streams.ops import garbage
 from ems_streams.ops.health import CheckResult, Health
-from ems_streams.ops.http import health_routes, start_site
+from ems_streams.ops.http import error_middleware, start_site
 from ems_streams.ops.logs import configure_logging
+from ems_streams.ops.monitoring import add_monitoring
 from ems_streams.postgres.connection import SERVER_ERRORS, address, summary
 from ems_streams.postgres.database import Database, SlowError
 from ems_streams.postgres.migrate import migrate
@@ -60,14 +63,28 @@ class SinkProcess:
         self.migration = CircuitBreaker()
         self.schema: str | None = None
         self._progress = CheckResult(False, "not reading yet")
+        self._longest_stall_s = 0.0
+        self._lags: dict[TopicPartition, int] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._parts = AsyncExitStack()
 
     def watch(self, health: Health) -> None:
-        """Register what makes this process ready: Kafka, PostgreSQL and progress, each by name."""
+        """Register what makes this process alive, and what makes it ready: Kafka, PostgreSQL, their breakers and progress, each by name."""
+        health.add_liveness("progress", self._check_alive)
         health.add_readiness("kafka", lambda: CheckResult(*self.outbox.check()))
         health.add_readiness("postgres", self._check_postgres)
+        health.add_readiness("breaker", self._check_breakers)
         health.add_readiness("progress", lambda: self._progress)
+
+    def sample(self) -> None:
+        """Set what the metrics say of the moment; from memory."""
+        for name, breaker in self._breakers().items():
+            dependencies.show_breaker(name, breaker)
+        dependencies.STALL_SECONDS.set(self._longest_stall_s)
+        # Partitions come and go: what is not ours any more has no lag here.
+        dependencies.LAG.clear()
+        for tp, lag in self._lags.items():
+            dependencies.LAG.labels(tp.topic, tp.partition).set(lag)
 
     async def start(self) -> None:
         """Start everything; waits for servers that are not there yet, and raises `TopicsMissingError` and `MigrationError`."""
@@ -97,6 +114,17 @@ class SinkProcess:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._parts.aclose()
 
+    def _breakers(self) -> dict[str, CircuitBreaker]:
+        return {"kafka": self.outbox.breaker, "postgres": self.migration if self.schema is None else self.database.breaker}
+
+    def _check_breakers(self) -> CheckResult:
+        breakers = self._breakers()
+        closed = all(breaker.state is BreakerState.CLOSED for breaker in breakers.values())
+        return CheckResult(closed, "; ".join(f"{name} {breaker.describe()}" for name, breaker in breakers.items()))
+
+    def _check_alive(self) -> CheckResult:
+        return CheckResult(self._longest_stall_s < self._settings.stall_timeout_s, f"longest stall {self._longest_stall_s:.0f} s")
+
     def _check_postgres(self) -> CheckResult:
         if self.schema is None:
             return CheckResult(False, f"{address(self._settings)}: schema not migrated yet {self.migration.reason}".rstrip())
@@ -125,7 +153,9 @@ class SinkProcess:
             observed: dict[Hashable, Progress] = {f"{tp.topic}[{tp.partition}]": progress for tp, (progress, _) in watched.items()}
             stalled = detector.stalled_for_s(observed, time.monotonic())
             longest_s = max(stalled.values(), default=0.0)
-            lag = sum(lag for _, lag in found.values())
+            self._longest_stall_s = longest_s
+            self._lags = {tp: lag for tp, (_, lag) in found.items()}
+            lag = sum(self._lags.values())
             self._progress = CheckResult(
                 able and longest_s < self._settings.stall_timeout_s / 2,
                 f"{len(found)} partitions, {lag} offsets behind, {self.sink.store.rows} rows written, longest stall {longest_s:.0f} s",
@@ -158,11 +188,11 @@ async def _serve(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     health = Health()
-    web_app = web.Application()
-    web_app.add_routes(health_routes(health))
+    web_app = web.Application(middlewares=[error_middleware])
     process = SinkProcess(settings)
     garbage.settle()
     process.watch(health)
+    add_monitoring(web_app, Process.SINK, health, process.sample)
     site = await start_site(web_app, settings.bind_host, settings.sink_port, "EMS_SINK_PORT")
     try:
         await _run_until(process, health, stopping)

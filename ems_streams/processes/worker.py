@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 import structlog
 import uvloop
 
-from ems_streams.errors import EmsError, TopicsMissingError
+from ems_streams.errors import DependencyError, EmsError, TopicsMissingError
 from ems_streams.ops import garbage
 from ems_streams.ops.logs import configure_logging
 from ems_streams.settings import Settings
+from ems_streams.tracing import configure_tracing, stop_tracing
 
 if TYPE_CHECKING:
     from ems_streams.kafka.worker_app import WorkerApp
@@ -35,6 +36,7 @@ def run(settings: Settings) -> int:
         # Nothing has begun yet that would have to be ended.
         signal.signal(number, lambda *_: os._exit(0))
     configure_logging(settings, "worker")
+    configure_tracing(settings, "worker")
     return uvloop.run(_run_and_exit(settings))
 
 
@@ -49,17 +51,45 @@ async def _run_and_exit(settings: Settings) -> int:
     await checking
     code = await _run(settings, stop)
     # From inside the loop: what is left of Faust's tasks and threads may never end, and nothing that matters is left at this point.
+    stop_tracing()
     sys.stderr.flush()
     os._exit(code)
 
 
 async def _check_topics(settings: Settings) -> None:
+    """Return when all topics are there; waits while Kafka is away, and says so at the health endpoints. Raises `TopicsMissingError`."""
     from ems_streams.kafka.admin import missing_topics
     from ems_streams.kafka.catalogue import Catalogue
 
-    missing = await missing_topics(settings, [topic.name for topic in Catalogue(settings.application_id, settings.partitions)])
-    if missing:
-        raise TopicsMissingError(missing)
+    names = [topic.name for topic in Catalogue(settings.application_id, settings.partitions)]
+    async with contextlib.AsyncExitStack() as waiting:
+        away = ""
+        while True:
+            try:
+                if missing := await missing_topics(settings, names):
+                    raise TopicsMissingError(missing)
+                return
+            except DependencyError as error:
+                if not away:
+                    away = str(error)
+                    log.warning("kafka_away", error=away)
+                    await _say_that_it_waits(settings, away, waiting)
+
+
+async def _say_that_it_waits(settings: Settings, why: str, waiting: contextlib.AsyncExitStack) -> None:
+    """Serve the endpoints, for as long as it waits, on the port that Faust's web takes over afterwards."""
+    from aiohttp import web
+
+    from ems_streams.metrics import Process
+    from ems_streams.ops.health import CheckResult, Health
+    from ems_streams.ops.http import start_site
+    from ems_streams.ops.monitoring import add_monitoring
+
+    health, app = Health(), web.Application()
+    health.add_readiness("kafka", lambda: CheckResult(False, why))
+    add_monitoring(app, Process.WORKER, health)
+    site = await start_site(app, settings.bind_host, settings.worker_port, "EMS_WORKER_PORT", shutdown_timeout_s=0.5)
+    waiting.push_async_callback(site.cleanup)
 
 
 async def _run(settings: Settings, stop: asyncio.Event) -> int:

@@ -30,19 +30,26 @@ def worker_health(app: WorkerApp) -> Health:
             return CheckResult(True, app.settings.kafka_bootstrap_servers)
         return CheckResult(False, f"circuit breaker {breaker.state}: {breaker.reason}")
 
+    def commits() -> CheckResult:
+        # A recovery closes the breaker, and says nothing about the next commit.
+        failing = [f"{partition}, {each.failures} in a row: {each.reason}" for partition, each in app.engine.troubles.repeated.items()]
+        return CheckResult(not failing, f"commits fail: {'; '.join(failing)}" if failing else f"circuit breaker {app.engine.breaker.state}")
+
     def failed() -> CheckResult:
         error = app.failure or (app.crash_reason if app.crashed else None)
         return CheckResult(error is None, "running" if error is None else f"stopping: {error}")
 
     def progress() -> CheckResult:
-        stall_s = app.watchdog.longest_stall_s
-        return CheckResult(stall_s < app.settings.stall_timeout_s, f"longest stall {stall_s:.0f} s")
+        watchdog = app.watchdog
+        detail = f"no progress: {watchdog.where}" if watchdog.stalled else "every partition moves, or is at its end"
+        return CheckResult(watchdog.longest_stall_s < app.settings.stall_timeout_s, detail)
 
     health.add_liveness("engine", failed)
     health.add_liveness("progress", progress)
     # Also here: what is about to end must not be sent any more work.
     health.add_readiness("engine", failed)
     health.add_readiness("kafka", kafka)
+    health.add_readiness("commits", commits)
     health.add_readiness("assigned", assigned)
     health.add_readiness("recovered", recovered)
     return health

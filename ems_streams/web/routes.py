@@ -12,13 +12,16 @@ from ems_streams.domain.timestamps import to_epoch_ms
 from ems_streams.domain.windows import LABELS, Window
 from ems_streams.kafka.state_table import PartitionNotReadyError
 from ems_streams.kafka.worker_app import WorkerApp
-from ems_streams.ops.http import ProblemError, error_middleware, health_routes, json_response
+from ems_streams.metrics import Process
+from ems_streams.ops.http import ProblemError, error_middleware, json_response
+from ems_streams.ops.monitoring import add_monitoring
 from ems_streams.web.alarm_routes import alarm_routes
 from ems_streams.web.health import worker_health
 from ems_streams.web.limits import limit_of
 from ems_streams.web.live import LiveTables
 from ems_streams.web.live_alarms import LiveAlarms
 from ems_streams.web.live_sites import LiveSites
+from ems_streams.web.sampling import sample
 
 ROUTED_HEADER = "X-EMS-Routed"
 """Set on a request that one worker sends another, so that two workers in doubt cannot send it in circles."""
@@ -31,7 +34,7 @@ Body = dict[str, Any]
 
 
 def add_routes(app: WorkerApp, tables: LiveTables, sites: LiveSites, alarms: LiveAlarms) -> None:
-    """Add the live table views and the health endpoints to the worker's web."""
+    """Add the live table views, the health endpoints and the metrics to the worker's web."""
     routes = _Routes(app, tables, sites)
     web_app = cast(web.Application, cast(Any, app.web).web_app)  # of the aiohttp driver, the only one there is
     web_app.middlewares.append(error_middleware)
@@ -43,9 +46,9 @@ def add_routes(app: WorkerApp, tables: LiveTables, sites: LiveSites, alarms: Liv
             web.get("/internal/v1/devices", routes.devices),
             web.get("/internal/v1/topology", routes.topology),
             *alarm_routes(alarms),
-            *health_routes(worker_health(app)),
         ]
     )
+    add_monitoring(web_app, Process.WORKER, worker_health(app), lambda: sample(app))
 
 
 class _Routes:

@@ -28,3 +28,9 @@ def test_the_table_of_built_in_rules_is_that_of_their_file() -> None:
     generated = runpy.run_path(str(REFERENCE / "generate.py"))["rules_reference"]()
 
     assert (REFERENCE / "builtin-rules.md").read_text() == generated, "run `make docs`"
+
+
+def test_the_metrics_reference_is_current() -> None:
+    generated = runpy.run_path(str(REFERENCE / "generate.py"))["metrics_reference"]()
+
+    assert (REFERENCE / "metrics.md").read_text() == generated, "run `make docs`"

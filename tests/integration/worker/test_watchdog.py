@@ -81,3 +81,38 @@ def test_a_worker_that_does_not_get_back_into_the_group_ends(deployment: Deploym
     )
     assert worker.popen.wait(40) == 1
     assert "no progress: membership of the group" in worker.log_tail()
+
+
+# Every recovery gets through, and no commit of one agent: nothing looks like an outage, and nothing moves.
+REFUSED_WORKER = """
+from ems_streams.cli.main import run
+from ems_streams.kafka.transactions import CommitError, PartitionWriter
+
+commit = PartitionWriter.commit
+
+async def refuse(self, outputs):
+    if any(topic.endswith("device-aggregates-changelog") for topic, _ in outputs):
+        raise CommitError(f"{self.transactional_id}: refused")
+    return await commit(self, outputs)
+
+PartitionWriter.commit = refuse
+run()
+"""
+
+
+def test_a_worker_whose_commits_fail_for_ever_says_so_and_ends(deployment: Deployment) -> None:
+    port = deployment.ports.worker
+    told = {"EMS_WORKER_PORT": str(port), "EMS_STALL_TIMEOUT_S": STALL_TIMEOUT_S, "EMS_AGGREGATES_COMMIT_INTERVAL_S": "0.5"}
+    worker = deployment.start("worker-0", ["worker"], port, told, program=("-c", REFUSED_WORKER)).wait_until_ready()
+    produce(deployment.stack.kafka_bootstrap, [telemetry(f"{deployment.application_id}-A", 1.5, 1)])
+
+    def red() -> str:
+        body = get(f"{worker.url}/readyz")[1]
+        check = body["checks"]["commits"] if body else {"ok": True}
+        return "" if check["ok"] else check["detail"]
+
+    detail = eventually(red, 20, "the check says that commits fail")
+    assert "aggregates[" in detail
+    assert "refused" in detail
+    assert worker.popen.wait(40) == 1
+    assert "no progress: commits of aggregates[" in worker.log_tail()

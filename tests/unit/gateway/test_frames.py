@@ -41,10 +41,11 @@ def ring_of(*payloads: bytes) -> Ring:
 
 def test_clients_at_one_place_get_the_same_bytes() -> None:
     ring, chunks = ring_of(b"1", b"2"), Chunks()
-    first, _ = chunks.take(ring, 0, Filter())
-    again, after = chunks.take(ring, 0, Filter())
+    first, _, count = chunks.take(ring, 0, Filter())
+    again, after, _ = chunks.take(ring, 0, Filter())
     assert again is first
     assert after == 2
+    assert count == 2
 
 
 def test_what_arrives_or_is_replaced_is_seen() -> None:
@@ -58,18 +59,18 @@ def test_what_arrives_or_is_replaced_is_seen() -> None:
 
 def test_a_chunk_is_bounded_and_a_filter_passes_over() -> None:
     ring, chunks = ring_of(*[b"x" * 30_000] * 10), Chunks()
-    frames, after = chunks.take(ring, 0, Filter())
+    frames, after, _ = chunks.take(ring, 0, Filter())
     assert CHUNK_BYTES <= len(frames) < CHUNK_BYTES + 31_000
     assert after == 3
-    assert chunks.take(ring, 0, Filter(sites=frozenset({5}))) == (b"", 10)
+    assert chunks.take(ring, 0, Filter(sites=frozenset({5}))) == (b"", 10, 0)
 
 
 def test_what_is_kept_joined_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "JOINED_BYTES_MAX", 100)
     ring, chunks = ring_of(*[b"x" * 60] * 10), Chunks()
     # Of a single entry the joined piece would be the entry's own frame, the same in any case.
-    first, _ = chunks.take(ring, 8, Filter())
-    again, _ = chunks.take(ring, 8, Filter())
+    first, _, _ = chunks.take(ring, 8, Filter())
+    again, _, _ = chunks.take(ring, 8, Filter())
     assert again == first
     assert again is not first
 
