@@ -26,10 +26,10 @@ _FIELDS = {"error-class": "errorClass", "stage": "stage", "device": "device", "o
 
 
 def epoch_ms(moment: datetime) -> int:
-    """A time as the topics have it."""
+    """A time as the topics have it; nothing in them is older than 1970."""
     from ems_streams.domain.timestamps import to_epoch_ms
 
-    return to_epoch_ms(moment)
+    return max(0, to_epoch_ms(moment))
 
 
 def print_letters(found: Sequence[dict[str, Any]]) -> None:
