@@ -60,9 +60,7 @@ export class LetterDetail {
 
   editor(full) {
     const isText = full.valueText !== null;
-    this.original = full.valueJson === null ? full.valueText ?? "" : JSON.stringify(full.valueJson, null, 2);
-    // Numbers beyond what JavaScript can hold would be changed by showing them again.
-    if (isText && full.valueJson !== null && JSON.stringify(full.valueJson) !== full.valueText) this.original = full.valueText;
+    this.original = laidOut(full.valueText ?? "");
     this.value = make("textarea", { id: "letter-value", spellcheck: "false", autocomplete: "off" });
     this.value.value = this.original;
     this.value.disabled = !isText && full.valueBase64 !== null;
@@ -131,16 +129,20 @@ export class LetterDetail {
   }
 }
 
-// JSON that was laid out for reading goes back without the layout, if it still is JSON; other text as it was typed.
-function compact(text, original) {
+const withoutLayout = (text) => text.replace(/("(?:[^"\\]|\\.)*")|\s+/g, "$1");
+
+// JSON on lines of its own, as long as that changes nothing: numbers that JavaScript cannot hold, or would write otherwise, stay as they came.
+function laidOut(text) {
   try {
-    return original.includes("\n") && Number.isSafeInteger(biggest(text)) ? JSON.stringify(JSON.parse(text)) : text;
+    const document = JSON.parse(text);
+    return JSON.stringify(document) === withoutLayout(text) ? JSON.stringify(document, null, 2) : text;
   } catch {
     return text;
   }
 }
 
-const biggest = (text) => Math.max(0, ...(text.match(/\d+/g) ?? []).map(Number));
+// What was laid out for reading goes back without the layout; other text as it was typed.
+const compact = (text, original) => (original.includes("\n") ? withoutLayout(text) : text);
 
 function facts(full) {
   const { original } = full;
