@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ems_streams.cli import dlt_output as output
-from ems_streams.cli.output import JsonOption, console, error_console, print_json, print_table
+from ems_streams.cli.output import JsonOption, error_console, print_json
 from ems_streams.cli.progress import progress_bar
 from ems_streams.cli.running import run_with_settings
 from ems_streams.cli.times import time_of
@@ -242,7 +242,9 @@ def _chosen_ids(topic: str | None, ids: list[str] | None) -> "tuple[str, list[Le
     found = [LetterId.parse(text, topic) for text in ids or []]
     topics = sorted({each.topic for each in found})
     if topic is None and len(topics) != 1:
-        raise UsageError("expected a TOPIC, or an --id of one" if not topics else f"--id: of several topics, {', '.join(topics)}; expected one")
+        raise UsageError(
+            "expected a TOPIC, or an --id of one" if not topics else f"--id: of several topics, {', '.join(topics)}; expected one"
+        )
     return topic or topics[0], found or None
 
 

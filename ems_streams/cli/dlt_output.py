@@ -127,7 +127,9 @@ def plan_json(topic: str, found: "Plan") -> dict[str, Any]:
 
 def print_plan(topic: str, found: "Plan") -> None:
     """What a redrive would do."""
-    rows = [(letter_id, verdict.outcome, verdict.target, verdict.reason, _shortened(verdict.detail)) for letter_id, verdict in found.examples]
+    rows = [
+        (letter_id, verdict.outcome, verdict.target, verdict.reason, _shortened(verdict.detail)) for letter_id, verdict in found.examples
+    ]
     print_table(("ID", "WOULD BE", "TO", "REASON", "DETAIL"), rows)
     said = error_console()
     counted = ", ".join(f"{count} {outcome}" for outcome, count in sorted(found.outcomes.items())) or "no letters"
@@ -171,7 +173,9 @@ def print_purge(planned: "PurgePlan") -> None:
         right=("PARTITION", "FIRST", "BEFORE"),
     )
     print_table(
-        ("ERROR", "LETTERS", "OPEN"), [(each.names[0], each.count, each.open) for each in planned.groups.largest()], right=("LETTERS", "OPEN")
+        ("ERROR", "LETTERS", "OPEN"),
+        [(each.names[0], each.count, each.open) for each in planned.groups.largest()],
+        right=("LETTERS", "OPEN"),
     )
     error_console().print(f"{planned.letters} letters of {planned.topic}, {planned.open_letters} of them open", markup=False)
 

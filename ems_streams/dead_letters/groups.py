@@ -79,8 +79,9 @@ async def grouped(
     topic: str,
     ranges: Ranges,
     grouping: Sequence[str],
-    chosen: LetterFilter,
+    *,
     done: DoneIndex,
+    chosen: LetterFilter,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> Groups:
     """Count the letters of ranges that a filter chooses; `on_progress` gets how many were looked at."""

@@ -1,6 +1,7 @@
 """What people ask of dead letters: lists, groups, one in full."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from ems_streams.dead_letters.groups import group_view, grouped
@@ -57,16 +58,23 @@ async def group_topics(
         total, before = sum(sizes.values()), 0
         for name in (name for name in topics if sizes[name]):
             ranges = await ranges_of(consumer, name, chosen.since_ms)
-            seen = before
             groups = await grouped(
-                consumer, name, ranges, grouping, chosen, state.done_of(name), lambda count, base=seen: on_progress(base + count, total)
+                consumer,
+                name,
+                ranges,
+                grouping,
+                done=state.done_of(name),
+                chosen=chosen,
+                on_progress=partial(_add, before, total, on_progress),
             )
             before += sizes[name]
             on_progress(before, total)
-            views += [
-                {"topic": name, **group_view(each, grouping)} for each in groups.largest()[:limit] if each.open or not only_open
-            ]
+            views += [{"topic": name, **group_view(each, grouping)} for each in groups.largest()[:limit] if each.open or not only_open]
     return sorted(views, key=lambda view: -view["open"])[:limit]
+
+
+def _add(before: int, total: int, on_progress: Callable[[int, int], None], count: int) -> None:
+    on_progress(before + count, total)
 
 
 async def show_letter(settings: Settings, letter_id: LetterId) -> dict[str, Any]:

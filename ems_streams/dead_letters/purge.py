@@ -42,7 +42,9 @@ class PurgePlan:
         return sum(each.open for each in self.groups.found.values())
 
 
-async def plan_purge(settings: Settings, topic: str, *, before_ms: int | None, before_offset: int | None, partition: int | None) -> PurgePlan:
+async def plan_purge(
+    settings: Settings, topic: str, *, before_ms: int | None, before_offset: int | None, partition: int | None
+) -> PurgePlan:
     """What lies before a time, or before an offset of one partition; raises `UsageError` and other `EmsError`."""
     if not is_dead_letter_topic(topic):
         raise UsageError(f"{topic!r}: expected a topic of dead letters; `ems-streams dlt list` shows them")
@@ -60,14 +62,12 @@ async def plan_purge(settings: Settings, topic: str, *, before_ms: int | None, b
             ends = await _offsets_before(consumer, topic, ranges, before_ms or 0)
         cut = {number: (start, min(max(ends[number], start), end)) for number, (start, end) in ranges.items()}
         cut = {number: (start, end) for number, (start, end) in cut.items() if start < end}
-        return PurgePlan(topic, cut, await grouped(consumer, topic, cut, ("error-class",), LetterFilter(), done))
+        return PurgePlan(topic, cut, await grouped(consumer, topic, cut, ("error-class",), done=done, chosen=LetterFilter()))
 
 
 async def _offsets_before(consumer: AIOKafkaConsumer, topic: str, ranges: Ranges, before_ms: int) -> dict[int, int]:
     found = await consumer.offsets_for_times({TopicPartition(topic, number): before_ms for number in ranges})
-    return {
-        number: end if (at := found[TopicPartition(topic, number)]) is None else at.offset for number, (_, end) in ranges.items()
-    }
+    return {number: end if (at := found[TopicPartition(topic, number)]) is None else at.offset for number, (_, end) in ranges.items()}
 
 
 async def purge(settings: Settings, planned: PurgePlan) -> None:

@@ -109,9 +109,7 @@ class NewestFirst:
     def __init__(self, consumer: AIOKafkaConsumer, topic: str, ranges: Ranges, before: Offsets | None = None) -> None:
         self._consumer = consumer
         self._topic = topic
-        self._partitions = {
-            number: _Backwards(start, min(end, (before or {}).get(number, end))) for number, (start, end) in ranges.items()
-        }
+        self._partitions = {number: _Backwards(start, min(end, (before or {}).get(number, end))) for number, (start, end) in ranges.items()}
         self.read = 0
 
     async def take(self) -> Letter | None:

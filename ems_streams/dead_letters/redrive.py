@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final
 
-
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 
@@ -50,6 +49,7 @@ LETTERS_AT_ONCE: Final = 500
 BYTES_AT_ONCE: Final = 4 * 1024 * 1024
 """So much goes into one transaction, and one letter at least."""
 EXAMPLES_MAX: Final = 200
+IDS_LOOKED_UP: Final = 20
 
 OnProgress = Callable[[int, int], None]
 """Offsets done, and of how many."""
@@ -101,8 +101,7 @@ async def prepare(
     async with positioned_consumer(settings) as consumer:
         ranges = await ranges_of(consumer, topic)
         if ids is not None:
-            for letter_id in ids:
-                await letter_at(consumer, letter_id)
+            await _check_ids(consumer, ids, ranges)
             ranges = _around(ids)
     return RedriveDefinition(
         redrive_id=f"rd-{uuid.uuid4().hex[:10]}",
@@ -117,6 +116,14 @@ async def prepare(
         ranges=ranges,
         created_at=datetime.now(UTC).replace(microsecond=0),
     )
+
+
+async def _check_ids(consumer: AIOKafkaConsumer, ids: Sequence[LetterId], ranges: Mapping[int, tuple[int, int]]) -> None:
+    """Raises `NoSuchLetterError`; of many ids only those are looked up that cannot be there."""
+    for letter_id in ids:
+        start, end = ranges.get(letter_id.partition, (0, 0))
+        if len(ids) <= IDS_LOOKED_UP or not start <= letter_id.offset < end:
+            await letter_at(consumer, letter_id)
 
 
 def _around(ids: Iterable[LetterId]) -> dict[int, tuple[int, int]]:
@@ -201,7 +208,9 @@ async def run(settings: Settings, redrive: Redrive, on_progress: OnProgress = la
         await work.end()
         return redrive
     except FencedError:
-        raise TakenOverError(f"redrive {definition.redrive_id}: another redrive of {definition.topic} has begun; go on with --resume") from None
+        raise TakenOverError(
+            f"redrive {definition.redrive_id}: another redrive of {definition.topic} has begun; go on with --resume"
+        ) from None
     except CommitError as error:
         raise DependencyError(
             f"redrive {definition.redrive_id}: Kafka did not take a transaction ({error}); go on with --resume {definition.redrive_id}"
@@ -242,9 +251,14 @@ async def _reading(
         cluster = await consumer._client.fetch_all_metadata()
         partitions = {name: len(cluster.partitions_for_topic(name) or ()) for name in cluster.topics()}
         newest = await _newest(consumer, settings, definition.topic, partitions)
+        # What was purged meanwhile is not there any more.
+        there = await ranges_of(consumer, definition.topic)
+        left = {
+            number: (max(start, there[number][0]), min(end, there[number][1])) for number, (start, end) in ranges.items() if number in there
+        }
         resolving = _Resolving(settings, definition, Resolver(catalogue_of(settings), partitions, newest, None))
         try:
-            async with contextlib.aclosing(scan(consumer, definition.topic, dict(ranges), None)) as pieces:
+            async with contextlib.aclosing(scan(consumer, definition.topic, left, None)) as pieces:
                 yield pieces, resolving
         finally:
             await resolving.close()

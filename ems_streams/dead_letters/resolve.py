@@ -92,7 +92,9 @@ class Resolver:
         if letter.letter_id.topic == QUARANTINE:
             return Verdict(Outcome.REFUSED, reason="redriven_too_often", detail=f"{detail}: allow it more with --max-replays")
         if QUARANTINE not in self._partitions:
-            return Verdict(Outcome.REFUSED, reason="topic_gone", detail=f"there is no topic {QUARANTINE}; `ems-streams topics apply` makes it")
+            return Verdict(
+                Outcome.REFUSED, reason="topic_gone", detail=f"there is no topic {QUARANTINE}; `ems-streams topics apply` makes it"
+            )
         record: KeyValue = (letter.key, letter.value, [*letter.headers, ("dlt-letter", str(letter.letter_id).encode())])
         where = letter.letter_id.partition % self._partitions[QUARANTINE]
         return Verdict(Outcome.QUARANTINED, QUARANTINE, detail=detail, outputs=((QUARANTINE, where, record),))
@@ -133,7 +135,9 @@ class Resolver:
 
     def _check_target(self, target: str) -> None:
         if target == INGRESS_HEARTBEATS:
-            raise _RefusedError("no_use", "a heartbeat speaks of the moment at which it was written; the next one has said the same of a later one")
+            raise _RefusedError(
+                "no_use", "a heartbeat speaks of the moment at which it was written; the next one has said the same of a later one"
+            )
         if is_dead_letter_topic(target) or target == REDRIVES or target.endswith("-changelog") or target.startswith("__"):
             raise _RefusedError("no_use", f"{target} is no topic of events")
         if target not in self._partitions:
@@ -168,7 +172,11 @@ class Resolver:
         self._check_target(target)
         key = topic.serial_number.encode()
         outputs: list[Output] = [
-            (DEVICE_REGISTRY, partition_for(entry.serial_number.encode(), self._partitions[DEVICE_REGISTRY]), (entry.serial_number.encode(), entry.encode(), ()))
+            (
+                DEVICE_REGISTRY,
+                partition_for(entry.serial_number.encode(), self._partitions[DEVICE_REGISTRY]),
+                (entry.serial_number.encode(), entry.encode(), ()),
+            )
             for entry in registered
         ]
         outputs.append((target, partition_for(key, self._partitions[target]), (key, value, headers)))

@@ -12,7 +12,7 @@ from ems_streams.domain.events import Event
 from ems_streams.domain.refusals import type_name
 from ems_streams.errors import MalformedError, UsageError
 
-_STEP: Final = re.compile(r"""\.?([A-Za-z_$][\w$-]*)|\[(\d+)\]|\[\s*"((?:[^"\\]|\\.)*)"\s*\]""")
+_STEP: Final = re.compile(r"""\.?([A-Za-z_][\w$-]*)|\[(\d+)\]|\[\s*"((?:[^"\\]|\\.)*)"\s*\]""")
 
 Path = tuple[str | int, ...]
 

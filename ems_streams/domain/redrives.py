@@ -196,7 +196,9 @@ def runs_of(offsets: Iterable[int]) -> tuple[tuple[int, int], ...]:
     return tuple(runs)
 
 
-def merged(progress: RedriveProgress | None, next_offset: int, outcomes: Mapping[Outcome, int], reasons: Mapping[str, int]) -> RedriveProgress:
+def merged(
+    progress: RedriveProgress | None, next_offset: int, outcomes: Mapping[Outcome, int], reasons: Mapping[str, int]
+) -> RedriveProgress:
     """Progress after some more letters."""
     known = RedriveProgress(next_offset=0) if progress is None else progress
     return RedriveProgress(

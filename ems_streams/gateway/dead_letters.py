@@ -19,7 +19,7 @@ from ems_streams.dead_letters.reader import (
     topics_of,
 )
 from ems_streams.dead_letters.state import RedriveState, read_state
-from ems_streams.dead_letters.views import OPEN, STATES, state_of, summary_view
+from ems_streams.dead_letters.views import STATES, state_of, summary_view
 from ems_streams.domain.events import format_time
 from ems_streams.domain.letter import LetterId
 from ems_streams.domain.letter_filter import LetterFilter
@@ -43,7 +43,14 @@ GROUPS_MAX: Final = 50
 OVERVIEW_FRESH_S: Final = 2.0
 DEADLINE_S: Final = 20.0
 GROUPING: Final = ("error-class", "stage")
-_PARAMETERS: Final = {"errorClass": "error-class", "stage": "stage", "serial": "serial", "origin": "origin", "channel": "channel", "message": "message"}
+_PARAMETERS: Final = {
+    "errorClass": "error-class",
+    "stage": "stage",
+    "serial": "serial",
+    "origin": "origin",
+    "channel": "channel",
+    "message": "message",
+}
 
 
 class DeadLetterApi:
@@ -72,7 +79,7 @@ class DeadLetterApi:
             for topic, letters in (await counts(consumer, names)).items():
                 if letters:
                     ranges = newest(await ranges_of(consumer, topic), SCANNED_MAX)
-                    groups = await grouped(consumer, topic, ranges, GROUPING, LetterFilter(), state.done_of(topic))
+                    groups = await grouped(consumer, topic, ranges, GROUPING, done=state.done_of(topic), chosen=LetterFilter())
                     topics.append(_topic_view(topic, letters, sum(end - start for start, end in ranges.values()), groups))
         return {"asOf": format_time(datetime.now(UTC)), "topics": topics}
 
@@ -119,7 +126,9 @@ def topic_of(request: web.Request) -> str:
     """The topic in the path; one that cannot hold dead letters is a 404."""
     topic = request.match_info["topic"]
     if not is_dead_letter_topic(topic):
-        raise ProblemError(404, "No such topic of dead letters", f"{topic[:249]!r} is no topic of dead letters; /api/v1/dlt has those that are.")
+        raise ProblemError(
+            404, "No such topic of dead letters", f"{topic[:249]!r} is no topic of dead letters; /api/v1/dlt has those that are."
+        )
     return topic
 
 
@@ -172,10 +181,10 @@ def _filter_of(request: web.Request) -> LetterFilter:
 
 
 def _state_of(request: web.Request) -> str | None:
-    text = request.query.get("state") or None
-    if text not in (None, *STATES):
-        raise bad_parameter("state", f"{text[:40]!r}: must be one of {', '.join(STATES)}" if text else OPEN)
-    return text
+    text = request.query.get("state")
+    if text and text not in STATES:
+        raise bad_parameter("state", f"{text[:40]!r}: must be one of {', '.join(STATES)}")
+    return text or None
 
 
 def _time_of(request: web.Request, name: str) -> int | None:

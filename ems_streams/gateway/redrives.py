@@ -39,7 +39,7 @@ _Texts = Annotated[list[str], Field(max_length=100)]
 
 
 class _Body(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", strict=True)
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", strict=True)
 
 
 class FilterBody(_Body):
@@ -143,7 +143,9 @@ class RedriveApi:
             edits[f"{letter_id.partition}/{letter_id.offset}"] = each.edit()
         edit = Edit() if body.edit is None else body.edit.edit()
         if body.ids is None and (edit.value is not None or edit.key is not None or edit.mqtt_topic is not None):
-            raise ProblemError(400, "Bad redrive", "edit: a new value, key or topic is one letter's: give it in edits, with the letter's id")
+            raise ProblemError(
+                400, "Bad redrive", "edit: a new value, key or topic is one letter's: give it in edits, with the letter's id"
+            )
         return await prepare(
             self._settings,
             topic,
@@ -199,7 +201,9 @@ class RedriveApi:
         redrive_id = redrive.definition.redrive_id
         try:
             done = await run(self._settings, redrive)
-            log.info("redriven", redrive_id=redrive_id, topic=redrive.definition.topic, **{str(name): n for name, n in done.outcomes.items()})
+            log.info(
+                "redriven", redrive_id=redrive_id, topic=redrive.definition.topic, **{str(name): n for name, n in done.outcomes.items()}
+            )
         except Exception as error:  # noqa: BLE001 - whatever it is, whoever asks for the redrive is told
             log.error("redrive_failed", redrive_id=redrive_id, topic=redrive.definition.topic, error=str(error) or repr(error))
             self._failures[redrive_id] = str(error) or repr(error)

@@ -13,9 +13,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from ems_streams.errors import EmsError
+from ems_streams.kafka.client import client_options
 from ems_streams.kafka.closing import close_consumer
 from ems_streams.kafka.range_reader import POLL_TIMEOUT_MS, read_ranges
-from ems_streams.kafka.client import client_options
 from ems_streams.settings import Settings
 
 _LOOK_BACK: Final = (4, 64, 1024, 16_384)

@@ -47,7 +47,9 @@ async def test_a_letter_is_mended_tried_and_sent_back_and_its_group_follows(
     bad = telemetry_value(serial, "high", note=XSS)
     others = [letter_of(DEVICE_TELEMETRY, f"{serial}-{n}".encode(), telemetry_value(f"{serial}-{n}"), stage="aggregates") for n in range(3)]
     raw = letter_of(DEVICE_TELEMETRY, f"{serial}-raw".encode(), b"\xff\x00\x01", error_class=XSS, stage="ingress")
-    await asyncio.to_thread(put, deployment.stack.kafka_bootstrap, [letter_of(DEVICE_TELEMETRY, serial.encode(), bad, stage="aggregates"), *others, raw])
+    await asyncio.to_thread(
+        put, deployment.stack.kafka_bootstrap, [letter_of(DEVICE_TELEMETRY, serial.encode(), bad, stage="aggregates"), *others, raw]
+    )
     complaints: list[str] = []
     page.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))

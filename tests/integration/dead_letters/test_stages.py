@@ -13,7 +13,7 @@ from tests.support.dead_letters import committed, put, telemetry_value, unique
 from tests.support.failing_processes import FOLD_NEVER_KW
 from tests.support.notifier import channels_file, hook, secrets
 from tests.support.processes import Deployment, Running, eventually, get
-from tests.support.receivers import always, webhook
+from tests.support.receivers import webhook
 from tests.support.sink import notification_of
 
 pytestmark = pytest.mark.integration
@@ -143,9 +143,7 @@ def test_letters_of_every_stage_are_grouped_mended_and_processed_and_one_loops_i
     assert quarantined.value == telemetry_value(names["FOLD"], FOLD_NEVER_KW)
     assert dict(quarantined.headers)["dlt-replay-count"] == b"3"
     # Out of there it goes mended.
-    mended = site.dlt(
-        "redrive", QUARANTINE, "--where", f"serial={names['FOLD']}", "--set", "telemetryData.powerKw=6", "--max-replays", "9"
-    )
+    mended = site.dlt("redrive", QUARANTINE, "--where", f"serial={names['FOLD']}", "--set", "telemetryData.powerKw=6", "--max-replays", "9")
     assert mended["outcomes"]["sent"] == 1
     eventually(lambda: count(worker, names["FOLD"]) == 1, 30, "counted at last")
 
@@ -153,7 +151,11 @@ def test_letters_of_every_stage_are_grouped_mended_and_processed_and_one_loops_i
 def test_what_a_channel_could_not_deliver_is_delivered_when_it_is_redriven(deployment: Deployment, tmp_path: Path) -> None:
     serial = unique("CHAN")
     answers = {"status": 400}
-    with webhook(lambda number, body: always(answers["status"])(number, body)) as receiver:
+
+    def answer(_number: int, _body: bytes) -> tuple[int, dict[str, str]]:
+        return answers["status"], {}
+
+    with webhook(answer) as receiver:
         deployment.notifier(channels_file(tmp_path, {"ops": hook(receiver.url)}), **secrets()).wait_until_ready()
         value = json.dumps(notification_of(serial)).encode()
         put(deployment.stack.kafka_bootstrap, [("device-notifications", serial.encode(), value, [])])
@@ -164,4 +166,4 @@ def test_what_a_channel_could_not_deliver_is_delivered_when_it_is_redriven(deplo
         answers["status"] = 204
         assert site.dlt("redrive", "device-notifications-dlt", "--where", "channel=ops")["outcomes"]["sent"] == 1
         eventually(lambda: receiver.delivered, 20, "delivered")
-    assert receiver.requests[-1].body and json.loads(receiver.requests[-1].body)["data"]["serialNumber"] == serial
+    assert json.loads(receiver.requests[-1].body)["data"]["serialNumber"] == serial

@@ -82,7 +82,9 @@ def test_a_partition_that_is_no_more_is_that_of_the_key() -> None:
     assert verdict.detail == ""
 
 
-@pytest.mark.parametrize(("replays", "most", "wanted"), [(2, 3, Outcome.SENT), (3, 3, Outcome.QUARANTINED), (1, 1, Outcome.QUARANTINED), (5, 6, Outcome.SENT)])
+@pytest.mark.parametrize(
+    ("replays", "most", "wanted"), [(2, 3, Outcome.SENT), (3, 3, Outcome.QUARANTINED), (1, 1, Outcome.QUARANTINED), (5, 6, Outcome.SENT)]
+)
 def test_what_was_redriven_too_often_goes_to_the_quarantine_untouched(replays: int, most: int, wanted: Outcome) -> None:
     given = letter(Origin("device-telemetry", AT_MS, 3, 41), b"\xff", replays=replays)
     verdict = resolve(given, max_replays=most)

@@ -14,9 +14,7 @@ PLACE = LetterId("device-telemetry-dlt", 3, 17)
 
 def test_our_own_headers_are_read_back_as_they_were_written() -> None:
     origin = Origin("device-telemetry", 1_767_000_000_000, 3, 41)
-    written = dead_letter_headers(
-        origin, "invalid_json", "line 1", stage="aggregates", failed_at=AT, attempts=4, replay_count=2
-    )
+    written = dead_letter_headers(origin, "invalid_json", "line 1", stage="aggregates", failed_at=AT, attempts=4, replay_count=2)
     failure = read_failure(written)
 
     assert failure.origin == origin
@@ -53,7 +51,10 @@ def test_headers_of_spring_are_understood() -> None:
 
 
 def test_the_cause_says_more_than_what_spring_wraps_it_in() -> None:
-    wrapped = [("kafka_dlt-exception-fqcn", b"ListenerExecutionFailedException"), ("kafka_dlt-exception-cause-fqcn", b"java.io.IOException")]
+    wrapped = [
+        ("kafka_dlt-exception-fqcn", b"ListenerExecutionFailedException"),
+        ("kafka_dlt-exception-cause-fqcn", b"java.io.IOException"),
+    ]
     assert read_failure(wrapped).error_class == "java.io.IOException"
 
 

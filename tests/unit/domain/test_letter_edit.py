@@ -62,7 +62,7 @@ def test_a_new_value_is_json_or_else_a_text(text: str, wanted: Any) -> None:
     ],
 )
 def test_a_path_that_leads_nowhere_is_an_error_that_names_it(document: Any, edit: dict[str, Any]) -> None:
-    with pytest.raises(MalformedError, match="cannot_edit: a|cannot_edit: b"):
+    with pytest.raises(MalformedError, match=r"cannot_edit: [ab]"):
         edited(document, **edit)
 
 
