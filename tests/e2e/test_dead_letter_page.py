@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator
 
 import pytest
@@ -16,6 +17,9 @@ from tests.support.processes import Deployment, Running, eventually, get
 pytestmark = pytest.mark.e2e
 
 expect.set_options(timeout=20_000)
+
+SHOTS = os.environ.get("EMS_TEST_SCREENSHOTS")
+"""A directory for pictures, for who wants to look at the page."""
 
 XSS = '<img src=x onerror="window.hacked=1">'
 
@@ -72,6 +76,8 @@ async def test_a_letter_is_mended_tried_and_sent_back_and_its_group_follows(
     await page.click("#letter-dry-run")
     await expect(page.locator("#letter-result")).to_have_class("result good")
     await expect(page.locator("#letter-result")).to_contain_text("1 sent back to device-telemetry. Nothing was written")
+    if SHOTS:
+        await page.screenshot(path=f"{SHOTS}/dead-letters.png")
     await page.click("#letter-redrive")
     await expect(page.locator("#letter-result")).to_contain_text("finished: 1 sent back")
     await expect(page.locator("#letters tr")).to_have_count(3)

@@ -79,7 +79,7 @@ def test_a_redrive_that_is_killed_again_and_again_goes_on_and_sends_each_letter_
         time.sleep(chosen.uniform(0.0, 0.4))
         assert running.poll() is None, "killed in the middle"
         running.send_signal(signal.SIGKILL)
-        running.wait(10)
+        running.communicate(timeout=10)
         redrive_id, _ = progress(deployment)
         running = begun(deployment, "--resume", redrive_id)
     output, errors = running.communicate(timeout=60)
