@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ems_streams.cli import dlt_output as output
+from ems_streams.cli import dlt_redrive as redriving
 from ems_streams.cli.output import JsonOption, error_console, print_json
 from ems_streams.cli.progress import progress_bar
 from ems_streams.cli.running import run_with_settings
@@ -13,10 +14,7 @@ from ems_streams.cli.times import time_of
 from ems_streams.errors import EmsError, UsageError
 
 if TYPE_CHECKING:
-    from ems_streams.domain.letter import LetterId
-    from ems_streams.domain.letter_edit import Edit
     from ems_streams.domain.letter_filter import LetterFilter
-    from ems_streams.domain.redrives import RedriveDefinition
     from ems_streams.settings import Settings
 
 app = typer.Typer(
@@ -117,44 +115,30 @@ def redrive(
     json: JsonOption = False,
 ) -> None:
     """Send letters back to where they came from, each once. Exit 1 when any of them is refused."""
-    from ems_streams.dead_letters.redrive import plan, prepare
-
     if resume is not None:
         if topic or ids or where or sets or unsets or edit or editor or key or mqtt_topic or dry_run or since or until or again or rate:
             raise UsageError("--resume goes on with what was asked for then: expected nothing else with it")
-        _finish(run_with_settings("dlt", lambda settings: _resumed(settings, resume, json)), json)
+        redriving.resume(resume, json=json)
         return
-    topic, letter_ids = _chosen_ids(topic, ids)
-    rate_per_s = None if rate is None else _rate(rate)
+    topic, letter_ids = redriving.chosen_ids(topic, ids)
     whole_value = edit is not None or editor or key is not None or mqtt_topic is not None
     if whole_value and (letter_ids is None or len(letter_ids) != 1):
         raise UsageError("--edit, --editor, --key and --mqtt-topic: expected exactly one --id with them")
-    chosen = _filter(where, since, until)
-
-    async def prepared(settings: "Settings") -> "RedriveDefinition":
-        changes = _edit(sets, unsets, key, mqtt_topic)
-        if edit is not None or editor:
-            assert letter_ids is not None
-            changes = changes.model_copy(update={"value": await output.new_value(settings, letter_ids[0], edit)})
-        return await prepare(
-            settings, topic, chosen=chosen, ids=letter_ids, edit=changes, max_replays=max_replays, rate_per_s=rate_per_s, again=again
-        )
-
-    async def planning(settings: "Settings") -> Any:
-        definition = await prepared(settings)
-        with progress_bar(f"dry run of {topic}", definition.offsets_total, shown=not json) as on_progress:
-            return await plan(settings, definition, on_progress=on_progress)
-
-    async def redriving(settings: "Settings") -> Any:
-        return await _running(settings, await prepared(settings), json)
-
+    asked = redriving.Asked(
+        topic,
+        letter_ids,
+        _filter(where, since, until),
+        redriving.edit_of(sets, unsets, key, mqtt_topic),
+        file=edit,
+        editor=editor,
+        max_replays=max_replays,
+        rate_per_s=None if rate is None else redriving.rate_of(rate),
+        again=again,
+    )
     if dry_run:
-        found = run_with_settings("dlt", planning)
-        print_json(output.plan_json(topic, found)) if json else output.print_plan(topic, found)
-        if found.reasons:
-            raise typer.Exit(1)
-        return
-    _finish(run_with_settings("dlt", redriving), json)
+        redriving.dry_run(asked, json=json)
+    else:
+        redriving.redrive(asked, json=json)
 
 
 @app.command()
@@ -210,52 +194,6 @@ def purge(
         error_console().print(f"{planned.letters} letters of {topic} deleted", markup=False)
 
 
-async def _running(settings: "Settings", definition: "RedriveDefinition", json: bool) -> Any:
-    from ems_streams.dead_letters.redrive import run
-    from ems_streams.domain.redrives import Redrive
-
-    # Before the first letter: whoever is interrupted must know what to go on with.
-    if not json:
-        error_console().print(f"redrive {definition.redrive_id} of {definition.topic}", markup=False)
-    with progress_bar(definition.redrive_id, definition.offsets_total, shown=not json) as on_progress:
-        return await run(settings, Redrive(definition), on_progress)
-
-
-async def _resumed(settings: "Settings", redrive_id: str, json: bool) -> Any:
-    from ems_streams.dead_letters.state import read_state
-
-    return await _running(settings, (await read_state(settings)).redrive(redrive_id).definition, json)
-
-
-def _finish(done: Any, json: bool) -> None:
-    from ems_streams.dead_letters.views import redrive_view
-
-    found = redrive_view(done)
-    print_json(found) if json else output.print_outcome(found)
-    if found["refusals"]:
-        raise typer.Exit(1)
-
-
-def _chosen_ids(topic: str | None, ids: list[str] | None) -> "tuple[str, list[LetterId] | None]":
-    from ems_streams.domain.letter import LetterId
-
-    found = [LetterId.parse(text, topic) for text in ids or []]
-    topics = sorted({each.topic for each in found})
-    if topic is None and len(topics) != 1:
-        raise UsageError(
-            "expected a TOPIC, or an --id of one" if not topics else f"--id: of several topics, {', '.join(topics)}; expected one"
-        )
-    return topic or topics[0], found or None
-
-
-def _edit(sets: list[str] | None, unsets: list[str] | None, key: str | None, mqtt_topic: str | None) -> "Edit":
-    from ems_streams.domain.letter_edit import Edit, parse_path, parse_set
-
-    for text in unsets or []:
-        parse_path(text)
-    return Edit(sets=dict(parse_set(text) for text in sets or []), unsets=tuple(unsets or ()), key=key, mqtt_topic=mqtt_topic)
-
-
 def _filter(where: list[str] | None, since: str | None, until: str | None) -> "LetterFilter":
     from ems_streams.domain.letter_filter import LetterFilter, parse_where
 
@@ -275,13 +213,3 @@ def _grouping(text: str | None) -> tuple[str, ...] | None:
     if wrong or not names:
         raise UsageError(f"--group-by {text!r}: expected some of {', '.join(GROUPINGS)}")
     return tuple(dict.fromkeys(names))
-
-
-def _rate(text: str) -> float:
-    try:
-        rate = float(text.removesuffix("/s"))
-    except ValueError:
-        rate = 0.0
-    if not 0 < rate < float("inf"):
-        raise UsageError(f"--rate {text!r}: expected letters a second, such as 50/s")
-    return rate

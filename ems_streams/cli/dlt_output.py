@@ -15,8 +15,8 @@ from ems_streams.cli.output import console, error_console, print_table
 from ems_streams.errors import EmsError, UsageError
 
 if TYPE_CHECKING:
+    from ems_streams.dead_letters.planning import Plan
     from ems_streams.dead_letters.purge import PurgePlan
-    from ems_streams.dead_letters.redrive import Plan
     from ems_streams.domain.letter import LetterId
     from ems_streams.settings import Settings
 

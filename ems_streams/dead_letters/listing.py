@@ -5,8 +5,8 @@ from functools import partial
 from typing import Any
 
 from ems_streams.dead_letters.groups import group_view, grouped
+from ems_streams.dead_letters.planning import Plan, plan_of
 from ems_streams.dead_letters.reader import NewestFirst, counts, is_dead_letter_topic, letter_at, ranges_of, topics_of
-from ems_streams.dead_letters.redrive import Plan, plan_of
 from ems_streams.dead_letters.state import read_state
 from ems_streams.dead_letters.views import detail_view, summary_view
 from ems_streams.domain.letter import LetterId

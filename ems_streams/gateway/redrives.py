@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from ems_streams.dead_letters.listing import plan_view
-from ems_streams.dead_letters.redrive import plan, prepare, run
+from ems_streams.dead_letters.planning import plan, prepare
+from ems_streams.dead_letters.redrive import run
 from ems_streams.dead_letters.state import NoSuchRedriveError, read_state
 from ems_streams.dead_letters.views import redrive_view
 from ems_streams.domain.events import Time, malformed

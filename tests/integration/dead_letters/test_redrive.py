@@ -1,5 +1,6 @@
 """Redrives that are killed, that meet each other, and that are told what they cannot do: each letter goes back once."""
 
+import asyncio
 import json
 import random
 import signal
@@ -13,7 +14,9 @@ import pytest
 from aiokafka import ConsumerRecord
 from confluent_kafka import Consumer, TopicPartition
 
+from ems_streams.dead_letters.state import read_state
 from ems_streams.kafka.catalogue import DEVICE_TELEMETRY
+from ems_streams.settings import Settings
 from tests.support.dead_letters import PARTITIONS, Given, committed, letter_of, put, telemetry_value, unique
 from tests.support.processes import Deployment, eventually
 
@@ -52,11 +55,11 @@ def dlt(deployment: Deployment, *arguments: str, code: int = 0) -> Any:
     return json.loads(done.stdout)
 
 
-def progress(deployment: Deployment) -> tuple[str, int]:
-    """Id of the newest redrive of the topic, and how many letters it has sent."""
-    found = [each for each in dlt(deployment, "status")["redrives"] if each["topic"] == LETTERS_TOPIC]
-    newest = max(found, key=lambda each: each["createdAt"], default=None)
-    return ("", 0) if newest is None else (newest["redriveId"], newest["outcomes"]["sent"])
+def newest_redrive(deployment: Deployment) -> str:
+    """Id of the newest redrive of the topic."""
+    settings = Settings.load(kafka_bootstrap_servers=deployment.stack.kafka_bootstrap)
+    found = [each.definition for each in asyncio.run(read_state(settings)).redrives.values() if each.definition.topic == LETTERS_TOPIC]
+    return max(found, key=lambda each: each.created_at).redrive_id
 
 
 def assert_each_once(deployment: Deployment, serial: str, letters: list[Given]) -> None:
@@ -80,7 +83,7 @@ def test_a_redrive_that_is_killed_again_and_again_goes_on_and_sends_each_letter_
         assert running.poll() is None, "killed in the middle"
         running.send_signal(signal.SIGKILL)
         running.communicate(timeout=10)
-        redrive_id, _ = progress(deployment)
+        redrive_id = newest_redrive(deployment)
         running = begun(deployment, "--resume", redrive_id)
     output, errors = running.communicate(timeout=60)
     assert running.returncode == 0, errors
@@ -174,20 +177,14 @@ def starts(deployment: Deployment) -> dict[int, tuple[int, int]]:
 
 
 MISTAKES = [
-    (("list", "device-telemetry"), 2, "expected a topic of dead letters"),
     (("list", "nothing-dlt"), 1, "does not exist"),
-    (("list", "--group-by", "colour"), 2, "--group-by 'colour': expected some of error-class"),
-    (("list", "--since", "yesterday"), 2, "--since 'yesterday': expected an ISO-8601 time"),
     (("show", "device-telemetry-dlt/0/999999999"), 1, "there is no dead letter device-telemetry-dlt/0/999999999"),
-    (("redrive",), 2, "expected a TOPIC"),
-    (("redrive", "device-telemetry-dlt", "--rate", "fast"), 2, "--rate 'fast': expected letters a second"),
-    (("redrive", "device-telemetry-dlt", "--set", "a..b=1"), 2, "expected a path"),
     (("redrive", "--resume", "rd-none"), 1, "there is no redrive 'rd-none'"),
     (("purge", "device-telemetry-dlt", "--before", "5"), 2, "--partition is expected"),
 ]
 
 
-def test_what_cannot_be_meant_is_said_in_one_line(deployment: Deployment) -> None:
+def test_what_is_not_there_is_said_in_one_line(deployment: Deployment) -> None:
     for arguments, code, said in MISTAKES:
         done = deployment.command("dlt", *arguments, check=False)
         assert (done.returncode, said in done.stderr, done.stderr.count("\n")) == (code, True, 1), (arguments, done.stderr)
