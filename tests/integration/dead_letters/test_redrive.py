@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import random
 import signal
 import subprocess
 import sys
@@ -39,9 +38,33 @@ def redriven(deployment: Deployment, serial: str) -> list[ConsumerRecord]:
     return [each for each in found if each.key.startswith(serial.encode())]
 
 
-def begun(deployment: Deployment, *arguments: str) -> "subprocess.Popen[str]":
+# Ends itself with SIGKILL at its n-th transaction, before or behind the commit: what was sent is on the brokers then.
+DYING = """
+import os, signal, sys
+from aiokafka import AIOKafkaProducer
+from ems_streams.cli.main import run
+
+where, number = sys.argv.pop(1), int(sys.argv.pop(1))
+commit, commits = AIOKafkaProducer.commit_transaction, 0
+
+async def commit_or_die(self):
+    global commits
+    commits += 1
+    if (commits, where) == (number, "before"):
+        await self.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+    await commit(self)
+    if (commits, where) == (number, "behind"):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+AIOKafkaProducer.commit_transaction = commit_or_die
+run()
+"""
+
+
+def begun(deployment: Deployment, *arguments: str, program: tuple[str, ...] = ("-m", "ems_streams")) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [sys.executable, "-m", "ems_streams", "dlt", "redrive", *arguments, "--json"],
+        [sys.executable, *program, "dlt", "redrive", *arguments, "--json"],
         env=deployment.environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -71,23 +94,19 @@ def assert_each_once(deployment: Deployment, serial: str, letters: list[Given]) 
         assert headers["dlt-redriven-from"].startswith(LETTERS_TOPIC.encode())
 
 
-def test_a_redrive_that_is_killed_again_and_again_goes_on_and_sends_each_letter_once(deployment: Deployment) -> None:
+def test_a_redrive_that_is_killed_around_its_commits_goes_on_and_sends_each_letter_once(deployment: Deployment) -> None:
     serial = unique("KILL")
-    letters = some(serial, 240)
+    letters = some(serial, 160)
     put(deployment.stack.kafka_bootstrap, letters)
-    running = begun(deployment, LETTERS_TOPIC, "--rate", "60/s")
-    chosen = random.Random(3)
-    for kills in range(1, 4):
-        eventually(lambda at=kills * 45: len(redriven(deployment, serial)) >= at, 40, "some are sent")
-        time.sleep(chosen.uniform(0.0, 0.4))
-        assert running.poll() is None, "killed in the middle"
-        running.send_signal(signal.SIGKILL)
-        running.communicate(timeout=10)
+    arguments: tuple[str, ...] = (LETTERS_TOPIC, "--rate", "40/s")
+    redrive_id = ""
+    for where, number in (("before", 3), ("behind", 1), ("before", 1), ("behind", 2)):
+        dying = begun(deployment, *arguments, program=("-c", DYING, where, str(number)))
+        _, errors = dying.communicate(timeout=60)
+        assert dying.returncode == -signal.SIGKILL, errors
         redrive_id = newest_redrive(deployment)
-        running = begun(deployment, "--resume", redrive_id)
-    output, errors = running.communicate(timeout=60)
-    assert running.returncode == 0, errors
-    done = json.loads(output)
+        arguments = ("--resume", redrive_id)
+    done = dlt(deployment, "redrive", *arguments)
     assert (done["finished"], done["outcomes"]["sent"]) == (True, len(letters))
     assert_each_once(deployment, serial, letters)
     # Done is done, also for another redrive, and for one that is resumed once more.
