@@ -154,10 +154,17 @@ function facts(full) {
     ["Attempts", full.attempts ?? "–"],
     ["Replays", full.replayCount],
     ["State", full.done ? `${full.state}, by ${full.done.redriveId}` : full.state],
-    ["Redrive", full.redrive.detail ? `${full.redrive.outcome}: ${full.redrive.detail}` : full.redrive.target ? `goes to ${full.redrive.target}` : full.redrive.outcome],
+    ["Redrive", redriveText(full.redrive)],
   ];
   if (full.cutFromBytes) pairs.push(["Cut", `only the beginning of ${full.cutFromBytes} bytes was kept`]);
   return make("dl", { class: "pairs" }, ...pairs.flatMap(([name, text]) => [make("dt", {}, name), make("dd", {}, String(text))]));
+}
+
+// What would become of it as it is.
+function redriveText({ outcome, target, detail }) {
+  if (outcome === "sent") return `goes to ${target}${detail ? `, where it is malformed still: ${detail}` : ""}`;
+  if (outcome === "failedAgain") return `malformed still, and would be a letter again: ${detail}`;
+  return `${outcome}: ${detail}`;
 }
 
 function headers(list) {
