@@ -12,12 +12,12 @@ import structlog
 from agents.ingress_meters import count_batch
 from agents.ingress_traces import traced
 from ems_streams.domain.dead_letter import Headers, Origin, dead_letter_headers, kept_value, malformed_headers
-from ems_streams.domain.device_topic import DeviceTopic, TopicKind, parse_topic, serial_number_in
-from ems_streams.domain.mqtt_payload import encode_command_ack, encode_status_report, encode_telemetry
+from ems_streams.domain.device_topic import TopicKind, parse_topic, serial_number_in
 from ems_streams.domain.receipt_clock import ReceiptClock, moment
 from ems_streams.domain.registry import Directory
 from ems_streams.errors import MalformedError
-from ems_streams.kafka.catalogue import DEVICE_COMMAND_ACKS, DEVICE_REGISTRY, DEVICE_STATUS_REPORTS, DEVICE_TELEMETRY, dlt_of
+from ems_streams.kafka.catalogue import DEVICE_REGISTRY, DEVICE_TELEMETRY, dlt_of
+from ems_streams.kafka.ingress_routes import ROUTES, STAGE
 from ems_streams.kafka.outbox import Record
 from ems_streams.kafka.retries import ATTEMPTS_MAX, attempts
 from ems_streams.mqtt.inbox import MqttBatch, MqttMessage
@@ -25,15 +25,7 @@ from ems_streams.mqtt.inbox import MqttBatch, MqttMessage
 log = structlog.get_logger(__name__)
 
 AGENT_NAME = "ingress"
-STAGE = "ingress"
-
-Encode = Callable[[bytes, DeviceTopic, int, Directory], bytes]
-_ROUTES: dict[TopicKind, tuple[str, Encode]] = {
-    TopicKind.TELEMETRY: (DEVICE_TELEMETRY, encode_telemetry),
-    TopicKind.STATUS: (DEVICE_STATUS_REPORTS, encode_status_report),
-    TopicKind.ACK: (DEVICE_COMMAND_ACKS, encode_command_ack),
-}
-TOPICS = (*(t for topic, _ in _ROUTES.values() for t in (topic, dlt_of(topic))), DEVICE_REGISTRY)
+TOPICS = (*(t for topic, _ in ROUTES.values() for t in (topic, dlt_of(topic))), DEVICE_REGISTRY)
 """Every Kafka topic that the ingress writes to."""
 
 
@@ -80,7 +72,7 @@ class Translator:
             topic = parse_topic(message.topic)
             if topic.kind is TopicKind.COMMANDS or (message.retain and not message.payload):
                 return None
-            target, encode = _ROUTES[topic.kind]
+            target, encode = ROUTES[topic.kind]
             return Record(target, topic.serial_number.encode(), encode(message.payload, topic, received_us, self._directory))
         except MalformedError as error:
             headers = malformed_headers(_origin(message, received_us), error, stage=STAGE, failed_at=moment(received_us))
@@ -118,7 +110,7 @@ class Translator:
 
 def _target(message: MqttMessage) -> str:
     try:
-        return _ROUTES[parse_topic(message.topic).kind][0]
+        return ROUTES[parse_topic(message.topic).kind][0]
     except (MalformedError, KeyError):
         return DEVICE_TELEMETRY
 

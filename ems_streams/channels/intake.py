@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from ems_streams.channels.journal import Output
 from ems_streams.channels.source import KafkaRecord
 from ems_streams.domain.channel_config import ChannelsConfig
-from ems_streams.domain.dead_letter import Headers, Origin, dead_letter_headers, kept_value, malformed_headers
+from ems_streams.domain.dead_letter import Headers, Origin, dead_letter_headers, kept_value, malformed_headers, replay_count_of
 from ems_streams.domain.deliveries import Chain, Change, Deliveries, Outcome, Source
 from ems_streams.domain.events import Notification, decode
 from ems_streams.domain.timestamps import from_epoch_ms
@@ -42,8 +42,9 @@ def take_in(config: ChannelsConfig, channel: str, deliveries: Deliveries, record
             notification = decode(Notification, record.value)
         except MalformedError as error:
             failed_at = datetime.fromtimestamp(record.timestamp / 1000, UTC)
-            headers = malformed_headers(_origin(_source(record)), error, stage=STAGE, failed_at=failed_at)
-            taken.dead_letters.append(_dead_letter(channel, _source(record), record.value, headers))
+            source = _source(record)
+            headers = malformed_headers(_origin(source), error, stage=STAGE, failed_at=failed_at, replay_count=source.replay_count)
+            taken.dead_letters.append(_dead_letter(channel, source, record.value, headers))
             continue
         if not config.wanted_by(channel, notification):
             continue
@@ -69,6 +70,7 @@ def dead_letters_of(channel: str, chains: Iterable[Chain], outcome: Outcome) -> 
                 stage=STAGE,
                 failed_at=from_epoch_ms(chain.first_failed_ms or chain.source.timestamp_ms),
                 attempts=chain.attempts,
+                replay_count=chain.source.replay_count,
             ),
         )
         for chain in chains
@@ -76,7 +78,7 @@ def dead_letters_of(channel: str, chains: Iterable[Chain], outcome: Outcome) -> 
 
 
 def _source(record: KafkaRecord) -> Source:
-    return Source(record.partition, record.offset, record.timestamp, record.key)
+    return Source(record.partition, record.offset, record.timestamp, record.key, replay_count_of(record.headers))
 
 
 def _origin(source: Source) -> Origin:

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from ems_streams import __version__
-from ems_streams.cli import backfill, channels, config, db, dev, maintenance, processes, replay, rules, simulate, topics
+from ems_streams.cli import backfill, channels, config, db, dev, dlt, maintenance, processes, replay, rules, simulate, topics
 from ems_streams.errors import EmsError
 
 app = typer.Typer(
@@ -47,6 +47,7 @@ backfill.register(app)
 app.add_typer(topics.app, name="topics")
 app.add_typer(db.app, name="db")
 app.add_typer(replay.app, name="replay")
+app.add_typer(dlt.app, name="dlt")
 app.add_typer(maintenance.app, name="maintenance")
 app.add_typer(rules.app, name="rules")
 app.add_typer(channels.app, name="channels")

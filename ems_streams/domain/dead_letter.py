@@ -1,6 +1,7 @@
 """What travels with a record that could not be processed: the headers of the `{topic}-dlt` topics."""
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -24,6 +25,11 @@ FIRST_FAILED_AT = "dlt-first-failed-at"
 REPLAY_COUNT = "dlt-replay-count"
 PAYLOAD_SIZE = "dlt-payload-size"
 PAYLOAD_SHA256 = "dlt-payload-sha256"
+
+REDRIVE_ID = "dlt-redrive-id"
+REDRIVEN_FROM = "dlt-redriven-from"
+OWN_PREFIX = "dlt-"
+SPRING_PREFIX = "kafka_dlt-"
 
 Headers = list[tuple[str, bytes]]
 
@@ -82,9 +88,27 @@ def dead_letter_headers(
     return [(name, text.encode(errors="backslashreplace")) for name, text in headers.items()]
 
 
-def malformed_headers(origin: Origin, error: MalformedError, *, stage: str, failed_at: datetime) -> Headers:
-    """The headers for a message that is malformed, at its first failure."""
-    return dead_letter_headers(origin, error.reason, error.detail, stage=stage, failed_at=failed_at)
+def malformed_headers(origin: Origin, error: MalformedError, *, stage: str, failed_at: datetime, replay_count: int = 0) -> Headers:
+    """The headers for a message that is malformed; once is enough to know that."""
+    return dead_letter_headers(origin, error.reason, error.detail, stage=stage, failed_at=failed_at, replay_count=replay_count)
+
+
+def replay_count_of(headers: Iterable[tuple[str, bytes]]) -> int:
+    """How often a record was redriven, as its own headers say; 0 where they say nothing that is a number.
+
+    Whoever puts a record aside keeps this count: it is what ends a loop of failing and being redriven.
+    """
+    count = 0
+    for name, value in headers:
+        if name == REPLAY_COUNT:
+            text = bytes(value or b"").decode(errors="replace")
+            count = int(text) if text.isascii() and text.isdecimal() and len(text) <= 9 else 0
+    return count
+
+
+def foreign_headers(headers: Iterable[tuple[str, bytes]]) -> Headers:
+    """What a record carries for others, such as the context of a trace: all that is not about dead letters."""
+    return [(name, bytes(value or b"")) for name, value in headers if not name.startswith((OWN_PREFIX, SPRING_PREFIX))]
 
 
 def kept_value(value: bytes) -> tuple[bytes, Headers]:

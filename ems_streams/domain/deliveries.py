@@ -31,12 +31,14 @@ class Source(NamedTuple):
     Attributes:
         timestamp_ms: Of the record.
         key: Of the record: the device; its notifications are delivered in order.
+        replay_count: How often it was redriven from the dead letters before.
     """
 
     partition: int
     offset: int
     timestamp_ms: int
     key: bytes | None
+    replay_count: int = 0
 
 
 class End(StrEnum):

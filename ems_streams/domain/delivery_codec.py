@@ -136,6 +136,7 @@ def _chain_fields(chain: Chain) -> dict[str, Any]:
         "partition": source.partition,
         "offset": source.offset,
         "timestamp": source.timestamp_ms,
+        "replays": source.replay_count,
         # Keys may be any bytes, which JSON text cannot hold; what was decoded as a notification is text.
         "key": None if source.key is None else source.key.hex(),
         "value": chain.value.decode(),
@@ -149,7 +150,8 @@ def _chain(fields: dict[str, Any]) -> Chain:
     return Chain(
         notification=decode(Notification, value),
         value=value,
-        source=Source(int(fields["partition"]), int(fields["offset"]), int(fields["timestamp"]), key),
+        # Records of a release that knew no redrives have no count.
+        source=Source(int(fields["partition"]), int(fields["offset"]), int(fields["timestamp"]), key, int(fields.get("replays", 0))),
         number=int(fields["number"]),
         attempts=int(fields["attempts"]),
         sending=bool(fields["sending"]),

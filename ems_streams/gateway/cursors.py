@@ -1,4 +1,4 @@
-"""Opaque cursors: a point in the feed of notifications, a place in the list of devices or of alarms, and one in a row of windows.
+"""Opaque cursors: a point in the feed of notifications, places in the lists of devices and of alarms, in a row of windows and among dead letters.
 
 All are URL-safe text with a kind, a version and a checksum, so that what is not a cursor of ours is told apart from
 one that is. Clients must not look inside.
@@ -19,6 +19,7 @@ _FEED = b"N\x01"
 _DEVICE = b"D\x01"
 _WINDOW = b"W\x01"
 _ALARM = b"A\x01"
+_LETTERS = b"L\x01"
 _MAX_TEXT = 16_384
 _MAX_OFFSET = 2**63 - 1
 
@@ -29,6 +30,25 @@ class BadCursorError(EmsError):
 
 def encode_feed(offsets: Iterable[int]) -> str:
     """Cursor of the point in the feed before which lies everything below `offsets`."""
+    return _seal(_FEED, _packed(offsets))
+
+
+def decode_feed(text: str) -> Offsets:
+    """Inverse of `encode_feed`; raises `BadCursorError`."""
+    return _unpacked(_open(_FEED, text), "the cursor is not one of this feed")
+
+
+def encode_letters(offsets: Iterable[int]) -> str:
+    """Cursor of a place among the dead letters of a topic: by partition, the offset before which everything is still to come."""
+    return _seal(_LETTERS, _packed(offsets))
+
+
+def decode_letters(text: str) -> Offsets:
+    """Inverse of `encode_letters`; raises `BadCursorError`."""
+    return _unpacked(_open(_LETTERS, text), "the cursor is not one of dead letters")
+
+
+def _packed(offsets: Iterable[int]) -> bytes:
     body = bytearray()
     for offset in offsets:
         rest = offset
@@ -36,14 +56,13 @@ def encode_feed(offsets: Iterable[int]) -> str:
             body.append(rest & 0x7F | 0x80)
             rest >>= 7
         body.append(rest)
-    return _seal(_FEED, bytes(body))
+    return bytes(body)
 
 
-def decode_feed(text: str) -> Offsets:
-    """Inverse of `encode_feed`; raises `BadCursorError`."""
+def _unpacked(body: bytes, complaint: str) -> Offsets:
     offsets: list[int] = []
     value = shift = 0
-    for byte in _open(_FEED, text):
+    for byte in body:
         value |= (byte & 0x7F) << shift
         if byte & 0x80:
             shift += 7
@@ -51,7 +70,7 @@ def decode_feed(text: str) -> Offsets:
         offsets.append(value)
         value = shift = 0
     if shift or not offsets or max(offsets) > _MAX_OFFSET:
-        raise BadCursorError("the cursor is not one of this feed")
+        raise BadCursorError(complaint)
     return tuple(offsets)
 
 

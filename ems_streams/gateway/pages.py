@@ -25,12 +25,16 @@ async def add_security_headers(_: web.Request, response: web.StreamResponse) -> 
 
 
 def page_routes() -> list[web.AbstractRouteDef]:
-    """`/` and `/static/`."""
-    return [web.get("/", _index), web.get("/static/{name}", _file)]
+    """`/`, `/dead-letters` and `/static/`."""
+    return [web.get("/", _index), web.get("/dead-letters", _dead_letters), web.get("/static/{name}", _file)]
 
 
 async def _index(_: web.Request) -> web.StreamResponse:
     return _send(STATIC / "index.html")
+
+
+async def _dead_letters(_: web.Request) -> web.StreamResponse:
+    return _send(STATIC / "dead-letters.html")
 
 
 async def _file(request: web.Request) -> web.StreamResponse:

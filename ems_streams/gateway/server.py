@@ -10,6 +10,7 @@ from aiohttp import web
 
 from ems_streams.gateway.alarm_fleet import AlarmFleet
 from ems_streams.gateway.alarms import AlarmApi
+from ems_streams.gateway.dead_letters import DeadLetterApi
 from ems_streams.gateway.devices import DeviceLists
 from ems_streams.gateway.fleet import Fleet
 from ems_streams.gateway.forwarding import Forwarder
@@ -20,6 +21,7 @@ from ems_streams.gateway.notifications import Feed
 from ems_streams.gateway.pages import add_security_headers, page_routes
 from ems_streams.gateway.pipeline import Pipeline
 from ems_streams.gateway.queries import DeviceQueries
+from ems_streams.gateway.redrives import BODY_MAX_BYTES, RedriveApi
 from ems_streams.gateway.site_queries import SiteQueries
 from ems_streams.gateway.topology import Topology
 from ems_streams.gateway.websocket import NotificationSocket
@@ -51,6 +53,8 @@ class Gateway:
         self.lists = DeviceLists(Fleet(session, self.topology, settings.query_timeout_s))
         self.alarms = AlarmApi(settings, AlarmFleet(session, self.topology, settings.query_timeout_s))
         self.maintenance = MaintenanceApi(settings)
+        self.dead_letters = DeadLetterApi(settings)
+        self.redrives = RedriveApi(settings)
         self.health = Health()
         self.health.add_readiness("kafka", self.pipeline.check)
         self.health.add_readiness("notifications", self.feed.check)
@@ -60,7 +64,7 @@ class Gateway:
 
     def app(self) -> web.Application:
         """Everything that is answered over HTTP."""
-        app = web.Application(middlewares=[count_requests, error_middleware])
+        app = web.Application(middlewares=[count_requests, error_middleware], client_max_size=BODY_MAX_BYTES)
         app.on_response_prepare.append(add_security_headers)
         app.on_shutdown.append(self.socket.shut_down)
         # The list before the single device: the order is of no matter to the router, but it is to readers.
@@ -70,6 +74,8 @@ class Gateway:
         app.add_routes(NotificationList(self.feed).routes())
         app.add_routes(self.alarms.routes())
         app.add_routes(self.maintenance.routes())
+        app.add_routes(self.dead_letters.routes())
+        app.add_routes(self.redrives.routes())
         app.add_routes(self.socket.routes())
         app.add_routes(self.pipeline.routes())
         add_monitoring(app, Process.GATEWAY, self.health, lambda: sample(self))
@@ -109,6 +115,7 @@ async def serve(settings: Settings, *, stop: asyncio.Event) -> None:
             await _run_until(stop, gateway)
         finally:
             await runner.cleanup()
+            await gateway.redrives.stop()
             await gateway.history.close()
     log.info("gateway stopped")
 

@@ -8,6 +8,8 @@ DAY_MS = 86_400_000
 DLT_SUFFIX = "-dlt"
 DLT_MAX_MESSAGE_BYTES = 5 * 1024 * 1024
 """Payloads of up to 4 MiB are kept whole in the dead letters; the rest is room for headers."""
+DLT_RETENTION_DAYS = 30
+QUARANTINE_RETENTION_DAYS = 90
 
 CHANGELOG_MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """A quarter of an hour of a device that sends a hundred messages a second fits in."""
@@ -31,6 +33,8 @@ ALARM_ACKNOWLEDGEMENTS = "alarm-acknowledgements"
 ALARM_EVENTS = "alarm-events"
 REPLAYS = "replays"
 WINDOW_PROMOTIONS = "window-promotions"
+REDRIVES = "redrives"
+QUARANTINE = "dead-letter-quarantine"
 
 DEVICE_AGGREGATES_TABLE = "device-aggregates"
 DEVICE_STATUS_TABLE = "device-status"
@@ -147,6 +151,7 @@ class Catalogue:
             DEVICE_TELEMETRY_LATE, Key.SERIAL_NUMBER, self.partitions, "telemetry too late to correct a window", retention_ms=30 * DAY_MS
         )
         yield Topic(REPLAYS, Key.NONE, 1, "the replays that exist, and how far they are", compacted=True)
+        yield from self._redrives()
         for topic in with_dead_letters:
             yield self._dead_letters(topic.name)
         for table in TABLES:
@@ -188,13 +193,36 @@ class Catalogue:
         yield Topic(ALARM_RULES, Key.NONE, self.partitions, "what raises alarms, each rule in every partition", compacted=True)
         yield Topic(DEVICE_REGISTRY, Key.SERIAL_NUMBER, self.partitions, "the devices that exist", compacted=True)
 
+    def _redrives(self) -> Iterator[Topic]:
+        yield Topic(
+            REDRIVES,
+            Key.NONE,
+            1,
+            "redrives of dead letters: what was asked for, how far each is, and which letters are done",
+            compacted=True,
+            # A day more than the letters themselves: what is done is known for as long as there is something to know it of.
+            extra_config={
+                "cleanup.policy": "compact,delete",
+                "retention.ms": str((DLT_RETENTION_DAYS + 1) * DAY_MS),
+                "max.message.bytes": str(DLT_MAX_MESSAGE_BYTES),
+            },
+        )
+        yield Topic(
+            QUARANTINE,
+            Key.SERIAL_NUMBER,
+            self.partitions,
+            "dead letters that were redriven too often, as they were",
+            retention_ms=QUARANTINE_RETENTION_DAYS * DAY_MS,
+            extra_config={"max.message.bytes": str(DLT_MAX_MESSAGE_BYTES)},
+        )
+
     def _dead_letters(self, name: str) -> Topic:
         return Topic(
             dlt_of(name),
             Key.SERIAL_NUMBER,
             self.partitions,
             f"records of {name} that could not be processed, untouched",
-            retention_ms=30 * DAY_MS,
+            retention_ms=DLT_RETENTION_DAYS * DAY_MS,
             extra_config={"max.message.bytes": str(DLT_MAX_MESSAGE_BYTES)},
         )
 

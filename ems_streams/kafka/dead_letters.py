@@ -4,7 +4,15 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar, cast
 
-from ems_streams.domain.dead_letter import Headers, Origin, dead_letter_headers, kept_value, malformed_headers
+from ems_streams.domain.dead_letter import (
+    Headers,
+    Origin,
+    dead_letter_headers,
+    foreign_headers,
+    kept_value,
+    malformed_headers,
+    replay_count_of,
+)
 from ems_streams.domain.timestamps import format_epoch_ms
 from ems_streams.errors import MalformedError
 from ems_streams.kafka.catalogue import DEVICE_TELEMETRY_LATE, dlt_of
@@ -58,7 +66,10 @@ def publish_dead_letter(partition: PartitionState[Any], batch: RecordBatch, reco
     """Publish the record's own key and bytes with the headers that say where it came from and why it failed."""
     # The record's own time, and not the clock's: a replay must give the same bytes.
     failed_at = datetime.fromtimestamp(record.timestamp / 1000, UTC)
-    _publish(partition, batch, record, malformed_headers(_origin(batch, record), error, stage=stage, failed_at=failed_at))
+    replays = replay_count_of(record.headers)
+    _publish(
+        partition, batch, record, malformed_headers(_origin(batch, record), error, stage=stage, failed_at=failed_at, replay_count=replays)
+    )
 
 
 def publish_late(partition: PartitionState[Any], batch: RecordBatch, record: Record, watermark_ms: int) -> None:
@@ -84,7 +95,13 @@ def publish_failed(
 ) -> None:
     """Publish a record that could not be processed although nothing is wrong with its form, after the last attempt."""
     headers = dead_letter_headers(
-        _origin(batch, record), type(error).__name__, repr(error), stage=stage, failed_at=first_failed_at, attempts=attempts
+        _origin(batch, record),
+        type(error).__name__,
+        repr(error),
+        stage=stage,
+        failed_at=first_failed_at,
+        attempts=attempts,
+        replay_count=replay_count_of(record.headers),
     )
     _publish(partition, batch, record, headers)
 
@@ -95,7 +112,8 @@ def _origin(batch: RecordBatch, record: Record) -> Origin:
 
 def _publish(partition: PartitionState[Any], batch: RecordBatch, record: Record, headers: Headers) -> None:
     value, size_headers = kept_value(record.value or b"")
-    partition.publish(dlt_of(batch.topic), record.key, value if record.value is not None else None, [*headers, *size_headers])
+    all_headers = [*headers, *size_headers, *foreign_headers(record.headers)]
+    partition.publish(dlt_of(batch.topic), record.key, value if record.value is not None else None, all_headers)
 
 
 def wrong_key(key: bytes | None, wanted: bytes) -> MalformedError:

@@ -16,6 +16,7 @@ from ems_streams.domain.heartbeat import Heartbeat
 from ems_streams.kafka.catalogue import DEVICE_STATUS_REPORTS, DEVICE_TELEMETRY, INGRESS_HEARTBEATS
 from ems_streams.kafka.client import client_options
 from ems_streams.kafka.outbox import KafkaOutbox, Record
+from ems_streams.kafka.record_ends import RecordEnds
 from ems_streams.metrics.ingress import HEARTBEATS
 from ems_streams.settings import Settings
 
@@ -46,6 +47,8 @@ class Pulse:
         self._in_step = in_step
         self._outbox = KafkaOutbox(settings, (*_TOLD, INGRESS_HEARTBEATS), client_id=f"{settings.ingress_id}-heartbeats")
         self._offsets: AIOKafkaConsumer | None = None
+        self._record_ends = RecordEnds(settings, f"{settings.ingress_id}-record-ends")
+        self._seen_ends: dict[TopicPartition, int] = {}
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -58,7 +61,7 @@ class Pulse:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        await asyncio.gather(self._outbox.stop(), self._close_offsets())
+        await asyncio.gather(self._outbox.stop(), self._close_offsets(), self._record_ends.stop())
 
     async def _beat_for_ever(self) -> None:
         loop = asyncio.get_running_loop()
@@ -109,7 +112,11 @@ class Pulse:
         return Record(INGRESS_HEARTBEATS, None, heartbeat.encode(), partition=partition)
 
     async def _ends(self) -> dict[TopicPartition, int]:
-        """Next offset of telemetry and of reports in each partition, as the brokers say now; 0 where retention has left nothing to be read."""
+        """Next offset of telemetry and of reports in each partition, as the brokers say now; 0 where retention has left nothing to be read.
+
+        In a partition that has stood still since the last heartbeat it is the one behind the last record: what comes behind that, such as the
+        marker of a transaction, nobody can fold. Where something comes all the time a marker is of no matter.
+        """
         partitions = min(self._outbox.partitions_of(topic) for topic in (*_TOLD, INGRESS_HEARTBEATS))
         wanted = [TopicPartition(topic, number) for topic in _TOLD for number in range(partitions)]
         async with asyncio.timeout(ANSWER_TIMEOUT_S):
@@ -118,6 +125,9 @@ class Pulse:
                 await self._offsets.start()
             ends = await self._offsets.end_offsets(wanted)
             begins = await self._offsets.beginning_offsets(wanted)
+        still = {tp: end for tp, end in ends.items() if end > begins[tp] and self._seen_ends.get(tp) == end}
+        self._seen_ends = dict(ends)
+        ends = {**ends, **await self._record_ends.of(still)}
         return {tp: end if end > begins[tp] else 0 for tp, end in ends.items()}
 
     async def _close_offsets(self) -> None:

@@ -24,6 +24,7 @@ from ems_streams.kafka.catalogue import TRANSACTIONAL_TOPICS
 from ems_streams.kafka.engine import Engine
 from ems_streams.kafka.fetched_records import use_source_records
 from ems_streams.kafka.record_batch import Record, RecordBatch
+from ems_streams.kafka.record_ends import RecordEnds
 from ems_streams.metrics.worker import REBALANCES
 
 if TYPE_CHECKING:
@@ -93,6 +94,13 @@ class Consumer(driver.Consumer):
         self.lags: dict[TP, int] = {}
         self._next_offset: dict[TP, int] = {}
         self._accepted_gap: dict[TP, int] = {}
+        self._seen_ends: dict[TP, int] = {}
+        self._record_ends = RecordEnds(self.app.settings, f"{self.app.settings.worker_id}-record-ends")
+
+    async def on_stop(self) -> None:
+        """Close what is ours, then as Faust does."""
+        await self._record_ends.stop()
+        await super().on_stop()
 
     @property
     def engine(self) -> Engine:
@@ -217,6 +225,7 @@ class Consumer(driver.Consumer):
                 ends = await self._thread.highwaters(*sources)
         except (KafkaError, TimeoutError):
             return {}
+        ends = await self._without_markers({tp: ends[tp] for tp in sources})
         states = {tp: subscription.assignment.state_value(driver.ensure_aiokafka_TP(tp)) for tp in sources}
         self.lags = {tp: lag for tp, state in states.items() if (lag := self._lag_of(tp, state, ends[tp])) is not None}
         return {tp: self._progress_of(tp, state, ends[tp]) for tp, state in states.items()}
@@ -226,6 +235,19 @@ class Consumer(driver.Consumer):
         if done is None and state is not None and state.has_valid_position:
             done = state.position
         return None if done is None else max(0, end - done)
+
+    async def _without_markers(self, ends: dict[TP, int]) -> dict[TP, int]:
+        """The same ends; of a log that stands still, and is not wholly durable, the one behind its last record."""
+        still = {
+            tp: end
+            for tp, end in ends.items()
+            if self._seen_ends.get(tp) == end and tp.topic not in TRANSACTIONAL_TOPICS and (self.engine.start_offset(tp) or end) < end
+        }
+        self._seen_ends = ends
+        if not still:
+            return ends
+        found = await self._record_ends.of({driver.ensure_aiokafka_TP(tp): end for tp, end in still.items()})
+        return {**ends, **{TP(*tp): end for tp, end in found.items()}}
 
     def _progress_of(self, tp: TP, state: Any, end: int) -> Progress:
         durable, delivered = self.engine.start_offset(tp), self._next_offset.get(tp)

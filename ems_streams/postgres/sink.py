@@ -13,7 +13,15 @@ import structlog
 from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
-from ems_streams.domain.dead_letter import Headers, Origin, dead_letter_headers, kept_value, malformed_headers
+from ems_streams.domain.dead_letter import (
+    Headers,
+    Origin,
+    dead_letter_headers,
+    foreign_headers,
+    kept_value,
+    malformed_headers,
+    replay_count_of,
+)
 from ems_streams.errors import MalformedError
 from ems_streams.kafka.catalogue import dlt_of
 from ems_streams.kafka.outbox import KafkaOutbox, Record
@@ -89,7 +97,13 @@ class Sink:
         record: KafkaRecord = entry.record
         log.error("record_put_aside", topic=record.topic, partition=record.partition, offset=record.offset, error=summary(error))
         headers = dead_letter_headers(
-            _origin(record), type(error).__name__, summary(error), stage=STAGE, failed_at=first_failed_at, attempts=ATTEMPTS_MAX
+            _origin(record),
+            type(error).__name__,
+            summary(error),
+            stage=STAGE,
+            failed_at=first_failed_at,
+            attempts=ATTEMPTS_MAX,
+            replay_count=replay_count_of(record.headers),
         )
         await self._outbox.deliver([_dead_letter(record, headers)])
 
@@ -105,7 +119,9 @@ def decode_all(records: Iterable[KafkaRecord]) -> tuple[list[Entry], list[Record
         except MalformedError as error:
             # The record's own time, and not the clock's: whoever decodes it again makes the same dead letter.
             failed_at = datetime.fromtimestamp(record.timestamp / 1000, UTC)
-            dead_letters.append(_dead_letter(record, malformed_headers(_origin(record), error, stage=STAGE, failed_at=failed_at)))
+            replays = replay_count_of(record.headers)
+            headers = malformed_headers(_origin(record), error, stage=STAGE, failed_at=failed_at, replay_count=replays)
+            dead_letters.append(_dead_letter(record, headers))
         entries.append(Entry(Partition(record.topic, record.partition), record.offset, record, row))
     return entries, dead_letters
 
@@ -116,4 +132,4 @@ def _origin(record: KafkaRecord) -> Origin:
 
 def _dead_letter(record: KafkaRecord, headers: Headers) -> Record:
     value, size_headers = kept_value(record.value or b"")
-    return Record(dlt_of(record.topic), record.key, value, [*headers, *size_headers])
+    return Record(dlt_of(record.topic), record.key, value, [*headers, *size_headers, *foreign_headers(record.headers)])

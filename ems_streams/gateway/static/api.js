@@ -3,8 +3,15 @@
 const DEADLINE_MS = 8000;
 const PAGE = 500;
 
-export async function getJson(path) {
-  const response = await fetch(path, { signal: AbortSignal.timeout(DEADLINE_MS), headers: { Accept: "application/json" } });
+export const getJson = (path, deadlineMs = DEADLINE_MS) => ask(path, { headers: { Accept: "application/json" } }, deadlineMs);
+
+export function postJson(path, body, deadlineMs = DEADLINE_MS) {
+  const headers = { Accept: "application/json", "Content-Type": "application/json" };
+  return ask(path, { method: "POST", headers, body: JSON.stringify(body) }, deadlineMs);
+}
+
+async function ask(path, options, deadlineMs) {
+  const response = await fetch(path, { ...options, signal: AbortSignal.timeout(deadlineMs) });
   const body = await response.json().catch(() => null);
   if (!response.ok) {
     const error = new Error(body?.detail || body?.title || `status ${response.status}`);
@@ -35,3 +42,11 @@ export const device = (serial) => getJson(`/api/v1/devices/${encodeURIComponent(
 export const aggregates = (serial) => getJson(`/api/v1/devices/${encodeURIComponent(serial)}/aggregates?window=1m&limit=30`);
 export const pipeline = () => getJson("/api/v1/pipeline");
 export const notifications = () => getJson("/api/v1/notifications?limit=100");
+
+// Dead letters may be many: the gateway bounds what it reads, and says when a page is not the last.
+const LETTERS_DEADLINE_MS = 25000;
+export const deadLetterTopics = () => getJson("/api/v1/dlt", LETTERS_DEADLINE_MS);
+export const deadLetters = (topic, query) => getJson(`/api/v1/dlt/${encodeURIComponent(topic)}?${query}`, LETTERS_DEADLINE_MS);
+export const deadLetter = (letter) => getJson(`/api/v1/dlt/${encodeURIComponent(letter.topic)}/${letter.partition}/${letter.offset}`, LETTERS_DEADLINE_MS);
+export const redriveLetters = (topic, body) => postJson(`/api/v1/dlt/${encodeURIComponent(topic)}/redrive`, body, LETTERS_DEADLINE_MS);
+export const redrive = (id) => getJson(`/api/v1/redrives/${encodeURIComponent(id)}`, LETTERS_DEADLINE_MS);

@@ -4,8 +4,10 @@ import time
 
 import pytest
 
+from ems_streams.kafka.catalogue import DEVICE_TELEMETRY
 from tests.integration.worker.test_worker import produce, telemetry
 from tests.support.processes import Deployment, eventually, get
+from tests.support.sink import publish
 
 pytestmark = pytest.mark.integration
 
@@ -44,13 +46,16 @@ def test_a_stuck_worker_ends_and_says_where(deployment: Deployment) -> None:
 
 
 def test_an_idle_worker_is_not_stuck(deployment: Deployment) -> None:
-    """With records before, transitions with their commit markers, and then nothing for longer than the timeout."""
+    """With records before, transitions with their commit markers, telemetry in a transaction, and then nothing for longer than the timeout."""
     port = deployment.ports.worker
     worker = deployment.start("worker-0", ["worker"], port, {"EMS_WORKER_PORT": str(port), "EMS_STALL_TIMEOUT_S": STALL_TIMEOUT_S})
     worker.wait_until_ready()
     serial = f"{deployment.application_id}-A"
     produce(deployment.stack.kafka_bootstrap, [telemetry(serial, 1.5, second) for second in range(5)])
     eventually(lambda: get(f"{worker.url}/api/v1/devices/{serial}")[0] == 200, 20, "device known")
+    key, value = telemetry(serial, 1.5, 6)
+    assert key is not None
+    publish(deployment.stack.kafka_bootstrap, [(DEVICE_TELEMETRY, key, value)], deployment.partitions)
     idle_until_s = time.monotonic() + 2.5 * float(STALL_TIMEOUT_S)
     while time.monotonic() < idle_until_s:
         assert worker.popen.poll() is None, worker.log_tail()

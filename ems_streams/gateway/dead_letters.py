@@ -1,0 +1,198 @@
+"""Dead letters over HTTP: `/api/v1/dlt` and below; reading only."""
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from aiohttp import web
+
+from ems_streams.dead_letters.groups import group_view, grouped
+from ems_streams.dead_letters.listing import show_letter
+from ems_streams.dead_letters.reader import (
+    NewestFirst,
+    NoSuchLetterError,
+    counts,
+    is_dead_letter_topic,
+    newest,
+    ranges_of,
+    topics_of,
+)
+from ems_streams.dead_letters.state import RedriveState, read_state
+from ems_streams.dead_letters.views import STATES, state_of, summary_view
+from ems_streams.domain.events import format_time
+from ems_streams.domain.letter import LetterId
+from ems_streams.domain.letter_filter import LetterFilter
+from ems_streams.domain.timestamps import to_epoch_ms
+from ems_streams.errors import DependencyError, EmsError, UsageError
+from ems_streams.gateway.cursors import decode_letters, encode_letters
+from ems_streams.gateway.parameters import bad_parameter, cursor_of, limit_of
+from ems_streams.gateway.single_flight import SingleFlight
+from ems_streams.kafka.range_reader import positioned_consumer
+from ems_streams.ops.http import ProblemError, json_response
+from ems_streams.settings import Settings
+
+DEFAULT_LIMIT: Final = 50
+MAX_LIMIT: Final = 200
+SCANNED_MAX: Final = 2_000
+"""So many of the newest letters of a topic are looked at for its groups."""
+PAGE_OFFSETS_MAX: Final = 10_000
+PAGE_TIME_S: Final = 4.0
+"""A filter that seldom matches ends a page after so much; it may then be short, or empty, and still have a next one."""
+GROUPS_MAX: Final = 50
+OVERVIEW_FRESH_S: Final = 2.0
+DEADLINE_S: Final = 20.0
+GROUPING: Final = ("error-class", "stage")
+_PARAMETERS: Final = {
+    "errorClass": "error-class",
+    "stage": "stage",
+    "serial": "serial",
+    "origin": "origin",
+    "channel": "channel",
+    "message": "message",
+}
+
+
+class DeadLetterApi:
+    """Handlers that read the topics of dead letters; what they read, and for how long, has a bound however many letters there are."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._overview: SingleFlight[dict[str, Any]] = SingleFlight(OVERVIEW_FRESH_S, capacity=1)
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/api/v1/dlt", self._list),
+            web.get("/api/v1/dlt/{topic}", self._page),
+            web.get("/api/v1/dlt/{topic}/{partition}/{offset}", self._show),
+        ]
+
+    async def _list(self, _: web.Request) -> web.Response:
+        """Topics that have letters, with their groups; asked by many at once, it is read once."""
+        return json_response(await _answered(self._overview.get("all", self._read_overview)))
+
+    async def _read_overview(self) -> dict[str, Any]:
+        state = await read_state(self._settings)
+        topics: list[dict[str, Any]] = []
+        async with positioned_consumer(self._settings) as consumer:
+            names = await topics_of(consumer)
+            for topic, letters in (await counts(consumer, names)).items():
+                if letters:
+                    ranges = newest(await ranges_of(consumer, topic), SCANNED_MAX)
+                    groups = await grouped(consumer, topic, ranges, GROUPING, done=state.done_of(topic), chosen=LetterFilter())
+                    topics.append(_topic_view(topic, letters, sum(end - start for start, end in ranges.values()), groups))
+        return {"asOf": format_time(datetime.now(UTC)), "topics": topics}
+
+    async def _page(self, request: web.Request) -> web.Response:
+        topic = topic_of(request)
+        limit = limit_of(request, DEFAULT_LIMIT, MAX_LIMIT)
+        before = cursor_of(request, decode_letters)
+        chosen = _filter_of(request)
+        wanted = _state_of(request)
+        return json_response(await _answered(self._read_page(topic, limit, before, chosen, wanted)))
+
+    async def _read_page(
+        self, topic: str, limit: int, before: tuple[int, ...] | None, chosen: LetterFilter, wanted: str | None
+    ) -> dict[str, Any]:
+        done = (await read_state(self._settings)).done_of(topic)
+        until_s = time.monotonic() + PAGE_TIME_S
+        found: list[dict[str, Any]] = []
+        async with positioned_consumer(self._settings) as consumer:
+            letters = NewestFirst(
+                consumer, topic, await ranges_of(consumer, topic, chosen.since_ms), None if before is None else dict(enumerate(before))
+            )
+            while len(found) < limit and letters.read < PAGE_OFFSETS_MAX and time.monotonic() < until_s:
+                letter = await letters.take()
+                if letter is None:
+                    break
+                known = done.of(letter)
+                if chosen.matches(letter) and wanted in (None, state_of(known)):
+                    found.append(summary_view(letter, known))
+        place = letters.place
+        following = None if letters.exhausted else encode_letters(place[number] for number in sorted(place))
+        return {"topic": topic, "asOf": format_time(datetime.now(UTC)), "letters": found, "nextCursor": following}
+
+    async def _show(self, request: web.Request) -> web.Response:
+        topic = topic_of(request)
+        text = f"{topic}/{request.match_info['partition']}/{request.match_info['offset']}"
+        try:
+            letter_id = LetterId.parse(text)
+        except UsageError as error:
+            raise ProblemError(404, "No such dead letter", str(error)) from None
+        return json_response(await _answered(show_letter(self._settings, letter_id)))
+
+
+def topic_of(request: web.Request) -> str:
+    """The topic in the path; one that cannot hold dead letters is a 404."""
+    topic = request.match_info["topic"]
+    if not is_dead_letter_topic(topic):
+        raise ProblemError(
+            404, "No such topic of dead letters", f"{topic[:249]!r} is no topic of dead letters; /api/v1/dlt has those that are."
+        )
+    return topic
+
+
+def problem_of(error: EmsError) -> ProblemError:
+    """The answer to a request that could not be done."""
+    if isinstance(error, NoSuchLetterError):
+        return ProblemError(404, "No such dead letter", str(error))
+    if isinstance(error, UsageError):
+        return ProblemError(400, "Bad request", str(error))
+    if isinstance(error, DependencyError):
+        return ProblemError(503, "Kafka is away", str(error), headers={"Retry-After": "5"})
+    if "does not exist" in str(error):
+        return ProblemError(404, "No such topic of dead letters", str(error))
+    return ProblemError(503, "Not done", str(error), headers={"Retry-After": "5"})
+
+
+async def _answered(work: Any) -> Any:
+    try:
+        async with asyncio.timeout(DEADLINE_S):
+            return await work
+    except TimeoutError:
+        raise ProblemError(503, "Too slow", f"Kafka took longer than {DEADLINE_S:g} s.", headers={"Retry-After": "5"}) from None
+    except EmsError as error:
+        raise problem_of(error) from None
+
+
+async def state_of_redrives(settings: Settings) -> RedriveState:
+    """What is known of redrives; raises `ProblemError`."""
+    state: RedriveState = await _answered(read_state(settings))
+    return state
+
+
+def _topic_view(topic: str, letters: int, scanned: int, groups: Any) -> dict[str, Any]:
+    return {
+        "topic": topic,
+        # Distance of offsets, which counts markers of transactions too: a bound from above, until all was looked at.
+        "letters": groups.letters if scanned >= letters else letters,
+        "scanned": groups.letters,
+        "complete": scanned >= letters,
+        "open": sum(each.open for each in groups.found.values()),
+        "groups": [group_view(each, GROUPING) for each in groups.largest()[:GROUPS_MAX]],
+    }
+
+
+def _filter_of(request: web.Request) -> LetterFilter:
+    where = {
+        field: tuple(values) for name, field in _PARAMETERS.items() if (values := [text for text in request.query.getall(name, ()) if text])
+    }
+    return LetterFilter(where=where, since_ms=_time_of(request, "since"), until_ms=_time_of(request, "until"))
+
+
+def _state_of(request: web.Request) -> str | None:
+    text = request.query.get("state")
+    if text and text not in STATES:
+        raise bad_parameter("state", f"{text[:40]!r}: must be one of {', '.join(STATES)}")
+    return text or None
+
+
+def _time_of(request: web.Request, name: str) -> int | None:
+    text = request.query.get(name)
+    if not text:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise bad_parameter(name, f"{text[:40]!r}: must be an ISO-8601 time such as 2026-01-05T00:00:00Z") from None
+    return max(0, to_epoch_ms(moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)))

@@ -1,0 +1,248 @@
+"""Redrives over HTTP: asked for with a POST, done in the background, watched by their id."""
+
+import asyncio
+import base64
+from datetime import datetime
+from typing import Annotated, Any, Final
+
+import orjson
+import structlog
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+
+from ems_streams.dead_letters.listing import plan_view
+from ems_streams.dead_letters.planning import plan, prepare
+from ems_streams.dead_letters.redrive import run
+from ems_streams.dead_letters.state import NoSuchRedriveError, read_state
+from ems_streams.dead_letters.views import redrive_view
+from ems_streams.domain.events import Time, malformed
+from ems_streams.domain.letter import LetterId
+from ems_streams.domain.letter_edit import Edit
+from ems_streams.domain.letter_filter import LetterFilter
+from ems_streams.domain.redrives import REPLAYS_MAX, Redrive, RedriveDefinition
+from ems_streams.domain.timestamps import to_epoch_ms
+from ems_streams.errors import EmsError
+from ems_streams.gateway.dead_letters import problem_of, state_of_redrives, topic_of
+from ems_streams.ops.http import ProblemError, json_response
+from ems_streams.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+BODY_MAX_BYTES: Final = 2 * 1024 * 1024
+IDS_MAX: Final = 1000
+RUNNING_MAX: Final = 4
+FAILURES_KEPT: Final = 100
+DRY_RUN_S: Final = 10.0
+"""A dry run that takes longer says what it has seen by then."""
+
+_Texts = Annotated[list[str], Field(max_length=100)]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", strict=True)
+
+
+class FilterBody(_Body):
+    """Which letters; of several values of one field any will do."""
+
+    error_class: str | _Texts | None = None
+    stage: str | _Texts | None = None
+    serial: str | _Texts | None = None
+    origin: str | _Texts | None = None
+    channel: str | _Texts | None = None
+    message: str | _Texts | None = None
+    since: Annotated[Time, Field(strict=False)] | None = None
+    until: Annotated[Time, Field(strict=False)] | None = None
+
+    def chosen(self) -> LetterFilter:
+        """The filter."""
+        fields = {
+            "error-class": self.error_class, "stage": self.stage, "serial": self.serial, "origin": self.origin,
+            "channel": self.channel, "message": self.message,
+        }  # fmt: skip
+        where = {name: (value,) if isinstance(value, str) else tuple(value) for name, value in fields.items() if value}
+        return LetterFilter(where=where, since_ms=_ms(self.since), until_ms=_ms(self.until))
+
+
+class EditBody(_Body):
+    """What is changed of a letter, or of all; the value is given as text, as base64 or as JSON."""
+
+    id: str | None = None
+    set: dict[str, Any] = Field(default_factory=dict)
+    unset: list[str] = Field(default_factory=list)
+    value_text: str | None = None
+    value_base64: str | None = None
+    value_json: Any = None
+    key: str | None = None
+    mqtt_topic: str | None = None
+
+    def edit(self) -> Edit:
+        """The edit."""
+        value = self.value_base64
+        if self.value_text is not None:
+            value = base64.b64encode(self.value_text.encode()).decode()
+        elif "value_json" in self.model_fields_set:
+            value = base64.b64encode(orjson.dumps(self.value_json)).decode()
+        return Edit(sets=self.set, unsets=tuple(self.unset), value=value, key=self.key, mqtt_topic=self.mqtt_topic)
+
+
+class RedriveBody(_Body):
+    """What a POST asks for: letters by their ids or by a filter, `{}` for all."""
+
+    ids: Annotated[list[str], Field(min_length=1, max_length=IDS_MAX)] | None = None
+    filter: FilterBody | None = None
+    edit: EditBody | None = None
+    edits: Annotated[list[EditBody], Field(max_length=IDS_MAX)] = Field(default_factory=list)
+    dry_run: bool = False
+    rate_per_s: Annotated[float, Field(gt=0, allow_inf_nan=False, strict=False)] | None = None
+    max_replays: Annotated[int, Field(ge=1, le=1000)] = REPLAYS_MAX
+    again: bool = False
+
+
+class RedriveApi:
+    """Handlers that begin and show redrives. One that is under way when the gateway ends is gone on with by `resume`, here or on the command line."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._running: dict[str, Redrive] = {}
+        self._failures: dict[str, str] = {}
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.post("/api/v1/dlt/{topic}/redrive", self._begin),
+            web.get("/api/v1/redrives", self._list),
+            web.get("/api/v1/redrives/{redriveId}", self._show),
+            web.post("/api/v1/redrives/{redriveId}/resume", self._resume),
+        ]
+
+    async def stop(self) -> None:
+        """Leave what is under way where it is; nothing of it is lost, nor sent twice."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _begin(self, request: web.Request) -> web.Response:
+        topic = topic_of(request)
+        body = await _body(request)
+        try:
+            definition = await self._definition(topic, body)
+            if body.dry_run:
+                return json_response(plan_view(topic, await plan(self._settings, definition, deadline_s=DRY_RUN_S)))
+        except EmsError as error:
+            raise problem_of(error) from None
+        return self._start(Redrive(definition))
+
+    async def _definition(self, topic: str, body: RedriveBody) -> RedriveDefinition:
+        edits = {}
+        for each in body.edits:
+            if each.id is None:
+                raise ProblemError(400, "Bad redrive", "edits: each is expected to have the id of its letter")
+            letter_id = LetterId.parse(each.id, topic)
+            edits[f"{letter_id.partition}/{letter_id.offset}"] = each.edit()
+        edit = Edit() if body.edit is None else body.edit.edit()
+        if body.ids is None and (edit.value is not None or edit.key is not None or edit.mqtt_topic is not None):
+            raise ProblemError(
+                400, "Bad redrive", "edit: a new value, key or topic is one letter's: give it in edits, with the letter's id"
+            )
+        return await prepare(
+            self._settings,
+            topic,
+            chosen=LetterFilter() if body.filter is None else body.filter.chosen(),
+            ids=None if body.ids is None else [LetterId.parse(text, topic) for text in body.ids],
+            edit=edit,
+            edits=edits,
+            max_replays=body.max_replays,
+            rate_per_s=body.rate_per_s,
+            again=body.again,
+        )
+
+    async def _list(self, _: web.Request) -> web.Response:
+        state = await state_of_redrives(self._settings)
+        known = {**self._running, **state.redrives}
+        newest = sorted(known.values(), key=lambda each: each.definition.created_at, reverse=True)
+        return json_response({"redrives": [self._view(each) for each in newest]})
+
+    async def _show(self, request: web.Request) -> web.Response:
+        redrive_id = request.match_info["redriveId"]
+        state = await state_of_redrives(self._settings)
+        found = state.redrives.get(redrive_id) or self._running.get(redrive_id)
+        if found is None:
+            raise ProblemError(404, "No such redrive", f"There is no redrive {redrive_id[:64]!r}.")
+        return json_response(self._view(found))
+
+    async def _resume(self, request: web.Request) -> web.Response:
+        await _check_json(request)
+        try:
+            redrive = (await read_state(self._settings)).redrive(request.match_info["redriveId"])
+        except NoSuchRedriveError as error:
+            raise ProblemError(404, "No such redrive", str(error)) from None
+        except EmsError as error:
+            raise problem_of(error) from None
+        return self._start(redrive)
+
+    def _start(self, redrive: Redrive) -> web.Response:
+        """Begin in the background; the answer says where to look."""
+        redrive_id, topic = redrive.definition.redrive_id, redrive.definition.topic
+        if any(each.definition.topic == topic for each in self._running.values()):
+            raise ProblemError(409, "Busy", f"A redrive of {topic} is under way; see /api/v1/redrives.", headers={"Retry-After": "5"})
+        if len(self._running) >= RUNNING_MAX:
+            raise ProblemError(409, "Busy", f"{RUNNING_MAX} redrives are under way here.", headers={"Retry-After": "10"})
+        self._running[redrive_id] = redrive
+        self._failures.pop(redrive_id, None)
+        task = asyncio.create_task(self._run(redrive), name=f"redrive {redrive_id}")
+        self._tasks[redrive_id] = task
+        task.add_done_callback(lambda _: self._tasks.pop(redrive_id, None))
+        where = f"/api/v1/redrives/{redrive_id}"
+        return json_response(self._view(redrive), 202, headers={"Location": where})
+
+    async def _run(self, redrive: Redrive) -> None:
+        redrive_id = redrive.definition.redrive_id
+        try:
+            done = await run(self._settings, redrive)
+            log.info(
+                "redriven", redrive_id=redrive_id, topic=redrive.definition.topic, **{str(name): n for name, n in done.outcomes.items()}
+            )
+        except Exception as error:  # noqa: BLE001 - whatever it is, whoever asks for the redrive is told
+            log.error("redrive_failed", redrive_id=redrive_id, topic=redrive.definition.topic, error=str(error) or repr(error))
+            self._failures[redrive_id] = str(error) or repr(error)
+            while len(self._failures) > FAILURES_KEPT:
+                del self._failures[next(iter(self._failures))]
+        finally:
+            self._running.pop(redrive_id, None)
+
+    def _view(self, redrive: Redrive) -> dict[str, Any]:
+        redrive_id = redrive.definition.redrive_id
+        if redrive_id in self._running:
+            state = "running"
+        elif redrive.finished:
+            state = "finished"
+        else:
+            # Under way elsewhere, such as on the command line, or waiting for somebody to resume it.
+            state = "failed" if redrive_id in self._failures else "unfinished"
+        return {**redrive_view(redrive), "state": state, "error": self._failures.get(redrive_id)}
+
+
+async def _check_json(request: web.Request) -> None:
+    # A form on another site can send no such content type without asking first.
+    if request.content_type != "application/json":
+        raise ProblemError(415, "Unsupported Media Type", f"content type {request.content_type[:64]!r}: expected application/json")
+    if (request.content_length or 0) > BODY_MAX_BYTES:
+        raise ProblemError(413, "Too large", f"at most {BODY_MAX_BYTES} bytes are expected")
+
+
+async def _body(request: web.Request) -> RedriveBody:
+    await _check_json(request)
+    try:
+        body = RedriveBody.model_validate_json(await request.read())
+    except ValidationError as error:
+        raise ProblemError(400, "Bad redrive", malformed(error).detail) from None
+    if (body.ids is None) == (body.filter is None):
+        raise ProblemError(400, "Bad redrive", "expected either ids or filter; {} as filter is every letter")
+    return body
+
+
+def _ms(moment: datetime | None) -> int | None:
+    return None if moment is None else to_epoch_ms(moment)

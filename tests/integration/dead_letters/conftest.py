@@ -1,0 +1,1 @@
+from tests.support.deployment import deployment  # noqa: F401 - a fixture
