@@ -44,6 +44,7 @@ def test_help_names_every_command() -> None:
         "gateway",
         "simulate",
         "topics",
+        "devices",
         "db",
         "config",
         "replay",
