@@ -3,12 +3,13 @@
 import getpass
 import os
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ems_streams.cli.output import JsonOption, console, print_json, print_table
+from ems_streams.cli.times import duration_of, time_of
 from ems_streams.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-
-_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 @app.command(name="set")
@@ -42,10 +41,10 @@ def set_(
     from ems_streams.errors import MalformedError
     from ems_streams.kafka.maintenance import set_window
 
-    starts_at = datetime.now(UTC).replace(microsecond=0) if from_ is None else _time("--from", from_)
+    starts_at = datetime.now(UTC).replace(microsecond=0) if from_ is None else time_of("--from", from_)
     if (until is None) == (for_ is None):
         raise UsageError("expected either --until or --for")
-    ends_at = _time("--until", until) if until is not None else starts_at + _duration(for_ or "")
+    ends_at = time_of("--until", until) if until is not None else starts_at + duration_of("--for", for_ or "")
     fields = {
         "devices": devices or [], "sites": sites or [], "deviceTypes": types or [], "reason": reason, "createdBy": by or _user(),
         "startsAt": starts_at.isoformat(), "endsAt": ends_at.isoformat(),
@@ -126,18 +125,3 @@ def _user() -> str:
     except (KeyError, OSError):
         # In a container the user may have a number and no name.
         return f"uid-{os.getuid()}"
-
-
-def _time(option: str, text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"{option} {text!r}: expected an ISO-8601 time such as 2026-01-05T00:00:00Z") from None
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-
-
-def _duration(text: str) -> timedelta:
-    number, unit = text[:-1], text[-1:]
-    if unit not in _UNITS_S or not number.isdecimal() or not 0 < int(number) * _UNITS_S[unit] <= 3650 * 86_400:
-        raise UsageError(f"--for {text!r}: expected a whole number of s, m, h or d, such as 90m")
-    return timedelta(seconds=int(number) * _UNITS_S[unit])
