@@ -7,7 +7,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from dotenv import dotenv_values
 from pydantic import AliasChoices, AnyUrl, Field, SecretStr, ValidationError, field_validator
@@ -16,6 +16,9 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from ems_streams.errors import SettingError
 from ems_streams.setting_types import NOTHING, Days, HttpUrl, MqttUrl, NotNegative, Port, Seconds, TimeZone, WindowLabel, pairs, parts
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 PREFIX = "EMS_"
 
@@ -244,7 +247,18 @@ class Settings(BaseSettings):
         try:
             return cls(**overrides)
         except ValidationError as error:
-            raise _first_problem(error) from None
+            raise _problems(error)[0] from None
+
+    @classmethod
+    def problems(cls) -> list[SettingError]:
+        """All that is wrong with what is set; nothing when `load` gives settings. Of files that cannot be read, the first one."""
+        try:
+            cls()
+        except ValidationError as error:
+            return _problems(error)
+        except SettingError as error:
+            return [error]
+        return []
 
 
 def is_secret(field: FieldInfo) -> bool:
@@ -303,10 +317,19 @@ class EnvironmentSource(PydanticBaseSettingsSource):
         return found
 
 
-def _first_problem(error: ValidationError) -> SettingError:
-    problem = error.errors(include_url=False)[0]
-    name = str(problem["loc"][0])
-    field = Settings.model_fields.get(name)
+def _problems(error: ValidationError) -> list[SettingError]:
+    """One for each setting, in the order of their definition."""
+    found = {str(problem["loc"][0]): problem for problem in reversed(error.errors(include_url=False))}
+    return [
+        _problem(name, found[name]) for name in (*Settings.model_fields, *(found.keys() - Settings.model_fields.keys())) if name in found
+    ]
+
+
+def _problem(name: str, problem: "ErrorDetails") -> SettingError:
+    # A setting with names of its own is told by the name that it was given by.
+    field = Settings.model_fields.get(name) or next(
+        (each for key, each in Settings.model_fields.items() if name in environment_names(key, each)), None
+    )
     setting = environment_names(name, field)[0] if field else name
     value = "***" if field is None or is_secret(field) else problem["input"]
     expected = problem["msg"].removeprefix("Value error, ")

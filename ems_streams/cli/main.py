@@ -11,7 +11,22 @@ from typing import Annotated
 import typer
 
 from ems_streams import __version__
-from ems_streams.cli import backfill, channels, config, db, dev, dlt, maintenance, processes, replay, rules, simulate, topics
+from ems_streams.cli import (
+    backfill,
+    channels,
+    config,
+    db,
+    dev,
+    devices,
+    dlt,
+    doctor,
+    maintenance,
+    processes,
+    replay,
+    rules,
+    simulate,
+    topics,
+)
 from ems_streams.errors import EmsError
 
 app = typer.Typer(
@@ -44,7 +59,9 @@ dev.register(app)
 processes.register(app)
 simulate.register(app)
 backfill.register(app)
+doctor.register(app)
 app.add_typer(topics.app, name="topics")
+app.add_typer(devices.app, name="devices")
 app.add_typer(db.app, name="db")
 app.add_typer(replay.app, name="replay")
 app.add_typer(dlt.app, name="dlt")

@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ems_streams.cli.common import duration_of, run_with_settings, time_of, user_name
 from ems_streams.cli.output import JsonOption, console, print_json, print_table
+from ems_streams.cli.running import run_with_settings
+from ems_streams.cli.times import duration_of, time_of
+from ems_streams.cli.user import user_name
 from ems_streams.errors import UsageError
 
 if TYPE_CHECKING:

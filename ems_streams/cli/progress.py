@@ -7,7 +7,7 @@ from ems_streams.cli.output import error_console
 
 
 @contextlib.contextmanager
-def progress_bar(what: str, total: int, *, shown: bool = True) -> Iterator[Callable[..., None]]:
+def progress_bar(what: str, total: int | None, *, shown: bool = True) -> Iterator[Callable[..., None]]:
     """Gives a function to be told how much is done, and of how much if that was not known; nothing is drawn where nobody watches."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
     from rich.text import Text

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ems_streams.cli.common import run_with_settings, user_name
 from ems_streams.cli.output import JsonOption, console, error_console, print_json, print_table
 from ems_streams.cli.rules_check import BuiltinOption, FileArgument, check, loaded_rules, name_of
+from ems_streams.cli.running import run_with_settings
+from ems_streams.cli.user import user_name
 from ems_streams.errors import EmsError, UsageError
 
 if TYPE_CHECKING:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ems_streams.cli.common import duration_of, run_with_settings, time_of
 from ems_streams.cli.output import JsonOption, console, error_console, print_json
 from ems_streams.cli.progress import progress_bar
 from ems_streams.cli.rules_trial import print_trial, trial_view
+from ems_streams.cli.running import run_with_settings
+from ems_streams.cli.times import duration_of, time_of
 from ems_streams.errors import UsageError
 
 if TYPE_CHECKING:

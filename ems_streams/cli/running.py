@@ -1,9 +1,7 @@
-"""How a command runs its work: with the settings, its logs and an event loop."""
+"""Running what a command does with the settings."""
 
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
-
-import typer
 
 if TYPE_CHECKING:
     from ems_streams.settings import Settings
@@ -11,20 +9,17 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def run_with_settings(name: str, work: "Callable[[Settings], Awaitable[T]]") -> T:
-    """Run the work of a command to its end; Ctrl-C ends it with 130."""
+def run_with_settings(process: str, work: "Callable[[Settings], Awaitable[T]]") -> T:
+    """Load the settings, send logs where they belong, and run to the end."""
     import uvloop
 
     from ems_streams.ops.logs import configure_logging
     from ems_streams.settings import Settings
 
     settings = Settings.load()
-    configure_logging(settings, name)
+    configure_logging(settings, process)
 
     async def running() -> T:
         return await work(settings)
 
-    try:
-        return uvloop.run(running())
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
+    return uvloop.run(running())

@@ -1,53 +1,71 @@
-"""`ems-streams topics`: compare the cluster with the catalogue, bring it there, look into topics."""
+"""`ems-streams topics`: compare the cluster with the catalogue, bring it there, describe topics; `tail` is in `topics_tail`."""
 
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
-from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ems_streams.cli.output import JsonOption, console, error_console, print_json, print_json_line, print_table
+from ems_streams.cli import topics_tail
+from ems_streams.cli.output import JsonOption, console, error_console, print_json, print_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from rich.text import Text
-
     from ems_streams.kafka.admin import TopicDescription
-    from ems_streams.kafka.tail import TailRecord
-    from ems_streams.kafka.topic_plan import TopicPlan
+    from ems_streams.kafka.topic_plan import TopicPlan, UnknownTopic
+    from ems_streams.settings import Settings
 
 app = typer.Typer(help="Kafka topics: the catalogue, the cluster, and what is in them.", no_args_is_help=True, rich_markup_mode=None)
 
 TopicArgument = Annotated[str, typer.Argument(metavar="TOPIC", help="Name of the topic.")]
 
 
+AllowRecordLoss = Annotated[
+    bool, typer.Option("--allow-record-loss", help="Also settings by which Kafka deletes records, such as a shorter retention.")
+]
+
+
 @app.command()
-def plan(json: JsonOption = False) -> None:
+def plan(
+    check: Annotated[bool, typer.Option("--check", help="Exit 1 when anything differs.")] = False,
+    allow_record_loss: AllowRecordLoss = False,
+    json: JsonOption = False,
+) -> None:
     """Show where the cluster differs from the catalogue, and what `apply` would do; change nothing."""
-    from ems_streams.kafka.admin import plan_topics
+    from ems_streams.kafka.admin import find_unknown_topics, plan_topics
     from ems_streams.settings import Settings
 
-    plans = asyncio.run(plan_topics(Settings.load()))
+    async def look(settings: Settings) -> "tuple[list[TopicPlan], list[UnknownTopic]]":
+        plans, unknown = await asyncio.gather(plan_topics(settings, allow_record_loss=allow_record_loss), find_unknown_topics(settings))
+        return plans, unknown
+
+    settings = Settings.load()
+    plans, unknown = asyncio.run(look(settings))
     if json:
-        print_json([_plan_json(each) for each in plans])
-        return
-    _print_plans(plans, {"create": "to be created", "alter": "to be altered", "refuse": "not as wanted"})
+        print_json([*map(_plan_json, plans), *map(_unknown_json, unknown)])
+    else:
+        _print_plans(plans, {"create": "to be created", "alter": "to be altered", "refuse": "not as wanted"}, unknown)
+        _say_partitions(plans, settings)
+    if check and any(each.action != "none" for each in plans):
+        raise typer.Exit(1)
 
 
 @app.command()
-def apply(json: JsonOption = False) -> None:
-    """Create missing topics and alter their configuration; delete nothing. Exit 1 when differences remain."""
+def apply(allow_record_loss: AllowRecordLoss = False, json: JsonOption = False) -> None:
+    """Create missing topics and alter their configuration. Exit 1 when differences remain.
+
+    Deletes no topic, changes the partitions of no topic that has keys, and alters nothing by which records would be deleted, unless --allow-record-loss.
+    """
     from ems_streams.kafka.admin import apply_topics
     from ems_streams.settings import Settings
 
-    plans = asyncio.run(apply_topics(Settings.load()))
+    settings = Settings.load()
+    plans = asyncio.run(apply_topics(settings, allow_record_loss=allow_record_loss))
     if json:
         print_json([_plan_json(each) for each in plans])
     else:
         _print_plans(plans, {"create": "created", "alter": "altered", "refuse": "not as wanted"})
+        _say_partitions(plans, settings)
     if any(each.refusals for each in plans):
         raise typer.Exit(1)
 
@@ -94,32 +112,10 @@ def describe(topic: TopicArgument, json: JsonOption = False) -> None:
     )
 
 
-@app.command()
-def tail(
-    topic: TopicArgument,
-    from_beginning: Annotated[bool, typer.Option("--from-beginning", help="Start with the oldest record.")] = False,
-    device: Annotated[str | None, typer.Option("--device", metavar="SERIAL", help="Only records of this device.")] = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Stop after so many records.")] = None,
-    json: JsonOption = False,
-) -> None:
-    """Print records as they come, until Ctrl-C."""
-    from ems_streams.kafka.tail import tail as read
-    from ems_streams.settings import Settings
-
-    records = read(Settings.load(), topic, from_beginning=from_beginning)
-    show = _print_record_json if json else _print_record
-    try:
-        for record in islice(_of_device(records, device), limit):
-            show(record)
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
+topics_tail.register(app)
 
 
-def _of_device(records: "Iterator[TailRecord | None]", device: str | None) -> "Iterator[TailRecord]":
-    return (record for record in records if record is not None and (device is None or record.concerns(device)))
-
-
-def _print_plans(plans: "Sequence[TopicPlan]", words: dict[str, str]) -> None:
+def _print_plans(plans: "Sequence[TopicPlan]", words: dict[str, str], unknown: "Sequence[UnknownTopic]" = ()) -> None:
     rows: list[tuple[object, ...]] = []
     for each in plans:
         if each.action == "create":
@@ -129,10 +125,24 @@ def _print_plans(plans: "Sequence[TopicPlan]", words: dict[str, str]) -> None:
             word = words["alter"] if difference.refusal is None else words["refuse"]
             change = f"{difference.setting}: {difference.current} -> {difference.wanted}"
             rows.append((each.name, word, change if difference.refusal is None else f"{change} ({difference.refusal})"))
+    rows += [(each.name, "unknown", each.why) for each in unknown]
     if rows:
         print_table(("TOPIC", "ACTION", "WHAT"), rows)
     counts = Counter(words.get(each.action, "as the catalogue wants them") for each in plans)
     error_console().print("topics: " + ", ".join(f"{count} {word}" for word, count in sorted(counts.items())), markup=False)
+
+
+def _say_partitions(plans: "Sequence[TopicPlan]", settings: "Settings") -> None:
+    """When every topic has the same other number of partitions, it is the setting that is wrong."""
+    found = {item.current for each in plans for item in each.refusals if item.setting == "partitions"}
+    if len(found) == 1:
+        (count,) = found
+        said = f"the topics have {count} partitions, EMS_PARTITIONS is {settings.partitions}: EMS_PARTITIONS={count} is what this cluster needs"
+        error_console().print(said, markup=False)
+
+
+def _unknown_json(each: "UnknownTopic") -> dict[str, Any]:
+    return {"topic": each.name, "action": "unknown", "why": each.why}
 
 
 def _plan_json(each: "TopicPlan") -> dict[str, Any]:
@@ -171,57 +181,3 @@ def _description_json(each: "TopicDescription") -> dict[str, Any]:
 
 def _numbers(values: Sequence[int]) -> str:
     return ",".join(map(str, values))
-
-
-def _print_record_json(record: "TailRecord") -> None:
-    print_json_line(
-        {
-            "topic": record.topic,
-            "partition": record.partition,
-            "offset": record.offset,
-            "timestamp": _time(record),
-            "key": _as_json(record.key),
-            "headers": {name: _as_json(value) for name, value in record.headers.items()},
-            "value": _as_json(record.value),
-        }
-    )
-
-
-def _as_json(value: Any) -> Any:
-    import base64
-
-    return {"base64": base64.b64encode(value).decode()} if isinstance(value, bytes) else value
-
-
-def _time(record: "TailRecord") -> str | None:
-    return None if record.timestamp is None else record.timestamp.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _print_record(record: "TailRecord") -> None:
-    from rich.text import Text
-
-    line = Text.assemble(
-        (_time(record) or "-", "dim"),
-        (f" {record.partition}:{record.offset} ", "dim"),
-        (_plain(record.key), "bold cyan"),
-        *(Text(f" {name}={_plain(value)}", style="yellow") for name, value in record.headers.items()),
-        " ",
-        _coloured(record.value),
-    )
-    console().print(line, soft_wrap=True)
-
-
-def _plain(value: Any) -> str:
-    return "-" if value is None else str(value)
-
-
-def _coloured(value: Any) -> "Text":
-    import orjson
-    from rich.highlighter import JSONHighlighter
-    from rich.text import Text
-
-    if value is None:
-        return Text("(deleted)", style="dim")
-    if isinstance(value, bytes):
-        return Text(repr(value))
-    return JSONHighlighter()(Text(orjson.dumps(value).decode()))

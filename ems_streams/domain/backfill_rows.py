@@ -4,16 +4,15 @@ A row is an object by column name (CSV) or a JSON object (JSON lines): `serialNu
 `siteId`, `deviceId`, `deviceType`, `messageId`; metrics are in `telemetryData`, or every other field is one. Cells that are empty are absent.
 """
 
-import csv
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import orjson
 from pydantic import ValidationError
 from xxhash import xxh3_128_hexdigest
 
+from ems_streams.domain import file_rows
 from ems_streams.domain.events import TelemetryEvent, malformed
 from ems_streams.domain.registry import UNKNOWN_TYPE, RegistryEntry, provisional_device_id
 from ems_streams.errors import MalformedError
@@ -55,31 +54,17 @@ Numbered = Iterable[tuple[int, Mapping[str, Any] | MalformedError]]
 
 def csv_rows(lines: Iterable[str]) -> Iterator[tuple[int, Mapping[str, Any] | MalformedError]]:
     """Rows of a CSV file whose first line names the columns; raises `MalformedError` when there are no such names."""
-    reader = csv.reader(lines)
-    names = [name.strip().removeprefix("\ufeff") for name in next(reader, [])]
-    missing = [name for name in ("serialNumber", "timestamp") if name not in names]
-    if missing or len(set(names)) < len(names):
-        raise MalformedError("invalid_header", f"{','.join(names) or 'empty'}: must name serialNumber and timestamp, and no column twice")
-    for cells in reader:
-        if not any(cells):
-            continue
-        if len(cells) != len(names):
-            yield reader.line_num, MalformedError("invalid_row", f"{len(cells)} cells, expected {len(names)}")
-            continue
-        yield reader.line_num, {name: _cell(name, cell.strip()) for name, cell in zip(names, cells, strict=True) if cell.strip()}
+    for row in file_rows.csv_rows(lines, _check_names):
+        cells = row.fields
+        if isinstance(cells, MalformedError):
+            yield row.line, cells
+        else:
+            yield row.line, {name: _cell(name, text) for name, cell in cells.items() if (text := cell.strip())}
 
 
 def json_rows(lines: Iterable[str]) -> Iterator[tuple[int, Mapping[str, Any] | MalformedError]]:
     """Rows of a file with a JSON object in each line."""
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            row = orjson.loads(line)
-        except orjson.JSONDecodeError as error:
-            yield number, MalformedError("invalid_json", str(error))
-            continue
-        yield number, row if isinstance(row, dict) else MalformedError("invalid_row", "expected a JSON object")
+    return ((row.line, row.fields) for row in file_rows.json_line_rows(lines))
 
 
 def events_of(rows: Numbered, find: Find, *, provision_unknown: bool) -> Iterator[GoodRow | BadRow]:
@@ -147,6 +132,11 @@ def _time(text: object) -> datetime | object:
     except ValueError:
         return text
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+def _check_names(names: Sequence[str]) -> None:
+    if not {"serialNumber", "timestamp"} <= set(names):
+        raise MalformedError("invalid_header", f"{','.join(names)}: must name serialNumber and timestamp")
 
 
 def _cell(name: str, text: str) -> object:

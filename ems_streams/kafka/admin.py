@@ -28,7 +28,7 @@ from confluent_kafka.admin import (
 
 from ems_streams.errors import DependencyError, EmsError
 from ems_streams.kafka.catalogue import Catalogue, Topic
-from ems_streams.kafka.topic_plan import Action, TopicPlan, TopicState, plan
+from ems_streams.kafka.topic_plan import Action, TopicPlan, TopicState, UnknownTopic, plan, unknown_topics
 from ems_streams.settings import Settings
 
 CONNECT_TIMEOUT_S = 8.0
@@ -84,18 +84,25 @@ def client_config(settings: Settings) -> dict[str, Any]:
     return {"bootstrap.servers": settings.kafka_bootstrap_servers, "client.id": "ems-streams", "logger": _SILENT}
 
 
-async def plan_topics(settings: Settings) -> list[TopicPlan]:
+async def plan_topics(settings: Settings, *, allow_record_loss: bool = False) -> list[TopicPlan]:
     """What `apply_topics` would do; changes nothing."""
-    return await asyncio.to_thread(_plan, AdminClient(client_config(settings)), settings)
+    return await asyncio.to_thread(_plan, AdminClient(client_config(settings)), settings, allow_record_loss)
 
 
-async def apply_topics(settings: Settings) -> list[TopicPlan]:
+async def apply_topics(settings: Settings, *, allow_record_loss: bool = False) -> list[TopicPlan]:
     """Create what is missing and alter what differs; safe to run again, and by several at once.
 
-    Deletes nothing and leaves the partition count of keyed topics alone. When it returns, the changes are in effect and
-    every partition has a leader. Returns the plan that was carried out; its refusals are still to be dealt with by the caller.
+    Deletes nothing, leaves the partition count of keyed topics alone, and alters nothing by which Kafka would delete records, unless
+    `allow_record_loss`. When it returns, the changes are in effect and every partition has a leader. Returns the plan that was carried out;
+    its refusals are still to be dealt with by the caller.
     """
-    return await asyncio.to_thread(_apply, settings)
+    return await asyncio.to_thread(_apply, settings, allow_record_loss)
+
+
+async def find_unknown_topics(settings: Settings) -> list[UnknownTopic]:
+    """Topics of the cluster that begin like ours and are not in the catalogue."""
+    names = await asyncio.to_thread(lambda: _metadata(AdminClient(client_config(settings)), settings).keys())
+    return unknown_topics(names, catalogue_of(settings))
 
 
 async def missing_topics(settings: Settings, names: Iterable[str]) -> list[str]:
@@ -114,7 +121,7 @@ async def describe(settings: Settings, name: str) -> TopicDescription:
     return (await asyncio.to_thread(_describe, settings, name))[0]
 
 
-def _plan(client: AdminClient, settings: Settings) -> list[TopicPlan]:
+def _plan(client: AdminClient, settings: Settings, allow_record_loss: bool) -> list[TopicPlan]:
     catalogue = catalogue_of(settings)
     metadata = _metadata(client, settings)
     present = {topic.name: metadata[topic.name] for topic in catalogue if topic.name in metadata}
@@ -128,17 +135,17 @@ def _plan(client: AdminClient, settings: Settings) -> list[TopicPlan]:
         )
         for name, topic in present.items()
     }
-    return plan(catalogue, states, settings.replication_factor)
+    return plan(catalogue, states, settings.replication_factor, allow_record_loss=allow_record_loss)
 
 
-def _apply(settings: Settings) -> list[TopicPlan]:
+def _apply(settings: Settings, allow_record_loss: bool) -> list[TopicPlan]:
     client = AdminClient(client_config(settings))
-    plans = _plan(client, settings)
+    plans = _plan(client, settings, allow_record_loss)
     _create([each.topic for each in plans if each.action is Action.CREATE], client, settings)
     for each in plans:
         if each.action is Action.ALTER:
             _alter(each, client, settings)
-    _wait_until_visible(client, settings)
+    _wait_until_visible(client, settings, allow_record_loss)
     return plans
 
 
@@ -157,11 +164,11 @@ def _create(topics: list[Topic], client: AdminClient, settings: Settings) -> Non
             raise
 
 
-def _wait_until_visible(client: AdminClient, settings: Settings) -> None:
+def _wait_until_visible(client: AdminClient, settings: Settings, allow_record_loss: bool) -> None:
     # The controller has agreed; the broker that is asked next learns of it a moment later.
     deadline = time.monotonic() + REQUEST_TIMEOUT_S
     while True:
-        waiting = [each.name for each in _plan(client, settings) if each.action is Action.CREATE or each.changes]
+        waiting = [each.name for each in _plan(client, settings, allow_record_loss) if each.action is Action.CREATE or each.changes]
         metadata = _metadata(client, settings)
         waiting += [topic.name for topic in catalogue_of(settings) if topic.name in metadata and not _has_leaders(metadata[topic.name])]
         if not waiting:

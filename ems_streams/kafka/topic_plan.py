@@ -3,8 +3,13 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
-from ems_streams.kafka.catalogue import Key, Topic
+from ems_streams.kafka.catalogue import DAY_MS, Catalogue, Key, Topic
+
+COMPRESSION: Final = "compression.type"
+AS_PRODUCED: Final = "producer"
+HOW_TO_REPARTITION: Final = "docs/howto/topics.md#more-partitions"
 
 
 class Action(StrEnum):
@@ -70,22 +75,53 @@ class TopicPlan:
         return tuple(difference for difference in self.differences if difference.refusal is not None)
 
 
-def plan(topics: Iterable[Topic], states: Mapping[str, TopicState], replication_factor: int) -> list[TopicPlan]:
+@dataclass(frozen=True, slots=True)
+class UnknownTopic:
+    """A topic that by its name is ours, and that the catalogue does not have; `apply` leaves it alone."""
+
+    name: str
+    why: str
+
+
+def plan(
+    topics: Iterable[Topic], states: Mapping[str, TopicState], replication_factor: int, *, allow_record_loss: bool = False
+) -> list[TopicPlan]:
     """Compare each topic of the catalogue with the cluster; topics outside the catalogue are not looked at.
 
     Never asks for a deletion, nor for a new partition count of a topic that has keys: its keys would move to other
-    partitions, away from their state and out of their order.
+    partitions, away from their state and out of their order. Nor for a setting by which Kafka would delete records that it keeps
+    now, unless `allow_record_loss`.
     """
-    return [_plan_topic(topic, states.get(topic.name), replication_factor) for topic in topics]
+    return [_plan_topic(topic, states.get(topic.name), replication_factor, allow_record_loss) for topic in topics]
 
 
-def _plan_topic(topic: Topic, state: TopicState | None, replication_factor: int) -> TopicPlan:
+def unknown_topics(names: Iterable[str], catalogue: Catalogue) -> list[UnknownTopic]:
+    """Topics of the cluster that begin like ours and are none of the catalogue, in the order of their names."""
+    prefix = f"{catalogue.application_id}-"
+    beginnings = tuple(f"{topic.name}-" for topic in catalogue)
+    found = []
+    for name in sorted(names):
+        if name in catalogue:
+            continue
+        if name.startswith(f"{prefix}replay-"):
+            found.append(
+                UnknownTopic(name, "of a replay; `ems-streams replay list` shows those that there are, `replay delete` removes one")
+            )
+        elif name.startswith(prefix):
+            found.append(UnknownTopic(name, "begins with the application id, but this release has no such topic: nothing of it is read"))
+        elif name.startswith(beginnings):
+            found.append(UnknownTopic(name, "begins like one of ours, but this release has no such topic: nothing of it is read"))
+    return found
+
+
+def _plan_topic(topic: Topic, state: TopicState | None, replication_factor: int, allow_record_loss: bool) -> TopicPlan:
     if state is None:
         return TopicPlan(topic, Action.CREATE)
     differences = (
         *_compare_partitions(topic, state),
         *_compare_replication(state, replication_factor),
-        *_compare_config(topic, state),
+        *_compare_config(topic, state, allow_record_loss),
+        *_compare_compression(state),
     )
     if not differences:
         return TopicPlan(topic, Action.NONE)
@@ -100,7 +136,7 @@ def _compare_partitions(topic: Topic, state: TopicState) -> Iterable[Difference]
     if topic.key is not Key.NONE:
         refusal = (
             f"keyed by {topic.key}: another partition count would move keys away from their state; "
-            f"set EMS_PARTITIONS={state.partitions}, or start with new topics"
+            f"set EMS_PARTITIONS={state.partitions}, or start with new topics ({HOW_TO_REPARTITION})"
         )
     elif state.partitions > topic.partitions:
         refusal = "Kafka cannot remove partitions; delete and create the topic while nothing uses it"
@@ -114,11 +150,31 @@ def _compare_replication(state: TopicState, wanted: int) -> Iterable[Difference]
         yield Difference("replication", str(state.replication), str(wanted), refusal)
 
 
-def _compare_config(topic: Topic, state: TopicState) -> Iterable[Difference]:
+def _compare_config(topic: Topic, state: TopicState, allow_record_loss: bool) -> Iterable[Difference]:
     for setting, wanted in topic.config.items():
         current = state.config.get(setting)
         if current is None or _normalised(setting, current) != _normalised(setting, wanted):
-            yield Difference(setting, current, wanted)
+            lost = None if current is None or allow_record_loss else _records_lost(setting, current, wanted)
+            refusal = None if lost is None else f"Kafka would delete {lost}; `topics apply --allow-record-loss` does it all the same"
+            yield Difference(setting, current, wanted, refusal)
+
+
+def _compare_compression(state: TopicState) -> Iterable[Difference]:
+    # Producers say how records are compressed, gzip for telemetry; a broker that is told otherwise packs every batch again.
+    current = state.config.get(COMPRESSION, AS_PRODUCED)
+    if current != AS_PRODUCED:
+        yield Difference(COMPRESSION, current, AS_PRODUCED)
+
+
+def _records_lost(setting: str, current: str, wanted: str) -> str | None:
+    """Records that Kafka keeps now and would delete; None when there are none."""
+    if setting == "cleanup.policy" and "compact" in current and "compact" not in wanted:
+        return "the last record of each key, after a time"
+    if setting == "retention.ms":
+        current_ms, wanted_ms = (int(text) if text.lstrip("-").isdigit() else 0 for text in (current, wanted))
+        if wanted_ms >= 0 and (current_ms < 0 or current_ms > wanted_ms):
+            return f"all that is older than {wanted_ms / DAY_MS:g} days"
+    return None
 
 
 def _normalised(setting: str, value: str) -> str:

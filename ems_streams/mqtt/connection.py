@@ -136,6 +136,7 @@ class Connection(aiomqtt.Client):
         self._may_read.set()
         self.session_present = False
         self.broker_receive_max = 65_535
+        self.greeting: mqtt5.ConnAckPacket | None = None
 
     async def open(self, timeout_s: float) -> None:
         """Connect within the deadline; raises one of `FAILURES`, and leaves nothing open then."""
@@ -170,6 +171,7 @@ class Connection(aiomqtt.Client):
         answer = await self._receive()
         if not isinstance(answer, mqtt5.ConnAckPacket):
             raise aiomqtt.ProtocolError(f"expected CONNACK, received {type(answer).__name__}")
+        self.greeting = answer
         if answer.reason_code != mqtt5.ConnAckReasonCode.SUCCESS:
             raise aiomqtt.NegativeAckError(answer)
         self._keep_alive = answer.server_keep_alive if answer.server_keep_alive is not None else self._keep_alive
@@ -259,15 +261,15 @@ class Connection(aiomqtt.Client):
             return _root_cause(self._tasks.exception())
         return "closed by the broker, or the broker did not answer"
 
-    async def close(self) -> None:
-        """Disconnect, keeping the session at the broker; returns within `CLOSE_TIMEOUT_S`, and never raises."""
+    async def close(self, *, forget_session: bool = False) -> None:
+        """Disconnect, keeping the session at the broker unless told otherwise; returns within `CLOSE_TIMEOUT_S`, and never raises."""
         if not hasattr(self, "_tasks"):
             return
         self._tasks.cancel()
         await asyncio.gather(self._tasks, return_exceptions=True)
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                await self._disconnect()
+                await self._disconnect(session_expiry_interval=0 if forget_session else None)
         except FAILURES:
             pass
         finally:

@@ -10,6 +10,7 @@ import orjson
 import structlog
 from aiohttp import web
 
+from ems_streams import __version__
 from ems_streams.errors import SettingError
 from ems_streams.ops.health import Health, Report
 
@@ -17,6 +18,8 @@ log = structlog.get_logger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+VERSION_HEADER = "EMS-Version"
+"""On answers of the health endpoints: the release that runs."""
 PROBLEM_CONTENT_TYPE = "application/problem+json"
 _NO_STORE = {"Cache-Control": "no-store"}
 
@@ -97,12 +100,12 @@ def _from_http_exception(request: web.Request, error: web.HTTPException) -> web.
 
 
 def health_routes(health: Health) -> list[web.RouteDef]:
-    """Routes `/livez`, `/readyz` and `/startupz`: 200 or 503 with the state of each check."""
+    """Routes `/livez`, `/readyz` and `/startupz`: 200 or 503 with the state of each check, and the release in a header."""
 
     def route(path: str, report: Callable[[], Report]) -> web.RouteDef:
         async def handle(_: web.Request) -> web.Response:
             status, body = report()
-            return json_response(body, status)
+            return json_response(body, status, {VERSION_HEADER: __version__})
 
         return web.get(path, handle)
 

@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from ems_streams.domain.backfill_rows import BadRow, Find, GoodRow, csv_rows, events_of, json_rows
-from ems_streams.domain.events import TelemetryEvent, decode
+from ems_streams.domain.events import TelemetryEvent
 from ems_streams.domain.fold_outcome import RECENT_IDENTITIES
 from ems_streams.domain.registry import RegistryEntry
 from ems_streams.errors import DependencyError, MalformedError, UsageError
@@ -24,8 +24,8 @@ from ems_streams.kafka.admin import unreachable
 from ems_streams.kafka.batching import KeyValue, send_records
 from ems_streams.kafka.catalogue import DEVICE_REGISTRY, DEVICE_TELEMETRY, REPLAYS
 from ems_streams.kafka.client import producer_options
+from ems_streams.kafka.device_registry import read_registry
 from ems_streams.kafka.partitioner import partition_for
-from ems_streams.kafka.range_reader import positioned_consumer, read_ranges, whole
 from ems_streams.kafka.topic_lifecycle import create_topics
 from ems_streams.replay.registry import PARTITION, latest_records, replays
 from ems_streams.replay.topics import backfill_topic, topics_of
@@ -61,7 +61,7 @@ async def backfill(
 
     Raises `UsageError` for a file that cannot be read and for a replay that has frozen its offsets, `DependencyError` without Kafka.
     """
-    registry = await _registry(settings)
+    registry = await read_registry(settings)
     topic = DEVICE_TELEMETRY if into is None else backfill_topic(settings.application_id, into)
     found = Backfill(topic)
     for row in _rows(settings, path, file_format, registry.get):
@@ -90,7 +90,7 @@ async def backfill(
 
 def _rows(settings: Settings, path: Path, file_format: str, find: Find) -> Iterator[GoodRow | BadRow]:
     try:
-        with path.open(encoding="utf-8", newline="") as lines:
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
             yield from events_of(_FORMATS[file_format](lines), find, provision_unknown=settings.unknown_devices == "provision")
     except (OSError, UnicodeDecodeError, MalformedError) as error:
         raise UsageError(f"{path}: cannot be read as {file_format}: {error}") from None
@@ -159,19 +159,6 @@ async def _producer(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
         yield producer
     finally:
         await producer.stop()
-
-
-async def _registry(settings: Settings) -> dict[str, RegistryEntry]:
-    found: dict[str, RegistryEntry] = {}
-    async with positioned_consumer(settings) as consumer:
-        async for _, records in read_ranges(consumer, await whole(consumer, DEVICE_REGISTRY)):
-            for record in records:
-                try:
-                    entry = decode(RegistryEntry, record.value)
-                except MalformedError:
-                    continue  # as the ingress does
-                found[entry.serial_number] = entry
-    return found
 
 
 def _hash(path: Path) -> str:

@@ -2,10 +2,14 @@
 
 import asyncio
 import json
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -19,6 +23,8 @@ from ems_streams.kafka.topic_plan import Action
 from ems_streams.settings import Settings
 
 pytestmark = pytest.mark.integration
+
+RUN = "from ems_streams.cli.main import run; run()"
 
 
 @pytest.fixture
@@ -159,7 +165,111 @@ async def test_tail_prints_what_is_there(settings: Settings) -> None:
     assert of_b == everything[3:]
 
 
-async def tail(settings: Settings, topic: str, *options: str) -> list[dict[str, object]]:
+async def test_a_retention_that_would_delete_records_is_left_alone_until_that_is_allowed(settings: Settings) -> None:
+    await admin.apply_topics(settings)
+    name = named(settings, "device-status")
+    await set_config(settings, name, {"retention.ms": "-1", "compression.type": "zstd"})
+
+    (careful,) = [each for each in await admin.apply_topics(settings) if each.differences]
+    kept = (await admin.describe(settings, name)).overrides
+    await admin.apply_topics(settings, allow_record_loss=True)
+
+    assert [each.setting for each in careful.changes] == ["compression.type"]
+    assert [(each.setting, each.current) for each in careful.refusals] == [("retention.ms", "-1")]
+    assert (kept["retention.ms"], kept["compression.type"]) == ("-1", "producer")
+    assert (await admin.describe(settings, name)).overrides["retention.ms"] == str(30 * 86_400_000)
+
+
+async def test_topics_that_look_like_ours_are_found(settings: Settings) -> None:
+    await admin.apply_topics(settings)
+    name = f"{named(settings, 'device-telemetry')}-copy"
+    client = AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers})
+    await asyncio.wrap_future(client.create_topics([NewTopic(name, 1, 1)])[name])
+    try:
+        async with asyncio.timeout(10):
+            while await admin.missing_topics(settings, [name]):
+                await asyncio.sleep(0.05)
+        assert [each.name for each in await admin.find_unknown_topics(settings) if each.name.startswith(name[:9])] == [name]
+    finally:
+        await asyncio.wrap_future(client.delete_topics([name])[name])
+
+
+async def test_tail_finds_records_by_place_time_and_content(settings: Settings) -> None:
+    await admin.apply_topics(settings)
+    name = named(settings, "device-status")
+    producer = Producer({"bootstrap.servers": settings.kafka_bootstrap_servers, "acks": "all"})
+    # Kafka removes what is older than the retention of the topic.
+    base_ms = (time.time_ns() // 1_000_000) - 1_000_000
+    for number in range(200):
+        value = {"serialNumber": f"D-{number % 4}", "n": number, "data": {"even": number % 2 == 0}}
+        producer.produce(name, json.dumps(value), key=f"D-{number % 4}", partition=number % 2, timestamp=base_ms + number * 1000)
+    assert await asyncio.to_thread(producer.flush, 20) == 0
+    since = datetime.fromtimestamp((base_ms + 190_000) / 1000, UTC).isoformat()
+
+    last, rare, late, everything = await asyncio.gather(
+        tail(settings, name, "--no-follow", "-n", "3"),
+        tail(settings, name, "--no-follow", "-n", "2", "--where", "n<10", "--where", "data.even=true"),
+        tail(settings, name, "--no-follow", "--since", since, "--key", "D-3"),
+        tail(settings, name, "--no-follow", "--grep", '"n": 1[0-9]5,'),
+    )
+
+    assert [each["value"]["n"] for each in last] == [197, 198, 199]
+    assert [each["value"]["n"] for each in rare] == [6, 8]
+    assert [each["value"]["n"] for each in late] == [191, 195, 199]
+    assert sorted(each["value"]["n"] for each in everything) == [105, 115, 125, 135, 145, 155, 165, 175, 185, 195]
+
+
+async def test_tail_follows_until_it_is_interrupted_and_leaves_no_traceback(settings: Settings) -> None:
+    await admin.apply_topics(settings)
+    name = named(settings, "device-status")
+    process = await asyncio.create_subprocess_exec(
+        # Whoever runs the tests in the background may have them ignore the signal, which is inherited.
+        *(sys.executable, "-c", f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); {RUN}"),
+        *("topics", "tail", name, "--json", "-n", "1"),
+        env={"EMS_KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    producer = Producer({"bootstrap.servers": settings.kafka_bootstrap_servers, "acks": "all"})
+    seen = asyncio.create_task(process.stdout.readline())
+    try:
+        async with asyncio.timeout(30):
+            # It may take a moment until the reader is there; nothing before that counts as missed.
+            while not seen.done():
+                producer.produce(name, b"1", partition=0)
+                await asyncio.to_thread(producer.flush, 20)
+                await asyncio.wait((seen,), timeout=0.3)
+            process.send_signal(signal.SIGINT)
+            _, errors = await process.communicate()
+    finally:
+        seen.cancel()
+        await asyncio.gather(seen, return_exceptions=True)
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
+
+    assert json.loads(seen.result())["value"] == 1
+    assert (process.returncode, errors) == (130, b"")
+
+
+async def test_a_topic_that_is_not_there_is_named_with_those_that_are_like_it(settings: Settings) -> None:
+    await admin.apply_topics(settings)
+    name = named(settings, "device-status")
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "ems_streams", "topics", "tail", f"{name}x", "--no-follow"),
+        env={"EMS_KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers},
+        stderr=subprocess.PIPE,
+    )
+    _, errors = await process.communicate()
+
+    assert process.returncode == 1
+    assert f"topic {name}x does not exist; there is {name}" in errors.decode()
+    assert f"{name}x" in await admin.missing_topics(settings, [f"{name}x"]), "reading must not create it"
+
+
+async def tail(settings: Settings, topic: str, *options: str) -> list[dict[str, Any]]:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "ems_streams", "topics", "tail", topic, "--json", *options),
         env={"EMS_KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers},

@@ -44,6 +44,8 @@ def test_help_names_every_command() -> None:
         "gateway",
         "simulate",
         "topics",
+        "devices",
+        "doctor",
         "db",
         "config",
         "replay",

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from ems_streams.kafka.catalogue import Key, Topic
-from ems_streams.kafka.topic_plan import Action, TopicPlan, TopicState, plan
+from ems_streams.kafka.catalogue import Catalogue, Key, Topic
+from ems_streams.kafka.topic_plan import Action, TopicPlan, TopicState, plan, unknown_topics
 
 TOPIC = Topic("telemetry", Key.SERIAL_NUMBER, 4, "for tests", retention_ms=1000)
 AS_WANTED = TopicState("telemetry", 4, 1, {"cleanup.policy": "delete", "retention.ms": "1000", "segment.bytes": "7"})
@@ -83,3 +83,67 @@ def test_the_order_of_cleanup_policies_means_nothing() -> None:
 
 def test_topics_outside_the_catalogue_are_not_looked_at() -> None:
     assert [each.name for each in plan([TOPIC], {"someone-elses": replace(AS_WANTED, name="someone-elses")}, 1)] == ["telemetry"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "current", "wanted", "named"),
+    [
+        ("retention.ms", "2000", "1000", "older than"),
+        ("retention.ms", "-1", "86400000", "older than 1 days"),
+        ("cleanup.policy", "compact", "delete", "last record of each key"),
+        ("cleanup.policy", "compact,delete", "delete", "last record of each key"),
+    ],
+)
+def test_what_would_delete_records_is_refused_unless_that_is_wanted(setting: str, current: str, wanted: str, named: str) -> None:
+    topic = replace(TOPIC, extra_config={setting: wanted})
+    state = replace(AS_WANTED, config={**AS_WANTED.config, setting: current})
+
+    refused = plan_one(topic, state)
+    (allowed,) = plan([topic], {topic.name: state}, 1, allow_record_loss=True)
+
+    assert refused.action is Action.REFUSE
+    assert named in (refused.refusals[0].refusal or "")
+    assert "--allow-record-loss" in (refused.refusals[0].refusal or "")
+    assert [(each.setting, each.wanted, each.refusal) for each in allowed.differences] == [(setting, wanted, None)]
+
+
+@pytest.mark.parametrize(
+    ("setting", "current", "wanted"),
+    [
+        ("retention.ms", "999", "1000"),
+        ("retention.ms", "1000", "-1"),
+        ("cleanup.policy", "delete", "compact"),
+        ("retention.ms", "odd", "1000"),
+    ],
+)
+def test_what_keeps_more_is_done(setting: str, current: str, wanted: str) -> None:
+    topic = replace(TOPIC, extra_config={setting: wanted})
+
+    assert plan_one(topic, replace(AS_WANTED, config={**AS_WANTED.config, setting: current})).action is Action.ALTER
+
+
+def test_records_stay_compressed_as_their_producers_say() -> None:
+    as_produced = replace(AS_WANTED, config={**AS_WANTED.config, "compression.type": "producer"})
+    packed_again = replace(AS_WANTED, config={**AS_WANTED.config, "compression.type": "uncompressed"})
+
+    assert plan_one(TOPIC, as_produced).action is Action.NONE
+    assert [(each.setting, each.current, each.wanted) for each in plan_one(TOPIC, packed_again).changes] == [
+        ("compression.type", "uncompressed", "producer")
+    ]
+
+
+def test_topics_that_begin_like_ours_and_are_unknown_are_named() -> None:
+    catalogue = Catalogue("app", 4)
+    names = [
+        *(topic.name for topic in catalogue),
+        "app-replay-x-backfill",
+        "app-old-changelog",
+        "device-telemetry-copy",
+        "orders",
+        "application",
+    ]
+
+    found = {each.name: each.why for each in unknown_topics(names, catalogue)}
+
+    assert sorted(found) == ["app-old-changelog", "app-replay-x-backfill", "device-telemetry-copy"]
+    assert "replay list" in found["app-replay-x-backfill"]

@@ -1,0 +1,145 @@
+"""Checks of consumer groups: members, partitions that nobody has, and how old the oldest record is that was not read."""
+
+import asyncio
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from aiokafka import TopicPartition as ReadPartition
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from ems_streams.channels.changelog import notifier_group
+from ems_streams.channels.config_file import load_channels
+from ems_streams.channels.status import channels_status
+from ems_streams.kafka.admin import client_config
+from ems_streams.kafka.catalogue import DEVICE_STATUS, DEVICE_STATUS_REPORTS, DEVICE_TELEMETRY, SITE_PARTS
+from ems_streams.kafka.range_reader import positioned_consumer
+from ems_streams.ops.doctor.checks import Report
+from ems_streams.ops.doctor.findings import Finding, finding
+from ems_streams.ops.doctor.group_findings import GroupState, Place, lag_findings, member_findings
+from ems_streams.postgres.rows import TOPICS as SINK_TOPICS
+from ems_streams.processes.doctor.context import Context
+from ems_streams.settings import Settings
+
+WORKER_TOPICS = (DEVICE_TELEMETRY, DEVICE_STATUS_REPORTS, DEVICE_STATUS, SITE_PARTS)
+ANSWER_TIMEOUT_S = 8.0
+READ_TIMEOUT_S = 5.0
+_READ_MAX = 64
+"""Partitions of which the oldest unread record is looked at; more say nothing new."""
+_NO_SUCH_GROUP = frozenset({"GROUP_ID_NOT_FOUND", "INVALID_GROUP_ID"})
+
+
+async def check_workers(context: Context) -> Report:
+    """The group of the workers."""
+    return await _check_group(context, context.settings.application_id, "workers-none", WORKER_TOPICS)
+
+
+async def check_sink(context: Context) -> Report:
+    """The group of the sinks; it commits its positions for figures such as these."""
+    return await _check_group(context, context.settings.sink_group, "sink-none", SINK_TOPICS)
+
+
+async def check_notifier(context: Context) -> Report:
+    """The group of the notifiers, and each channel; nothing without a file of channels."""
+    settings = context.settings
+    if settings.channels_file is None:
+        return Report(facts={"channels": "none"})
+    config = load_channels(settings.channels_file, None)
+    state, partitions = await asyncio.to_thread(_group_state, settings, notifier_group(settings), ())
+    status = await channels_status(settings, config)
+    findings = [*member_findings(state, "notifier-none", partitions), *_channel_findings(status.channels)]
+    facts = {"members": len(state.members), "channels": len(config.channels), "lag": sum(each["lag"] for each in status.channels)}
+    return Report(findings, facts)
+
+
+async def _check_group(context: Context, group: str, nobody: str, topics: Iterable[str]) -> Report:
+    state, partitions = await asyncio.to_thread(_group_state, context.settings, group, topics)
+    waiting = await _waiting_since_s(context.settings, state)
+    state = GroupState(state.group, state.state, state.members, state.positions, state.begins, state.ends, waiting)
+    findings = [*member_findings(state, nobody, partitions), *lag_findings(state, context.now_s())]
+    facts = {"members": len(state.members), "lag": state.lag(), "behindS": round(state.behind_s(context.now_s()), 1)}
+    return Report(findings, facts, usable=bool(state.members))
+
+
+def members_of(settings: Settings, group: str) -> list[str]:
+    """Instance ids of a group's members, or client ids of those without."""
+    return list(_describe(AdminClient(client_config(settings)), group)[1])
+
+
+def _group_state(settings: Settings, group: str, topics: Iterable[str]) -> tuple[GroupState, dict[str, int]]:
+    """The group without its unread records, and the partitions of all topics; it reads `topics`, also while it has no position in them."""
+    admin = AdminClient(client_config(settings))
+    name, members = _describe(admin, group)
+    partitions = {topic: len(entry.partitions) for topic, entry in admin.list_topics(timeout=ANSWER_TIMEOUT_S).topics.items()}
+    positions = {place: offset for place, offset in _positions(admin, group).items() if place[0] in partitions}
+    read = {(topic, number) for topic in topics for number in range(partitions.get(topic, 0))}
+    places = sorted({*positions, *read, *(place for assigned in members.values() for place in assigned)})
+    begins, ends = (_offsets(admin, places, spec) for spec in (OffsetSpec.earliest(), OffsetSpec.latest()))  # type: ignore[no-untyped-call]
+    return GroupState(group, name, members, positions, begins, ends), partitions
+
+
+def _describe(admin: AdminClient, group: str) -> tuple[str, dict[str, frozenset[Place]]]:
+    try:
+        described = admin.describe_consumer_groups([group], request_timeout=ANSWER_TIMEOUT_S)[group].result(ANSWER_TIMEOUT_S + 1)
+    except KafkaException as error:
+        if error.args[0].name() in _NO_SUCH_GROUP:
+            return "DEAD", {}
+        raise
+    members = {
+        each.group_instance_id or f"{each.client_id} {each.member_id}": frozenset(
+            (tp.topic, tp.partition) for tp in each.assignment.topic_partitions
+        )
+        for each in described.members
+    }
+    return str(getattr(described.state, "name", described.state)), members
+
+
+def _positions(admin: AdminClient, group: str) -> dict[Place, int]:
+    futures = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)], request_timeout=ANSWER_TIMEOUT_S)
+    try:
+        found = futures[group].result(ANSWER_TIMEOUT_S + 1).topic_partitions or []
+    except KafkaException as error:
+        if error.args[0].name() in _NO_SUCH_GROUP:
+            return {}
+        raise
+    return {(tp.topic, tp.partition): tp.offset for tp in found if tp.offset >= 0}
+
+
+def _offsets(admin: AdminClient, places: Iterable[Place], spec: OffsetSpec) -> dict[Place, int]:
+    wanted = {TopicPartition(*place): spec for place in places}
+    if not wanted:
+        return {}
+    futures = admin.list_offsets(wanted, request_timeout=ANSWER_TIMEOUT_S)
+    return {(tp.topic, tp.partition): future.result(ANSWER_TIMEOUT_S + 1).offset for tp, future in futures.items()}
+
+
+async def _waiting_since_s(settings: Settings, state: GroupState) -> dict[Place, float]:
+    """When the first record behind each position was written; where only markers of transactions are, there is none."""
+    starts = {place: max(state.positions.get(place, 0), state.begins.get(place, 0)) for place, end in state.ends.items()}
+    behind = {ReadPartition(*place): start for place, start in starts.items() if start < state.ends[place]}
+    pending = dict(sorted(behind.items(), key=lambda item: item[1] - state.ends[tuple(item[0])])[:_READ_MAX])
+    found: dict[Place, float] = {}
+    if not pending:
+        return found
+    deadline_s = time.monotonic() + READ_TIMEOUT_S
+    async with positioned_consumer(settings, records_max=1000) as consumer:
+        consumer.assign(list(pending))
+        for tp, start in pending.items():
+            consumer.seek(tp, start)
+        while pending and time.monotonic() < deadline_s:
+            for tp, records in (await consumer.getmany(timeout_ms=200)).items():
+                found.setdefault((tp.topic, tp.partition), records[0].timestamp / 1000)
+            for tp in list(pending):
+                if (tp.topic, tp.partition) in found or await consumer.position(tp) >= state.ends[tp.topic, tp.partition]:
+                    consumer.pause(tp)
+                    del pending[tp]
+    return found
+
+
+def _channel_findings(channels: Iterable[dict[str, Any]]) -> Iterable[Finding]:
+    for each in channels:
+        if each["breaker"] not in {"CLOSED", "closed", ""} and each["lastError"]:
+            name = each["channel"]
+            found = f"breaker {each['breaker']}, {each['open']} deliveries open: {each['lastError']}"
+            yield finding("channel-stuck", f"the channel {name} does not deliver", found=found, expected="breaker closed", channel=name)

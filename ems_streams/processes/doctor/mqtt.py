@@ -1,0 +1,99 @@
+"""Checks of the MQTT broker: reached, logged in, able to do what the ingress needs; its certificate, if it has one."""
+
+import asyncio
+import ssl
+from typing import Any
+
+from ems_streams.mqtt.endpoint import Endpoint
+from ems_streams.mqtt.probe import BrokerUnusableError, Trouble, endpoint_of, probe_broker
+from ems_streams.ops.doctor.checks import Report
+from ems_streams.ops.doctor.findings import Finding, finding
+from ems_streams.processes.doctor.context import Context
+from ems_streams.processes.doctor.kafka import reach
+
+CONNECT_TIMEOUT_S = 5.0
+CERTIFICATE_DAYS_MIN = 30
+_DAY_S = 86_400
+_SETTING = "EMS_MQTT_URL"
+_KINDS = {
+    Trouble.AWAY: ("mqtt-unreachable", "an answer"),
+    # Something has taken the connection before: it listens, but says nothing in this protocol.
+    Trouble.SILENT: ("mqtt-protocol", "an answer of MQTT 5"),
+    Trouble.LOGIN: ("mqtt-login", "a login that the broker takes"),
+    Trouble.PROTOCOL: ("mqtt-protocol", "a connection of MQTT 5"),
+}
+
+
+async def check_mqtt(context: Context) -> Report:
+    """Whether the broker takes us, and can do what is needed."""
+    settings = context.settings
+    endpoint, login = endpoint_of(settings)
+    facts: dict[str, Any] = {"broker": str(endpoint), "user": login.username or "anonymous"}
+    trouble = await reach(endpoint.host, endpoint.port, _SETTING)
+    if trouble is not None:
+        return Report([_of_mqtt(trouble)], facts, usable=False)
+    try:
+        broker = await probe_broker(settings, CONNECT_TIMEOUT_S)
+    except BrokerUnusableError as error:
+        kind, expected = _KINDS[error.trouble]
+        return Report([finding(kind, f"{endpoint} cannot be used", found=str(error), expected=expected)], facts, usable=False)
+    except ssl.SSLError as error:
+        # The check of the certificate says what it is; this one only that there is no connection.
+        said = finding("mqtt-protocol", f"{endpoint} cannot be used", found=_tls_words(error), expected="a connection by TLS")
+        return Report([said], facts, usable=False)
+    findings = []
+    if not broker.shared_subscriptions:
+        findings.append(finding("mqtt-shared", f"{endpoint} has no shared subscriptions", found="not available", expected="available"))
+    kept_s = broker.session_expiry_s
+    if kept_s is not None and kept_s < settings.mqtt_session_expiry_s:
+        expected = f"EMS_MQTT_SESSION_EXPIRY_S={settings.mqtt_session_expiry_s}"
+        what = "the broker keeps messages for a shorter time than asked for"
+        findings.append(finding("mqtt-session", what, found=f"{kept_s} s", expected=expected, seconds=kept_s))
+    facts |= {"roundTripMs": round(broker.round_trip_s * 1000, 1), "receiveMax": broker.receive_max}
+    return Report(findings, facts)
+
+
+async def check_tls(context: Context) -> Report:
+    """Whether the certificate of an mqtts broker is trusted, and for how long; nothing without TLS."""
+    endpoint, _ = endpoint_of(context.settings)
+    tls = endpoint.ssl_context()
+    if tls is None:
+        return Report(facts={"mqtt": "without TLS"})
+    address = f"{endpoint.host}:{endpoint.port}"
+    try:
+        ends_s = await _certificate_ends_s(endpoint, tls)
+    except ssl.SSLCertVerificationError as error:
+        what = f"the certificate of {address} is not trusted"
+        return Report(
+            [finding("tls-untrusted", what, found=error.verify_message, expected="a trusted certificate of that name", address=address)]
+        )
+    except (OSError, TimeoutError) as error:
+        return Report(facts={"mqtt": f"{address}: no TLS connection ({_tls_words(error)})"})
+    days = (ends_s - context.now_s()) / _DAY_S
+    facts = {"mqtt": f"{address}, certificate for {days:.0f} days"}
+    if days >= CERTIFICATE_DAYS_MIN:
+        return Report(facts=facts)
+    what = f"the certificate of {address} runs out"
+    return Report(
+        [finding("tls-expiring", what, found=f"{days:.1f} days left", expected=f"at least {CERTIFICATE_DAYS_MIN}", address=address)], facts
+    )
+
+
+async def _certificate_ends_s(endpoint: Endpoint, tls: ssl.SSLContext) -> float:
+    async with asyncio.timeout(CONNECT_TIMEOUT_S):
+        _, writer = await asyncio.open_connection(endpoint.host, endpoint.port, ssl=tls, server_hostname=endpoint.host)
+    try:
+        return ssl.cert_time_to_seconds(writer.get_extra_info("peercert")["notAfter"])
+    finally:
+        writer.transport.abort()
+
+
+def _of_mqtt(trouble: Finding) -> Finding:
+    """What keeps a connection from being made, as a finding of this server."""
+    if trouble.code == "dns-unknown":
+        return trouble
+    return finding("mqtt-unreachable", trouble.what, found=trouble.found, expected=trouble.expected)
+
+
+def _tls_words(error: BaseException) -> str:
+    return getattr(error, "verify_message", None) or getattr(error, "reason", None) or str(error) or type(error).__name__

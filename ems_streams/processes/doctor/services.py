@@ -1,0 +1,104 @@
+"""Checks of our own processes over HTTP: workers by the addresses that are set and those that they tell, the others where they are set to listen."""
+
+import asyncio
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import aiohttp
+
+from ems_streams import __version__
+from ems_streams.gateway.topology import parse_topology
+from ems_streams.ops.doctor.checks import Report
+from ems_streams.ops.doctor.findings import Finding, finding
+from ems_streams.ops.doctor.service_findings import Service, health_findings, worker_findings
+from ems_streams.ops.http import VERSION_HEADER
+from ems_streams.processes.doctor.context import Context
+from ems_streams.processes.doctor.groups import members_of
+from ems_streams.settings import Settings
+
+ANSWER_TIMEOUT_S = 3.0
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - asked, not listened on
+
+
+async def check_workers_http(context: Context) -> Report:
+    """Every worker that is set or told of."""
+    seeds = [url.strip().rstrip("/") for url in context.settings.worker_urls.split(",") if url.strip()]
+    members, services = await asyncio.gather(
+        asyncio.to_thread(members_of, context.settings, context.settings.application_id), _all_workers(context, seeds)
+    )
+    findings = list(worker_findings(services, seeds, len(members)))
+    for each in services:
+        if each.answered:
+            findings += health_findings(each, __version__)
+    return Report(findings, {"answering": sum(each.answered for each in services), "known": len(services)})
+
+
+async def check_processes(context: Context) -> Report:
+    """Gateway, ingress, sink and notifier, where these settings say that they listen; one that is elsewhere is not seen from here."""
+    services = await asyncio.gather(*(ask(context, role, url) for role, url in _addresses(context.settings).items()))
+    findings: list[Finding] = []
+    for each in services:
+        if each.answered:
+            findings += health_findings(each, __version__)
+        elif each.role == "gateway":
+            findings.append(
+                finding("gateway-unreachable", f"the gateway at {each.url} does not answer", found=each.error, expected="an answer")
+            )
+    return Report(findings, {each.role: "answers" if each.answered else "not seen from here" for each in services})
+
+
+async def ask(context: Context, role: str, url: str) -> Service:
+    """A process as it answers; never raises because it does not."""
+    try:
+        asked_s = context.now_s()
+        live, headers = await _get(context, f"{url}/livez")
+        half_s = (context.now_s() - asked_s) / 2
+        ready, _ = await _get(context, f"{url}/readyz")
+    except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+        return Service(role, url, answered=False, error=f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+    return Service(role, url, True, "", headers.get(VERSION_HEADER), _ahead_s(headers.get("Date"), asked_s + half_s), live, ready)
+
+
+async def _get(context: Context, url: str) -> tuple[dict[str, Any], Any]:
+    async with context.http.get(url, timeout=aiohttp.ClientTimeout(total=ANSWER_TIMEOUT_S)) as response:
+        body = await response.json(content_type=None)
+        if not isinstance(body, dict) or "checks" not in body:
+            raise ValueError(f"answers {response.status}, but not as a process of ours does")
+        return body, response.headers
+
+
+async def _all_workers(context: Context, seeds: list[str]) -> list[Service]:
+    urls = dict.fromkeys(seeds)
+    for told in await asyncio.gather(*(_told(context, url) for url in seeds)):
+        urls.update(dict.fromkeys(told))
+    return list(await asyncio.gather(*(ask(context, "worker", url) for url in urls)))
+
+
+async def _told(context: Context, url: str) -> list[str]:
+    """Addresses of the workers of the group, as one of them knows them."""
+    try:
+        async with context.http.get(f"{url}/internal/v1/topology", timeout=aiohttp.ClientTimeout(total=ANSWER_TIMEOUT_S)) as response:
+            return sorted(parse_topology(await response.read()).owners) if response.status == 200 else []
+    except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
+        return []
+
+
+def _addresses(settings: Settings) -> dict[str, str]:
+    inside = _EVERYWHERE.get(settings.bind_host, settings.bind_host)
+    gateway = _EVERYWHERE.get(settings.gateway_host, settings.gateway_host)
+    found = {
+        "gateway": f"http://{gateway}:{settings.gateway_port}",
+        "ingress": f"http://{inside}:{settings.ingress_port}",
+        "sink": f"http://{inside}:{settings.sink_port}",
+    }
+    return found if settings.channels_file is None else {**found, "notifier": f"http://{inside}:{settings.notifier_port}"}
+
+
+def _ahead_s(date: str | None, now_s: float) -> float | None:
+    """How far a clock that says this date, in whole seconds, is ahead."""
+    if date is None:
+        return None
+    try:
+        return parsedate_to_datetime(date).timestamp() + 0.5 - now_s
+    except ValueError:
+        return None
