@@ -4,17 +4,23 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import agents.aggregates
+import agents.commands
 import agents.notifications
 import agents.sites
 import agents.status
+import tables.commands
 import tables.device_aggregates
 import tables.device_status
 import tables.notifications
 import tables.site_windows
+from agents.command_courier import Couriers
 from ems_streams.errors import EmsError
 from ems_streams.kafka.worker_app import WorkerApp
+from ems_streams.ops.health import CheckResult
 from ems_streams.settings import Settings
+from ems_streams.web.health import worker_health
 from ems_streams.web.live import LiveTables
+from ems_streams.web.live_commands import LiveCommands
 from ems_streams.web.live_sites import LiveSites
 from ems_streams.web.routes import add_routes
 from ems_streams.windowing import window_policy
@@ -46,9 +52,15 @@ def worker_app(settings: Settings) -> WorkerApp:
     status = tables.device_status.declare(app, settings.partitions)
     notifications = tables.notifications.declare(app, settings.partitions)
     sites = tables.site_windows.declare(app, settings.partitions)
+    commands = tables.commands.declare(app, settings.partitions)
+    couriers = Couriers(settings)
     app.add_batch_agent(agents.aggregates.agent(aggregates, settings))
     app.add_batch_agent(agents.status.agent(status, settings))
     app.add_batch_agent(agents.notifications.agent(notifications, settings))
     app.add_batch_agent(agents.sites.agent(sites, settings))
-    add_routes(app, LiveTables(app, aggregates, status, notifications, window_policy(settings)), LiveSites(app, sites))
+    app.add_batch_agent(agents.commands.agent(commands, couriers.serve))
+    live = LiveTables(app, aggregates, status, notifications, window_policy(settings))
+    health = worker_health(app)
+    health.add_remark("commands_mqtt", lambda: CheckResult(*couriers.check()))
+    add_routes(app, live, LiveSites(app, sites), LiveCommands(app, commands), health)
     return app

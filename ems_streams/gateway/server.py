@@ -8,6 +8,8 @@ import aiohttp
 import structlog
 from aiohttp import web
 
+from ems_streams.gateway.command_desk import CommandDesk
+from ems_streams.gateway.commands import CommandsApi
 from ems_streams.gateway.devices import DeviceLists
 from ems_streams.gateway.fleet import Fleet
 from ems_streams.gateway.forwarding import Forwarder
@@ -44,10 +46,13 @@ class Gateway:
         self.site_queries = SiteQueries(workers, self.history)
         self.lists = DeviceLists(Fleet(session, self.topology, settings.query_timeout_s))
         self.maintenance = MaintenanceApi(settings)
+        self.command_desk = CommandDesk(settings)
+        self.commands = CommandsApi(self.command_desk, workers, settings.query_timeout_s)
         self.health = Health()
         self.health.add_readiness("kafka", self.pipeline.check)
         self.health.add_readiness("notifications", self.feed.check)
         self.health.add_readiness("workers", self._check_workers)
+        self.health.add_remark("commands", self.command_desk.check)
 
     def app(self) -> web.Application:
         """Everything that is answered over HTTP."""
@@ -60,6 +65,7 @@ class Gateway:
         app.add_routes(self.site_queries.routes())
         app.add_routes(NotificationList(self.feed).routes())
         app.add_routes(self.maintenance.routes())
+        app.add_routes(self.commands.routes())
         app.add_routes(self.socket.routes())
         app.add_routes(self.pipeline.routes())
         app.add_routes(health_routes(self.health))
@@ -102,7 +108,7 @@ async def serve(settings: Settings, *, stop: asyncio.Event) -> None:
 async def _run_until(stop: asyncio.Event, gateway: Gateway) -> None:
     """Background parts run until `stop`; one that ends by itself ends the process, with its error."""
     waiting = asyncio.ensure_future(stop.wait())
-    parts = [asyncio.ensure_future(part.run()) for part in (gateway.topology, gateway.feed, gateway.pipeline)]
+    parts = [asyncio.ensure_future(part.run()) for part in (gateway.topology, gateway.feed, gateway.pipeline, gateway.command_desk)]
     try:
         done, _ = await asyncio.wait([waiting, *parts], return_when=asyncio.FIRST_COMPLETED)
         for finished in done - {waiting}:

@@ -56,6 +56,7 @@ class Health:
         self._startup = {"started": _Watched(self._check_started)}
         self._liveness: dict[str, _Watched] = {}
         self._readiness: dict[str, _Watched] = {"started": _Watched(self._check_started)}
+        self._remarks: dict[str, _Watched] = {}
         self.startupz()
         self.readyz()
 
@@ -67,6 +68,12 @@ class Health:
         """Adds a check to `/livez`; only what a restart would mend belongs here."""
         self._add(self._liveness, name, check)
 
+    def add_remark(self, name: str, check: Check) -> None:
+        """Adds a check that `/readyz` shows and does not go by: a part that fails while the process can do its main work."""
+        if name in self._readiness:
+            raise ValueError(f"there is already a check named {name!r}")
+        self._add(self._remarks, name, check)
+
     def mark_started(self) -> None:
         """The start is over: `/startupz` is well from now on, and `/readyz` goes by its checks."""
         self._started = True
@@ -77,7 +84,7 @@ class Health:
 
     def readyz(self) -> Report:
         """Status code and JSON body of `/readyz`."""
-        return self._report(self._readiness)
+        return self._report(self._readiness, self._remarks)
 
     def startupz(self) -> Report:
         """Status code and JSON body of `/startupz`."""
@@ -92,12 +99,13 @@ class Health:
             raise ValueError(f"there is already a check named {name!r}")
         checks[name] = _Watched(check)
 
-    def _report(self, checks: dict[str, _Watched]) -> Report:
+    def _report(self, checks: dict[str, _Watched], remarks: dict[str, _Watched] | None = None) -> Report:
         now_s = self._clock()
         results = {name: check.evaluate(now_s) for name, check in checks.items()}
         ok = all(well for well, _ in results.values())
+        shown = {**results, **{name: check.evaluate(now_s) for name, check in (remarks or {}).items()}}
         body: dict[str, object] = {
             "status": "ok" if ok else "failing",
-            "checks": {name: view for name, (_, view) in results.items()},
+            "checks": {name: view for name, (_, view) in shown.items()},
         }
         return (200 if ok else 503), body
