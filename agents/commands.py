@@ -128,5 +128,3 @@ def _give_up(partition: PartitionState[CommandRecord], now_ms: int) -> None:
 
 def _no_answer(status: CommandStatus) -> str:
     return "accepted, and no result in time" if status is CommandStatus.ACCEPTED else "no answer of the device in time"
-
-

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from ems_streams import __version__
-from ems_streams.cli import backfill, channels, config, db, dev, maintenance, processes, replay, simulate, topics
+from ems_streams.cli import backfill, channels, command, config, db, dev, maintenance, processes, replay, simulate, topics
 from ems_streams.errors import EmsError
 
 app = typer.Typer(
@@ -49,6 +49,7 @@ app.add_typer(db.app, name="db")
 app.add_typer(replay.app, name="replay")
 app.add_typer(maintenance.app, name="maintenance")
 app.add_typer(channels.app, name="channels")
+app.add_typer(command.app, name="command")
 app.add_typer(config.app, name="config")
 
 

@@ -1,7 +1,5 @@
 """`ems-streams maintenance`: times in which people are not told of devices that are worked on."""
 
-import getpass
-import os
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ems_streams.cli.output import JsonOption, console, print_json, print_table
+from ems_streams.cli.user import user_name
 from ems_streams.errors import UsageError
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ def set_(
         raise UsageError("expected either --until or --for")
     ends_at = _time("--until", until) if until is not None else starts_at + _duration(for_ or "")
     fields = {
-        "devices": devices or [], "sites": sites or [], "deviceTypes": types or [], "reason": reason, "createdBy": by or _user(),
+        "devices": devices or [], "sites": sites or [], "deviceTypes": types or [], "reason": reason, "createdBy": by or user_name(),
         "startsAt": starts_at.isoformat(), "endsAt": ends_at.isoformat(),
     }  # fmt: skip
     try:
@@ -118,14 +117,6 @@ def _show(windows: "list[MaintenanceWindow]", json: bool, *, single: bool = Fals
         for each in found
     ]
     print_table(("ID", "FROM", "UNTIL", "FOR", "BY", "REASON"), rows)
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        # In a container the user may have a number and no name.
-        return f"uid-{os.getuid()}"
 
 
 def _time(option: str, text: str) -> datetime:

@@ -183,7 +183,8 @@ CATALOGUE: Final[dict[str, dict[str, CommandType]]] = {
     "BATTERY": _of(_POWER_LIMIT, _START_CHARGING, _STOP_CHARGING, _mode("AUTO", "CHARGE", "DISCHARGE", "IDLE"), _REBOOT),
     "EV_CHARGER": _of(_POWER_LIMIT, _START_CHARGING, _STOP_CHARGING, _mode("AVAILABLE", "UNAVAILABLE"), _REBOOT),
     "METER": _of(
-        CommandType("SET_REPORTING_INTERVAL", "report so often", (Number("intervalS", "s", 1.0, 3600.0, "reportingIntervalS"),), 30), _REBOOT
+        CommandType("SET_REPORTING_INTERVAL", "report so often", (Number("intervalS", "s", 1.0, 3600.0, "reportingIntervalS"),), 30),
+        _REBOOT,
     ),
     UNKNOWN_TYPE: _of(_POWER_LIMIT, _REBOOT),
 }

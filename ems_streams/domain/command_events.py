@@ -156,7 +156,9 @@ def _check(request: CommandRequest | CancelRequest) -> None:
         return
     expected = command_id_of(request.serial_number, request.idempotency_key)
     if request.command_id != expected:
-        raise MalformedError("invalid_field", f"commandId={request.command_id!r:.150}: expected {expected!r} for this device and idempotencyKey")
+        raise MalformedError(
+            "invalid_field", f"commandId={request.command_id!r:.150}: expected {expected!r} for this device and idempotencyKey"
+        )
     if request.expires_at <= request.requested_at:
         raise MalformedError("invalid_field", f"expiresAt={format_time(request.expires_at)}: expected after requestedAt")
     try:
@@ -241,7 +243,19 @@ def of_step(event: CommandEvent) -> Notification:
 
 
 def _data(event: CommandEvent) -> dict[str, Any]:
-    kept = ("commandId", "command", "parameters", "status", "previousStatus", "sequence", "detail", "final", "late", "executed", "requestedBy")
+    kept = (
+        "commandId",
+        "command",
+        "parameters",
+        "status",
+        "previousStatus",
+        "sequence",
+        "detail",
+        "final",
+        "late",
+        "executed",
+        "requestedBy",
+    )
     fields = event.model_dump(mode="json", by_alias=True, exclude_none=True)
     return {"eventId": event.event_id, **{name: fields[name] for name in kept if name in fields}}
 

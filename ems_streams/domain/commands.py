@@ -174,7 +174,12 @@ def refused(command: Command, reason: str, now_ms: int) -> CommandEvent | None:
     """The broker has not taken it, for certain; tried again after a pause that doubles."""
     command.delivery, command.packet_id = Delivery.NONE, 0
     command.next_try_ms = now_ms + min(BACKOFF_MAX_MS, 1000 * 2 ** min(command.attempts - 1, 10))
-    return happen(command, CommandInput.BROKER_REFUSED, now_ms, f"not with the MQTT broker ({reason}); tried again at {format_epoch_ms(command.next_try_ms)}")
+    return happen(
+        command,
+        CommandInput.BROKER_REFUSED,
+        now_ms,
+        f"not with the MQTT broker ({reason}); tried again at {format_epoch_ms(command.next_try_ms)}",
+    )
 
 
 def lost_sight_of(command: Command, why: str, now_ms: int) -> CommandEvent | None:
@@ -290,5 +295,6 @@ def command_view(command: Command) -> dict[str, Any]:
 def steps_view(steps: Iterable[Step]) -> list[dict[str, Any]]:
     """Steps for people."""
     return [
-        {"sequence": each.sequence, "status": each.status, "timestamp": format_epoch_ms(each.at_ms), "detail": each.detail} for each in steps
+        {"sequence": each.sequence, "status": each.status, "timestamp": format_epoch_ms(each.at_ms), "detail": each.detail}
+        for each in steps
     ]

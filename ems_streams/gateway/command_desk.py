@@ -77,5 +77,7 @@ class CommandDesk:
             async with asyncio.timeout(PUBLISH_TIMEOUT_S):
                 await self._outbox.deliver([Record(DEVICE_COMMANDS, request.key, request.encode())])
         except TimeoutError:
-            detail = "Kafka has not acknowledged the request in time; it may be there all the same. Ask again with the same Idempotency-Key."
+            detail = (
+                "Kafka has not acknowledged the request in time; it may be there all the same. Ask again with the same Idempotency-Key."
+            )
             raise ProblemError(503, "Kafka does not answer", detail, headers={"Retry-After": "5"}, commandId=request.command_id) from None

@@ -129,7 +129,9 @@ class CommandsApi:
             view: View = orjson.loads(answer.body)
             return view
         if strict and answer.status != 404:
-            raise ProblemError(503, "No answer", "The worker that has the command does not answer at the moment.", headers={"Retry-After": "2"})
+            raise ProblemError(
+                503, "No answer", "The worker that has the command does not answer at the moment.", headers={"Retry-After": "2"}
+            )
         return None
 
     async def _wait(self, command_id: str, enough: Callable[[View], bool]) -> View | None:

@@ -70,8 +70,6 @@ class Health:
 
     def add_remark(self, name: str, check: Check) -> None:
         """Adds a check that `/readyz` shows and does not go by: a part that fails while the process can do its main work."""
-        if name in self._readiness:
-            raise ValueError(f"there is already a check named {name!r}")
         self._add(self._remarks, name, check)
 
     def mark_started(self) -> None:
@@ -93,9 +91,9 @@ class Health:
     def _check_started(self) -> CheckResult:
         return CheckResult(self._started, "started" if self._started else "starting")
 
-    @staticmethod
-    def _add(checks: dict[str, _Watched], name: str, check: Check) -> None:
-        if name in checks:
+    def _add(self, checks: dict[str, _Watched], name: str, check: Check) -> None:
+        shown_together = (self._remarks,) if checks is self._readiness else (self._readiness,) if checks is self._remarks else ()
+        if any(name in each for each in (checks, *shown_together)):
             raise ValueError(f"there is already a check named {name!r}")
         checks[name] = _Watched(check)
 

@@ -33,7 +33,11 @@ class LiveCommands:
         queue = queue_of(partition, key)
         ids = [*reversed(queue.open), *(done.command_id for done in reversed(history_of(partition, key).done))][:limit]
         found = (command_of(partition, command_id) for command_id in ids)
-        return {"serialNumber": serial_number, "open": len(queue.open), "commands": [command_view(each) for each in found if each is not None]}
+        return {
+            "serialNumber": serial_number,
+            "open": len(queue.open),
+            "commands": [command_view(each) for each in found if each is not None],
+        }
 
     def owner(self, serial_number: str) -> str | None:
         """Base URL of the worker that owns the device's partition; None when nobody does."""

@@ -82,7 +82,9 @@ class _Routes:
     async def command(self, request: web.Request) -> web.StreamResponse:
         command_id = request.match_info["commandId"]
         find = partial(self._commands.command, command_id)
-        return await self._answer(request, f"command {command_id!r}", find, lambda: self._commands.owner(serial_number_of(command_id) or ""))
+        return await self._answer(
+            request, f"command {command_id!r}", find, lambda: self._commands.owner(serial_number_of(command_id) or "")
+        )
 
     async def devices(self, request: web.Request) -> web.StreamResponse:
         query = request.query
