@@ -79,6 +79,8 @@ docs: setup ## Write the reference again from the code
 	@mv docs/reference/settings.md.new docs/reference/settings.md
 	@$(RUN)/python docs/reference/generate.py status-machine > docs/reference/status-machine.md.new
 	@mv docs/reference/status-machine.md.new docs/reference/status-machine.md
+	@$(RUN)/python docs/reference/generate.py command-life > docs/reference/command-life.md.new
+	@mv docs/reference/command-life.md.new docs/reference/command-life.md
 
 constraints: ## Pin the newest allowed versions again, with hashes
 	@tools=$$(mktemp -d); trap 'rm -rf "$$tools"' EXIT; \

@@ -47,7 +47,7 @@ class Work:
         if command.delivery in UNFINISHED:
             self.flows[command.packet_id] = command.request.command_id
         if command.status is CommandStatus.REQUESTED:
-            self.waiting.put((key,), max(command.next_try_ms, 1) if command.next_try_ms else command.expires_ms)
+            self.waiting.put((key,), command.next_try_ms or command.expires_ms)
             self.changed.set()
         elif not command.final:
             self.answers.put((key,), command.deadline_ms)

@@ -1,7 +1,9 @@
-"""Prints docs/reference/settings.md, or with `status-machine` docs/reference/status-machine.md, from the code: `make docs`."""
+"""Prints docs/reference/settings.md, or the page that is named, from the code: `make docs`."""
 
 import sys
 
+from ems_streams.domain import command_table
+from ems_streams.domain.command_table import FINAL, CommandInput, CommandStatus
 from ems_streams.domain.events import DeviceStatus
 from ems_streams.domain.status_table import TRANSITIONS, StatusInput, next_status
 from ems_streams.settings import Settings, as_set, environment_names, is_secret
@@ -62,5 +64,43 @@ def status_reference() -> str:
     return f"{STATUS_INTRODUCTION}{picture}\nAn empty cell is no transition.\n\n{head}{''.join(rows)}"
 
 
+COMMAND_INTRODUCTION = """\
+# The life of a command
+
+The statuses of a command and what makes one of another, drawn from the table in `ems_streams/domain/command_table.py`. What is not drawn changes nothing. What each means is in
+[How to have a device do something](../howto/commands.md).
+
+"""
+
+COMMAND_IN_WORDS = {
+    CommandInput.SENT: "its turn: packet id is durable",
+    CommandInput.BROKER_TOOK: "PUBCOMP of the broker",
+    CommandInput.BROKER_REFUSED: "broker refuses it, or it is certain not to have been sent",
+    CommandInput.ANSWERED_ACCEPTED: "device: ACCEPTED",
+    CommandInput.ANSWERED_REJECTED: "device: REJECTED",
+    CommandInput.ANSWERED_COMPLETED: "device: COMPLETED",
+    CommandInput.ANSWERED_FAILED: "device: FAILED",
+    CommandInput.TIME: "no answer in time",
+    CommandInput.CANCEL: "cancelled",
+}
+
+
+def command_reference() -> str:
+    """The table of a command's life in Markdown, drawn and as a table."""
+    drawn = [
+        f"    {status} --> {new_status}: {COMMAND_IN_WORDS[happened]}\n" for (status, happened), new_status in command_table.TRANSITIONS.items()
+    ]
+    ends = [f"    {status} --> [*]\n" for status in CommandStatus if status in FINAL]
+    rows = [
+        f"| {status} | {' | '.join(command_table.next_status(status, happened) or '' for happened in CommandInput)} |\n"
+        for status in CommandStatus
+    ]
+    head = f"| status | {' | '.join(COMMAND_IN_WORDS.values())} |\n|{'---|' * (len(CommandInput) + 1)}\n"
+    picture = "```mermaid\nstateDiagram-v2\n    [*] --> REQUESTED\n" + "".join(drawn + ends) + "```\n"
+    return f"{COMMAND_INTRODUCTION}{picture}\nAn empty cell changes nothing.\n\n{head}{''.join(rows)}"
+
+
+PAGES = {"settings": settings_reference, "status-machine": status_reference, "command-life": command_reference}
+
 if __name__ == "__main__":
-    print(status_reference() if sys.argv[1:] == ["status-machine"] else settings_reference(), end="")
+    print(PAGES[sys.argv[1] if len(sys.argv) > 1 else "settings"](), end="")

@@ -29,7 +29,7 @@ def encode(record: CommandRecord) -> bytes:
     if isinstance(record, DeviceQueue):
         return _bytes(QUEUE_VERSION, (record.open, record.flows))
     if isinstance(record, DeviceHistory):
-        return _bytes(HISTORY_VERSION, record.done)
+        return _bytes(HISTORY_VERSION, [tuple(each) for each in record.done])
     return _bytes(CONNECTION_VERSION, record)
 
 
@@ -51,7 +51,7 @@ def _command_fields(command: Command) -> tuple[object, ...]:
     return (
         orjson.Fragment(command.request.encode()),
         command.status,
-        command.steps,
+        [tuple(step) for step in command.steps],
         command.sequence,
         command.delivery,
         command.packet_id,

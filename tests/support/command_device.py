@@ -49,9 +49,10 @@ class CommandDevice:
         connection._getters = _Everything(self._take)  # type: ignore[assignment]  # as much of a queue as is used
         await connection.open(5.0)
         self._connection = connection
+        # Subscribing again would make the broker take back what it has just sent, and send it as something new.
         if not connection.session_present:
             self._taken.clear()
-        await connection.subscribe(self.topic, max_qos=mqtt5.QoS.EXACTLY_ONCE)
+            await connection.subscribe(self.topic, max_qos=mqtt5.QoS.EXACTLY_ONCE)
 
     async def disconnect(self) -> None:
         """Go away; the broker keeps what comes."""

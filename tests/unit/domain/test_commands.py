@@ -12,6 +12,7 @@ from ems_streams.domain.commands import (
     DONE_KEPT_MS,
     GRACE_MS,
     STEPS_KEPT,
+    Command,
     Delivery,
     DeviceHistory,
     DeviceQueue,
@@ -198,17 +199,16 @@ def test_the_first_final_answer_of_a_device_is_the_last_word(happened: list[str]
     assert command.status is not CommandStatus.CANCELLED or command.executed == "no"
 
 
-def _do(command: object, what: str, number: int) -> None:
-    from ems_streams.domain.commands import Command
-
-    assert isinstance(command, Command)
+def _do(command: Command, what: str, number: int) -> None:
     at_ms = NOON_MS + number
-    if what == "send" and command.may_be_sent(at_ms + 60_000 if command.next_try_ms else at_ms):
+    if what == "send" and command.may_be_sent(at_ms):
         handed_over(command, number, at_ms)
-    elif what in {"take", "refuse", "lose"} and command.delivery is Delivery.PUBLISHING:
-        {"take": lambda: taken(command, at_ms), "refuse": lambda: refused(command, "r", at_ms), "lose": lambda: lost_sight_of(command, "l", at_ms)}[
-            what
-        ]()
+    elif what == "take" and command.delivery is Delivery.PUBLISHING:
+        taken(command, at_ms)
+    elif what == "refuse" and command.delivery is Delivery.PUBLISHING:
+        refused(command, "why", at_ms - 60_000)
+    elif what == "lose" and command.delivery is Delivery.PUBLISHING:
+        lost_sight_of(command, "why", at_ms)
     elif what == "time":
         happen(command, CommandInput.TIME, at_ms)
     elif what == "cancel":
