@@ -29,6 +29,8 @@ LOOK_EVERY_S: Final = 0.25
 GATHER_S: Final = 0.005
 """What happens within this time goes into one transaction."""
 IN_FLIGHT_MAX: Final = 1000
+BEGUN_AT_ONCE: Final = 200
+"""So many commands take some hundredths of a second."""
 _NEVER_SENT: Final = "it could not be sent in time"
 _TIME_OVER: Final = "its time was over before the exchange with the MQTT broker could be gone on with"
 
@@ -201,7 +203,9 @@ class Courier:
         now_ms = self._now_ms()
         room = min(self.session.room, IN_FLIGHT_MAX) - len(work.flows)
         for serial_number in list(work.heads):
-            if room <= len(packets):
+            if len(packets) >= min(room, BEGUN_AT_ONCE):
+                if len(packets) < room:
+                    self._wake.set()
                 break
             del work.heads[serial_number]
             queue = queue_of(self._partition, serial_number)

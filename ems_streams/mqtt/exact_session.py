@@ -22,6 +22,7 @@ from ems_streams.settings import Settings
 log = structlog.get_logger(__name__)
 
 LAST_PACKET_ID: Final = 65_535
+SHORT_LIFE_S: Final = 0.5
 _TAKEN: Final = frozenset({mqtt5.PubRecReasonCode.SUCCESS, mqtt5.PubRecReasonCode.NO_MATCHING_SUBSCRIBERS})
 
 
@@ -135,6 +136,7 @@ class ExactSession:
     async def _supervise(self) -> None:
         while True:
             connection = await connect_patiently(self._open)
+            connected_s = asyncio.get_running_loop().time()
             self.number += 1
             self.session_present = connection.session_present
             self._connection, self.state = connection, "connected"
@@ -145,6 +147,9 @@ class ExactSession:
             finally:
                 self._connection = None
                 await connection.close()
+            # Two that take the session from each other would otherwise do nothing else.
+            if asyncio.get_running_loop().time() - connected_s < SHORT_LIFE_S:
+                await asyncio.sleep(SHORT_LIFE_S)
 
     async def _open(self) -> Connection:
         connection = Connection(

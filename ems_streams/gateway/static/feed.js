@@ -8,7 +8,7 @@ const FIRST_RETRY_MS = 500;
 const LAST_RETRY_MS = 10000;
 const MARKS = { INFO: "ℹ", WARNING: "◆", CRITICAL: "▲" };
 // What is no single change of a status says what it is.
-const KINDS = { FLAPPING_STARTED: "Flapping", FLAPPING_ENDED: "Flapping ended" };
+const KINDS = { FLAPPING_STARTED: "Flapping", FLAPPING_ENDED: "Flapping ended", COMMAND_UPDATE: "Command" };
 
 export class NotificationFeed {
   constructor(onState) {
