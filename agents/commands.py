@@ -1,7 +1,6 @@
 """Agent `commands`: requests, cancellations and devices' answers -> the life of each command; its courier sends them over MQTT."""
 
 from collections.abc import Callable, Coroutine
-from functools import partial
 from typing import Any, Final
 
 from agents.command_work import changed, work_of
@@ -9,7 +8,6 @@ from ems_streams.domain.command_events import CancelRequest, CommandRequest, dec
 from ems_streams.domain.command_table import CommandInput, CommandStatus
 from ems_streams.domain.commands import OPEN_MAX, answer, begin, check_same, contradicts, happen, remark
 from ems_streams.domain.commands_codec import CommandRecord
-from ems_streams.domain.events import CommandAck
 from ems_streams.domain.timestamps import to_epoch_ms
 from ems_streams.errors import MalformedError
 from ems_streams.kafka.catalogue import DEVICE_COMMAND_ACKS, DEVICE_COMMANDS, INGRESS_HEARTBEATS
@@ -17,7 +15,7 @@ from ems_streams.kafka.dead_letters import good_records, publish_dead_letter
 from ems_streams.kafka.engine import BatchAgent
 from ems_streams.kafka.heartbeats import heartbeats
 from ems_streams.kafka.partition_state import PartitionState
-from ems_streams.kafka.record_batch import Record, RecordBatch
+from ems_streams.kafka.record_batch import RecordBatch
 from ems_streams.kafka.state_table import StateTable
 from tables.commands import command_of, queue_key, queue_of
 

@@ -88,7 +88,8 @@ COMMAND_IN_WORDS = {
 def command_reference() -> str:
     """The table of a command's life in Markdown, drawn and as a table."""
     drawn = [
-        f"    {status} --> {new_status}: {COMMAND_IN_WORDS[happened]}\n" for (status, happened), new_status in command_table.TRANSITIONS.items()
+        f"    {status} --> {new_status}: {COMMAND_IN_WORDS[happened]}\n"
+        for (status, happened), new_status in command_table.TRANSITIONS.items()
     ]
     ends = [f"    {status} --> [*]\n" for status in CommandStatus if status in FINAL]
     rows = [

@@ -49,7 +49,7 @@ class GatewayClient:
             async with self._session.request(method, self.url + path, json=body, headers=headers) as response:
                 content = await response.read()
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-            raise DependencyError(f"the gateway at {self.url} cannot be reached: {error or type(error).__name__}") from None
+            raise DependencyError(f"the gateway at {self.url} cannot be reached: {str(error) or type(error).__name__}") from None
         try:
             answer = orjson.loads(content)
         except orjson.JSONDecodeError:

@@ -18,7 +18,8 @@ from ems_streams.domain.command_table import CommandStatus
 from ems_streams.domain.commands import begin, command_view
 from ems_streams.gateway.command_desk import CommandDesk
 from ems_streams.gateway.forwarding import Forwarder
-from ems_streams.gateway.parameters import bad_parameter, limit_of, serial_number_of as serial_number_in
+from ems_streams.gateway.parameters import bad_parameter, limit_of
+from ems_streams.gateway.parameters import serial_number_of as serial_number_in
 from ems_streams.ops.http import ProblemError, json_response
 
 BODY_MAX_BYTES: Final = 64 * 1024
@@ -166,7 +167,7 @@ def _cancelled(view: View) -> web.Response:
 
 
 def _refusal(error: CommandError) -> ProblemError:
-    more = {name: value for name, value in (("limit", error.limit), ("limitOf", error.limit_of)) if value is not None}
+    more: dict[str, Any] = {name: value for name, value in (("limit", error.limit), ("limitOf", error.limit_of)) if value is not None}
     return ProblemError(422, "Command refused", str(error), field=error.field, value=error.value, expected=error.expected, **more)
 
 

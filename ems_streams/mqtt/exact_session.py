@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 
 LAST_PACKET_ID: Final = 65_535
 SHORT_LIFE_S: Final = 0.5
-_TAKEN: Final = frozenset({mqtt5.PubRecReasonCode.SUCCESS, mqtt5.PubRecReasonCode.NO_MATCHING_SUBSCRIBERS})
+_TAKEN: Final = (mqtt5.PubRecReasonCode.SUCCESS, mqtt5.PubRecReasonCode.NO_MATCHING_SUBSCRIBERS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,16 +45,16 @@ class Devices:
         self._thread.start()
         self._made: list[CommandDevice] = []
 
-    def add(self, name: str, *, answers: tuple[str, ...] = ("ACCEPTED", "COMPLETED"), limits: dict[str, Any] | None = None) -> CommandDevice:
+    def add(
+        self, name: str, *, answers: tuple[str, ...] = ("ACCEPTED", "COMPLETED"), limits: dict[str, Any] | None = None
+    ) -> CommandDevice:
         serial = f"{self._deployment.application_id}-{name}"
         entry = RegistryEntry(device_id=1, serial_number=serial, site_id=7, device_type="SOLAR_INVERTER", limits=limits or {})
         producer = Producer({"bootstrap.servers": self._deployment.stack.kafka_bootstrap})
         number = partition_for(serial.encode(), self._deployment.partitions)
         producer.produce(DEVICE_REGISTRY, entry.encode(), serial.encode(), partition=number)
         producer.flush(10)
-        device = CommandDevice(
-            self._deployment.stack.mqtt_url, f"sites/7/devices/{serial}/commands", f"device-{serial}", answers=answers
-        )
+        device = CommandDevice(self._deployment.stack.mqtt_url, f"sites/7/devices/{serial}/commands", f"device-{serial}", answers=answers)
         self.do(device.connect())
         self._made.append(device)
         return device
@@ -146,7 +146,9 @@ def test_a_command_from_the_request_to_the_result(deployment: Deployment, device
     # From the command line.
     arguments = ("command", "send", serial, "SET_POWER_LIMIT", "--param", "powerLimitKw=30", "--expires-in", "30", "--wait")
     sent = deployment.command(*arguments)
-    assert [line.split()[3] for line in sent.stdout.splitlines() if "DELIVERED" not in line] == [each for each in WELL if each != "DELIVERED"]
+    assert [line.split()[3] for line in sent.stdout.splitlines() if "DELIVERED" not in line] == [
+        each for each in WELL if each != "DELIVERED"
+    ]
     over = deployment.command("command", "send", serial, "SET_POWER_LIMIT", "--param", "powerLimitKw=51", check=False)
     assert (over.returncode, over.stdout) == (2, "")
     assert "must be at most 50 kW (limits.maxPowerKw)" in over.stderr
@@ -172,7 +174,9 @@ def test_commands_outlive_their_worker_and_expire_when_nobody_answers(deployment
     worker.kill()
     deployment.worker().wait_until_ready()
     devices.do(away.connect())
-    eventually(lambda: all(get(f"{api}/commands/{each}")[1].get("status") == "COMPLETED" for each in ids[:2]), 30, "both are done, in order")
+    eventually(
+        lambda: all(get(f"{api}/commands/{each}")[1].get("status") == "COMPLETED" for each in ids[:2]), 30, "both are done, in order"
+    )
     assert away.ids == ids[:2]
     eventually(lambda: get(f"{api}/commands/{ids[2]}")[1]["status"] == "EXPIRED", 40, "nobody has answered")
     assert (get(f"{api}/commands/{ids[2]}")[1]["executed"], silent.ids) == ("unknown", [ids[2]])

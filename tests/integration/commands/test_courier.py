@@ -37,7 +37,7 @@ from tests.unit.domain.command_builders import request
 pytestmark = pytest.mark.integration
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """The process has ended here."""
 
 
@@ -109,15 +109,15 @@ class Site:
             nonlocal left
             left -= 1
             if left < 0 or (left == 0 and not after):
-                raise Killed
+                raise KilledError
             written = write(number, data)
             if left == 0:
-                raise Killed
+                raise KilledError
             return written
 
         courier.session._write = counted  # type: ignore[method-assign]  # where the process ends
         running = asyncio.create_task(courier.run())
-        with pytest.raises(Killed):
+        with pytest.raises(KilledError):
             async with asyncio.timeout(15):
                 await running
         if after:
@@ -250,7 +250,9 @@ async def test_time_that_passes_during_a_commit_is_looked_at_before_sending(site
 
 
 @pytest.mark.parametrize("back_in_time", [True, False])
-async def test_a_device_that_is_away_gets_a_command_when_it_is_back_before_its_expiry_and_never_after(site: Site, back_in_time: bool) -> None:
+async def test_a_device_that_is_away_gets_a_command_when_it_is_back_before_its_expiry_and_never_after(
+    site: Site, back_in_time: bool
+) -> None:
     await site.device.disconnect()
     asked = site.ask("k1", 30 if back_in_time else 2.5)
     await site.run_until(lambda: site.command(asked).delivery.name == "DONE")

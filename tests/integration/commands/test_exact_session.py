@@ -118,9 +118,7 @@ async def test_who_connects_with_the_id_of_a_session_cuts_off_who_had_it(stack: 
 
 
 @pytest.mark.parametrize("step", ["PUBLISH", "PUBREC"])
-async def test_a_broker_that_was_killed_says_that_it_has_lost_the_session(
-    stack: EmbeddedStack, device: CommandDevice, step: str
-) -> None:
+async def test_a_broker_that_was_killed_says_that_it_has_lost_the_session(stack: EmbeddedStack, device: CommandDevice, step: str) -> None:
     """So whoever is in doubt knows it, and does not send again."""
     client_id = f"commands-{uuid.uuid4().hex[:8]}"
     async with sending(stack, client_id, device.topic) as sender:

@@ -167,7 +167,7 @@ def test_what_is_not_sent_can_be_cancelled_and_nothing_else(worker: Worker) -> N
     published = [body for topic, body in worker.published() if topic == DEVICE_COMMAND_EVENTS]
     assert [(event["commandId"], event["status"]) for event in published] == [(one.command_id, "PUBLISHED"), (two.command_id, "CANCELLED")]
     assert "cannot be cancelled any more (by bob)" in published[0]["detail"]
-    worker.cancel(request("never asked for"))
+    worker.cancel(request("never-asked-for"))
     assert [topic for topic, _ in worker.published()] == [dlt_of(DEVICE_COMMANDS)]
 
 
@@ -175,7 +175,7 @@ def test_an_answer_to_nothing_or_of_another_device_is_put_aside(worker: Worker) 
     asked = request()
     worker.ask(asked)
     worker.published()
-    worker.answer(request("never asked for"), "COMPLETED")
+    worker.answer(request("never-asked-for"), "COMPLETED")
     worker.answer(asked, "COMPLETED", serial="INV-002")
     assert [topic for topic, _ in worker.published()] == [dlt_of(DEVICE_COMMAND_ACKS)] * 2
     assert worker.command(asked).status == "REQUESTED"
@@ -264,7 +264,13 @@ def test_what_is_open_is_found_after_a_recovery_and_what_is_over_is_not(worker: 
     command = worker.command(b)
     command.request = b
     ack = CommandAck(
-        command_id=b.command_id, device_id=1, serial_number="B", site_id=7, device_type="X", result="COMPLETED", timestamp=from_epoch_ms(NOON_MS)
+        command_id=b.command_id,
+        device_id=1,
+        serial_number="B",
+        site_id=7,
+        device_type="X",
+        result="COMPLETED",
+        timestamp=from_epoch_ms(NOON_MS),
     )
     worker.fold(DEVICE_COMMAND_ACKS, NOON_MS, [(b"B", ack.encode())])
     assert list(devices_with_work(worker.partition)) == [b"A", b"C", b"D"], "also what is not committed"
