@@ -68,6 +68,7 @@ class Devices:
             self.do(device.disconnect())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
+        self._loop.close()
 
 
 @pytest.fixture
