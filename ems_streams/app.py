@@ -61,6 +61,6 @@ def worker_app(settings: Settings) -> WorkerApp:
     app.add_batch_agent(agents.commands.agent(commands, couriers.serve))
     live = LiveTables(app, aggregates, status, notifications, window_policy(settings))
     health = worker_health(app)
-    health.add_remark("commands_mqtt", lambda: CheckResult(*couriers.check()))
+    health.add_readiness("commands_mqtt", lambda: CheckResult(*couriers.check()), required=False)
     add_routes(app, live, LiveSites(app, sites), LiveCommands(app, commands), health)
     return app

@@ -52,7 +52,7 @@ class Gateway:
         self.health.add_readiness("kafka", self.pipeline.check)
         self.health.add_readiness("notifications", self.feed.check)
         self.health.add_readiness("workers", self._check_workers)
-        self.health.add_remark("commands", self.command_desk.check)
+        self.health.add_readiness("commands", self.command_desk.check, required=False)
 
     def app(self) -> web.Application:
         """Everything that is answered over HTTP."""

@@ -22,8 +22,9 @@ Check = Callable[[], CheckResult]
 class _Watched:
     """A check that remembers since when it is in its present state."""
 
-    def __init__(self, check: Check) -> None:
+    def __init__(self, check: Check, required: bool = True) -> None:
         self._check = check
+        self.required = required
         self._ok: bool | None = None
         self._since_s = 0.0
 
@@ -37,7 +38,10 @@ class _Watched:
             self._ok = result.ok
             self._since_s = now_s
         for_s = round(max(0.0, now_s - self._since_s), 3)
-        return result.ok, {"ok": result.ok, "detail": result.detail, "forS": for_s}
+        view: dict[str, object] = {"ok": result.ok, "detail": result.detail, "forS": for_s}
+        if not self.required:
+            view["required"] = False
+        return result.ok or not self.required, view
 
 
 class Health:
@@ -56,21 +60,16 @@ class Health:
         self._startup = {"started": _Watched(self._check_started)}
         self._liveness: dict[str, _Watched] = {}
         self._readiness: dict[str, _Watched] = {"started": _Watched(self._check_started)}
-        self._remarks: dict[str, _Watched] = {}
         self.startupz()
         self.readyz()
 
-    def add_readiness(self, name: str, check: Check) -> None:
-        """Adds a check to `/readyz`; a name is used once."""
-        self._add(self._readiness, name, check)
+    def add_readiness(self, name: str, check: Check, *, required: bool = True) -> None:
+        """Adds a check to `/readyz`; a name is used once. One that is not required is shown, and the answer does not go by it."""
+        self._add(self._readiness, name, _Watched(check, required))
 
     def add_liveness(self, name: str, check: Check) -> None:
         """Adds a check to `/livez`; only what a restart would mend belongs here."""
-        self._add(self._liveness, name, check)
-
-    def add_remark(self, name: str, check: Check) -> None:
-        """Adds a check that `/readyz` shows and does not go by: a part that fails while the process can do its main work."""
-        self._add(self._remarks, name, check)
+        self._add(self._liveness, name, _Watched(check))
 
     def mark_started(self) -> None:
         """The start is over: `/startupz` is well from now on, and `/readyz` goes by its checks."""
@@ -82,7 +81,7 @@ class Health:
 
     def readyz(self) -> Report:
         """Status code and JSON body of `/readyz`."""
-        return self._report(self._readiness, self._remarks)
+        return self._report(self._readiness)
 
     def startupz(self) -> Report:
         """Status code and JSON body of `/startupz`."""
@@ -91,19 +90,18 @@ class Health:
     def _check_started(self) -> CheckResult:
         return CheckResult(self._started, "started" if self._started else "starting")
 
-    def _add(self, checks: dict[str, _Watched], name: str, check: Check) -> None:
-        shown_together = (self._remarks,) if checks is self._readiness else (self._readiness,) if checks is self._remarks else ()
-        if any(name in each for each in (checks, *shown_together)):
+    @staticmethod
+    def _add(checks: dict[str, _Watched], name: str, check: _Watched) -> None:
+        if name in checks:
             raise ValueError(f"there is already a check named {name!r}")
-        checks[name] = _Watched(check)
+        checks[name] = check
 
-    def _report(self, checks: dict[str, _Watched], remarks: dict[str, _Watched] | None = None) -> Report:
+    def _report(self, checks: dict[str, _Watched]) -> Report:
         now_s = self._clock()
         results = {name: check.evaluate(now_s) for name, check in checks.items()}
         ok = all(well for well, _ in results.values())
-        shown = {**results, **{name: check.evaluate(now_s) for name, check in (remarks or {}).items()}}
         body: dict[str, object] = {
             "status": "ok" if ok else "failing",
-            "checks": {name: view for name, (_, view) in shown.items()},
+            "checks": {name: view for name, (_, view) in results.items()},
         }
         return (200 if ok else 503), body

@@ -28,6 +28,7 @@ from ems_streams.kafka.record_batch import RecordBatch
 from ems_streams.kafka.state_table import StateTable
 from ems_streams.kafka.transactions import FencedError
 from ems_streams.kafka.worker_app import WorkerApp
+from ems_streams.mqtt.exact_session import AnswerKind, BrokerAnswer
 from ems_streams.settings import Settings
 from tables.commands import command_of
 from tests.support.command_device import CommandDevice
@@ -72,9 +73,9 @@ class Site:
         self.partition = opened(self.table, writer or FailingWriter())
         return self.partition
 
-    def ask(self, key: str, expires_in_s: float = 60.0) -> CommandRequest:
+    def ask(self, key: str, expires_in_s: float = 60.0, serial: str | None = None) -> CommandRequest:
         now = datetime.now(UTC).replace(microsecond=0)
-        asked = request(key, serial_number=self.name, requested_at=now, expires_at=now + timedelta(seconds=expires_in_s))
+        asked = request(key, serial_number=serial or self.name, requested_at=now, expires_at=now + timedelta(seconds=expires_in_s))
         batch = RecordBatch(DEVICE_COMMANDS, 0, [Stored(self.offset, 0, asked.key, asked.encode())], 0)
         self.offset += 1
         fold_part(fold_batch, batch, 0, self.partition)
@@ -260,3 +261,68 @@ async def test_a_device_that_is_away_gets_a_command_when_it_is_back_before_its_e
     await site.device.connect()
     await asyncio.sleep(0.5)
     assert site.device.ids == ([asked.command_id] if back_in_time else [])
+
+
+async def test_what_the_broker_refuses_is_tried_again_after_a_pause(site: Site) -> None:
+    """The broker of the tests refuses nothing, so its answer is put in here."""
+    asked = site.ask("k1")
+    courier = site.courier()
+    write = courier.session._write
+    sent_at_s: list[float] = []
+
+    def refused_at_first(number: int, data: bytes) -> bool:
+        sent_at_s.append(time.monotonic())
+        if len(sent_at_s) > 1:
+            return write(number, data)
+        courier.session.answers.append(BrokerAnswer(site.command(asked).packet_id, AnswerKind.REFUSED, "QUOTA_EXCEEDED"))
+        return True
+
+    courier.session._write = refused_at_first  # type: ignore[method-assign]  # see above
+    task = asyncio.create_task(courier.run())
+    async with asyncio.timeout(15):
+        while site.command(asked).delivery.name != "DONE":
+            await asyncio.sleep(0.01)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert [step.status for step in site.command(asked).steps] == ["REQUESTED", "PUBLISHED", "REQUESTED", "PUBLISHED", "DELIVERED"]
+    assert "QUOTA_EXCEEDED" in (site.command(asked).steps[2].detail or "")
+    assert sent_at_s[1] - sent_at_s[0] >= 1.0
+    await site.device.wait_for(1)
+    assert site.device.ids == [asked.command_id]
+
+
+async def test_a_copy_that_the_broker_refuses_leaves_a_doubt(site: Site) -> None:
+    """It may have taken the first one."""
+    asked = site.ask("k1")
+    await site.run_and_kill(1, after=False)
+    site.open()
+    courier = site.courier()
+
+    def refused(_: int, __: bytes) -> bool:
+        courier.session.answers.append(BrokerAnswer(site.command(asked).packet_id, AnswerKind.REFUSED, "QUOTA_EXCEEDED"))
+        return True
+
+    courier.session._write = refused  # type: ignore[method-assign]  # the broker of the tests refuses nothing
+    task = asyncio.create_task(courier.run())
+    async with asyncio.timeout(15):
+        while site.command(asked).delivery.name != "UNKNOWN":
+            await asyncio.sleep(0.01)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert (site.command(asked).status, site.command(asked).executed) == ("PUBLISHED", "unknown")
+
+
+async def test_many_devices_are_served_at_the_same_time(site: Site) -> None:
+    """As many transactions as it takes one after the other would be some hundred."""
+    devices = [CommandDevice(site.settings.mqtt_url.unicode_string(), f"sites/7/devices/{site.name}-{n}/commands", f"d-{site.name}-{n}") for n in range(5)]
+    for device in devices:
+        await device.connect()
+    asked = [site.ask(f"k{n}", serial=f"{site.name}-{n}") for n in range(100)]
+    await site.run_until(lambda: all(site.command(each).status == "DELIVERED" for each in asked))
+    writer = site.partition._writer
+    assert isinstance(writer, FailingWriter)
+    assert 10_000 - writer.left < 60
+    for number, device in enumerate(devices):
+        await device.wait_for(1)
+        assert device.ids == [asked[number].command_id]
+        await device.disconnect()
