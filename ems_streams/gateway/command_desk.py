@@ -4,6 +4,7 @@ import asyncio
 from typing import Final
 
 import structlog
+from aiokafka.errors import KafkaError
 
 from ems_streams.domain.command_events import CancelRequest, CommandRequest
 from ems_streams.domain.registry import RegistryEntry
@@ -41,8 +42,9 @@ class CommandDesk:
                 await asyncio.gather(self._outbox.start(), self._registry.start())
                 self._ready = True
                 await asyncio.Event().wait()
-            except TopicsMissingError as error:
-                self._trouble = str(error)
+            except (TopicsMissingError, KafkaError, OSError) as error:
+                self._trouble = str(error) or repr(error)
+                log.warning("commands_not_ready", reason=self._trouble)
             finally:
                 self._ready = False
                 await asyncio.gather(self._outbox.stop(), self._registry.stop(), return_exceptions=True)

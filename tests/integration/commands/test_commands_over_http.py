@@ -6,12 +6,13 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from confluent_kafka import Producer
 
+from ems_streams.dev.ports import Ports
 from ems_streams.domain.registry import RegistryEntry
 from ems_streams.kafka.catalogue import DEVICE_COMMAND_EVENTS, DEVICE_COMMANDS, DEVICE_REGISTRY
 from ems_streams.kafka.partitioner import partition_for
@@ -181,6 +182,32 @@ def test_commands_outlive_their_worker_and_expire_when_nobody_answers(deployment
     assert away.ids == ids[:2]
     eventually(lambda: get(f"{api}/commands/{ids[2]}")[1]["status"] == "EXPIRED", 40, "nobody has answered")
     assert (get(f"{api}/commands/{ids[2]}")[1]["executed"], silent.ids) == ("unknown", [ids[2]])
+
+
+def test_two_gateways_make_one_command_of_one_key(deployment: Deployment, devices: Devices) -> None:
+    """Asked at the same moment for two different things: one of them it is, and who wanted the other is told so."""
+    other = Ports.free().gateway
+    second = deployment.start("gateway-2", ["gateway"], other, {"EMS_GATEWAY_PORT": str(other)})
+    for process in (deployment.worker(), deployment.gateway(), second):
+        process.wait_until_ready()
+    device = devices.add("A", answers=())
+    paths = [f"{process.url}/api/v1/devices/{serial_of(device)}/commands" for process in (deployment.running[-1], second)]
+    eventually(lambda: all(get(path)[0] == 200 for path in paths), 30, "known")
+
+    def ask(number: int) -> tuple[int, int, Any]:
+        wanted = {"command": "SET_POWER_LIMIT", "parameters": {"powerLimitKw": number % 4 // 2}, "expiresInS": 60}
+        status, body, _ = call("POST", paths[number % 2], wanted, Idempotency_Key="k1")
+        return number % 4 // 2, status, body
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(ask, range(16)))
+    [command] = get(paths[0])[1]["commands"]
+    won = command["parameters"]["powerLimitKw"]
+    assert {status for wanted, status, _ in answers if wanted == won} == {202}
+    assert {status for wanted, status, _ in answers if wanted != won} == {409}
+    assert {body["commandId"] for _, _, body in answers} == {command["commandId"]}
+    devices.do(device.wait_for(1))
+    assert device.ids == [command["commandId"]]
 
 
 def test_a_worker_without_mqtt_works_and_says_so(deployment: Deployment) -> None:
