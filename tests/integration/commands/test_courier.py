@@ -314,7 +314,10 @@ async def test_a_copy_that_the_broker_refuses_leaves_a_doubt(site: Site) -> None
 
 async def test_many_devices_are_served_at_the_same_time(site: Site) -> None:
     """As many transactions as it takes one after the other would be some hundred."""
-    devices = [CommandDevice(site.settings.mqtt_url.unicode_string(), f"sites/7/devices/{site.name}-{n}/commands", f"d-{site.name}-{n}") for n in range(5)]
+    devices = [
+        CommandDevice(site.settings.mqtt_url.unicode_string(), f"sites/7/devices/{site.name}-{n}/commands", f"d-{site.name}-{n}")
+        for n in range(5)
+    ]
     for device in devices:
         await device.connect()
     asked = [site.ask(f"k{n}", serial=f"{site.name}-{n}") for n in range(100)]
