@@ -1,5 +1,6 @@
 """`ems-streams command`: have a device do something, and see what becomes of it."""
 
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,7 +10,7 @@ import typer
 
 from ems_streams.cli.output import JsonOption, console, error_console, print_json, print_table
 from ems_streams.cli.user import user_name
-from ems_streams.errors import DependencyError, UsageError
+from ems_streams.errors import EmsError, UsageError
 
 if TYPE_CHECKING:
     from ems_streams.cli.gateway_client import GatewayClient
@@ -154,32 +155,37 @@ def _ask(gateway: str | None, work: "Callable[[GatewayClient], Awaitable[Any]]")
 
 
 async def _follow(client: "GatewayClient", view: View, tell: Callable[[View, View], None]) -> View:
-    """Look until the command is over; tells each step once. A gateway that is away for a while is waited for."""
+    """Look until the command is over; tells each step once. A gateway that is away for a while is waited for.
+
+    Raises `EmsError` when there is no end long after one was due, as while no ingress hears the device.
+    """
     import asyncio
 
-    told = 0
-    due_s = 0.0
+    told, due_s = 0, 0.0
     while True:
         for step in view["steps"]:
             if step["sequence"] > told:
-                told = step["sequence"]
+                told, due_s = step["sequence"], time.monotonic() + _seconds_left(view) + WAIT_LONGER_S
                 tell(view, step)
         if view["final"]:
             return view
-        # From the last sign that something goes on: a device that has accepted has its time from then on.
-        due_s = due_s or time.monotonic() + _seconds_left(view) + WAIT_LONGER_S
+        if time.monotonic() > due_s:
+            raise EmsError(f"{view['commandId']} is {view['status']} and has no end yet; `ems-streams command show` tells when it has")
         await asyncio.sleep(LOOK_EVERY_S)
-        try:
+        # Also one that the workers do not know of yet.
+        with contextlib.suppress(EmsError):
             view = await client.ask("GET", _path(view["commandId"]))
-        except DependencyError:
-            if time.monotonic() > due_s:
-                raise
 
 
 def _seconds_left(view: View) -> float:
     from datetime import UTC, datetime
 
-    return max(0.0, (datetime.fromisoformat(view["expiresAt"]) - datetime.now(UTC)).total_seconds())
+    from ems_streams.domain.command_catalogue import commands_of
+
+    left_s = max(0.0, (datetime.fromisoformat(view["expiresAt"]) - datetime.now(UTC)).total_seconds())
+    kind = commands_of(view["deviceType"]).get(view["command"])
+    # Who has accepted has its time from then on.
+    return max(left_s, kind.completes_within_s) if kind is not None and view["status"] == "ACCEPTED" else left_s
 
 
 def _ignore(_: View, __: View) -> None:
