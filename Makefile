@@ -85,6 +85,8 @@ docs: setup ## Write the reference again from the code
 	@mv docs/reference/builtin-rules.md.new docs/reference/builtin-rules.md
 	@$(RUN)/python docs/reference/generate.py metrics > docs/reference/metrics.md.new
 	@mv docs/reference/metrics.md.new docs/reference/metrics.md
+	@$(RUN)/python docs/reference/generate.py command-life > docs/reference/command-life.md.new
+	@mv docs/reference/command-life.md.new docs/reference/command-life.md
 
 constraints: ## Pin the newest allowed versions again, with hashes
 	@tools=$$(mktemp -d); trap 'rm -rf "$$tools"' EXIT; \

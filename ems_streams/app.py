@@ -5,19 +5,25 @@ from pathlib import Path
 
 import agents.aggregates
 import agents.alarms
+import agents.commands
 import agents.notifications
 import agents.sites
 import agents.status
 import tables.alarms
+import tables.commands
 import tables.device_aggregates
 import tables.device_status
 import tables.notifications
 import tables.site_windows
+from agents.command_courier import Couriers
 from ems_streams.errors import EmsError
 from ems_streams.kafka.worker_app import WorkerApp
+from ems_streams.ops.health import CheckResult
 from ems_streams.settings import Settings
+from ems_streams.web.health import worker_health
 from ems_streams.web.live import LiveTables
 from ems_streams.web.live_alarms import LiveAlarms
+from ems_streams.web.live_commands import LiveCommands
 from ems_streams.web.live_sites import LiveSites
 from ems_streams.web.routes import add_routes
 from ems_streams.windowing import window_policy
@@ -50,12 +56,17 @@ def worker_app(settings: Settings) -> WorkerApp:
     notifications = tables.notifications.declare(app, settings.partitions)
     sites = tables.site_windows.declare(app, settings.partitions)
     alarms = tables.alarms.declare(app, settings.partitions)
+    commands = tables.commands.declare(app, settings.partitions)
+    couriers = Couriers(settings)
     app.add_batch_agent(agents.aggregates.agent(aggregates, settings))
     app.add_batch_agent(agents.status.agent(status, settings))
     app.add_batch_agent(agents.notifications.agent(notifications, settings))
     app.add_batch_agent(agents.sites.agent(sites, settings))
     app.add_batch_agent(agents.alarms.agent(alarms, settings))
+    app.add_batch_agent(agents.commands.agent(commands, couriers.serve))
     live_alarms = LiveAlarms(alarms)
     live = LiveTables(app, aggregates, status, notifications, window_policy(settings), alarms=live_alarms)
-    add_routes(app, live, LiveSites(app, sites), live_alarms)
+    health = worker_health(app)
+    health.add_readiness("commands_mqtt", lambda: CheckResult(*couriers.check()), required=False)
+    add_routes(app, live, LiveSites(app, sites), live_alarms, LiveCommands(app, commands), health)
     return app

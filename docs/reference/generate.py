@@ -2,9 +2,10 @@
 
 import sys
 
-from ems_streams.domain import alarm_table
+from ems_streams.domain import alarm_table, command_table
 from ems_streams.domain.alarm_rule_words import condition_in_words, scope_in_words, severity_in_words
 from ems_streams.domain.alarm_table import AlarmInput, AlarmState
+from ems_streams.domain.command_table import FINAL, CommandInput, CommandStatus
 from ems_streams.domain.events import DeviceStatus
 from ems_streams.domain.status_table import TRANSITIONS, StatusInput, next_status
 from ems_streams.metrics import DEFINITIONS, EVERYWHERE, LABEL_VALUES, Definition, Process
@@ -150,11 +151,49 @@ def _metrics_of(title: str, definitions: list[Definition]) -> str:
     return f"## {title}\n\n| metric | type | labels | meaning |\n|---|---|---|---|\n{rows}\n"
 
 
+COMMAND_INTRODUCTION = """\
+# The life of a command
+
+The statuses of a command and what makes one of another, drawn from the table in `ems_streams/domain/command_table.py`. What is not drawn changes nothing. What each means is in
+[How to have a device do something](../howto/commands.md).
+
+"""
+
+COMMAND_IN_WORDS = {
+    CommandInput.SENT: "its turn: packet id is durable",
+    CommandInput.BROKER_TOOK: "PUBCOMP of the broker",
+    CommandInput.BROKER_REFUSED: "broker refuses it, or it is certain not to have been sent",
+    CommandInput.ANSWERED_ACCEPTED: "device: ACCEPTED",
+    CommandInput.ANSWERED_REJECTED: "device: REJECTED",
+    CommandInput.ANSWERED_COMPLETED: "device: COMPLETED",
+    CommandInput.ANSWERED_FAILED: "device: FAILED",
+    CommandInput.TIME: "no answer in time",
+    CommandInput.CANCEL: "cancelled",
+}
+
+
+def command_reference() -> str:
+    """The table of a command's life in Markdown, drawn and as a table."""
+    drawn = [
+        f"    {status} --> {new_status}: {COMMAND_IN_WORDS[happened]}\n"
+        for (status, happened), new_status in command_table.TRANSITIONS.items()
+    ]
+    ends = [f"    {status} --> [*]\n" for status in CommandStatus if status in FINAL]
+    rows = [
+        f"| {status} | {' | '.join(command_table.next_status(status, happened) or '' for happened in CommandInput)} |\n"
+        for status in CommandStatus
+    ]
+    head = f"| status | {' | '.join(COMMAND_IN_WORDS.values())} |\n|{'---|' * (len(CommandInput) + 1)}\n"
+    picture = "```mermaid\nstateDiagram-v2\n    [*] --> REQUESTED\n" + "".join(drawn + ends) + "```\n"
+    return f"{COMMAND_INTRODUCTION}{picture}\nAn empty cell changes nothing.\n\n{head}{''.join(rows)}"
+
+
 PAGES = {
     "settings": settings_reference,
     "status-machine": status_reference,
     "alarm-lifecycle": alarm_reference,
     "builtin-rules": rules_reference,
+    "command-life": command_reference,
     "metrics": metrics_reference,
 }
 

@@ -14,6 +14,7 @@ from ems_streams import __version__
 from ems_streams.cli import (
     backfill,
     channels,
+    command,
     config,
     db,
     dev,
@@ -68,6 +69,7 @@ app.add_typer(dlt.app, name="dlt")
 app.add_typer(maintenance.app, name="maintenance")
 app.add_typer(rules.app, name="rules")
 app.add_typer(channels.app, name="channels")
+app.add_typer(command.app, name="command")
 app.add_typer(config.app, name="config")
 
 

@@ -133,6 +133,11 @@ class CommandAck(Event):
     event_type: Literal["DEVICE_COMMAND_ACK"] = "DEVICE_COMMAND_ACK"
     message_id: str | None = None
 
+    @property
+    def key(self) -> bytes:
+        """Key of the record."""
+        return self.serial_number.encode()
+
 
 class StatusEvidence(Event):
     """The record that a transition rests on, and when the device itself was last heard of, by its own clock."""

@@ -20,12 +20,14 @@ class Heartbeat(Event):
         timestamp: Its wall clock; when it looked, thus before `telemetry_end` was asked for.
         telemetry_end: Next offset of `device-telemetry` in the record's partition; 0 while nothing is there to be read.
         reports_end: The same of `device-status-reports`; None in heartbeats of a release that did not say it.
+        acks_end: The same of `device-command-acks`.
     """
 
     ingress_id: str
     timestamp: Time
     telemetry_end: Annotated[int, Field(strict=True, ge=0)]
     reports_end: Annotated[int, Field(strict=True, ge=0)] | None = None
+    acks_end: Annotated[int, Field(strict=True, ge=0)] | None = None
 
 
 decode_heartbeat = partial(decode, Heartbeat)

@@ -10,6 +10,8 @@ from aiohttp import web
 
 from ems_streams.gateway.alarm_fleet import AlarmFleet
 from ems_streams.gateway.alarms import AlarmApi
+from ems_streams.gateway.command_desk import CommandDesk
+from ems_streams.gateway.commands import CommandsApi
 from ems_streams.gateway.dead_letters import DeadLetterApi
 from ems_streams.gateway.devices import DeviceLists
 from ems_streams.gateway.fleet import Fleet
@@ -55,12 +57,15 @@ class Gateway:
         self.maintenance = MaintenanceApi(settings)
         self.dead_letters = DeadLetterApi(settings)
         self.redrives = RedriveApi(settings)
+        self.command_desk = CommandDesk(settings)
+        self.commands = CommandsApi(self.command_desk, workers, settings.query_timeout_s)
         self.health = Health()
         self.health.add_readiness("kafka", self.pipeline.check)
         self.health.add_readiness("notifications", self.feed.check)
         self.health.add_readiness("workers", self._check_workers)
         # Without it there is no history, and all that is live is there.
         self.health.add_readiness("postgres", self._check_postgres, required=False)
+        self.health.add_readiness("commands", self.command_desk.check, required=False)
 
     def app(self) -> web.Application:
         """Everything that is answered over HTTP."""
@@ -76,6 +81,7 @@ class Gateway:
         app.add_routes(self.maintenance.routes())
         app.add_routes(self.dead_letters.routes())
         app.add_routes(self.redrives.routes())
+        app.add_routes(self.commands.routes())
         app.add_routes(self.socket.routes())
         app.add_routes(self.pipeline.routes())
         add_monitoring(app, Process.GATEWAY, self.health, lambda: sample(self))
@@ -123,7 +129,10 @@ async def serve(settings: Settings, *, stop: asyncio.Event) -> None:
 async def _run_until(stop: asyncio.Event, gateway: Gateway) -> None:
     """Background parts run until `stop`; one that ends by itself ends the process, with its error."""
     waiting = asyncio.ensure_future(stop.wait())
-    parts = [asyncio.ensure_future(part.run()) for part in (gateway.topology, gateway.feed, gateway.pipeline, gateway.history)]
+    parts = [
+        asyncio.ensure_future(part.run())
+        for part in (gateway.topology, gateway.feed, gateway.pipeline, gateway.history, gateway.command_desk)
+    ]
     try:
         done, _ = await asyncio.wait([waiting, *parts], return_when=asyncio.FIRST_COMPLETED)
         for finished in done - {waiting}:

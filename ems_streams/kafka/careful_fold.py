@@ -17,6 +17,7 @@ from ems_streams.kafka.dead_letters import publish_failed
 from ems_streams.kafka.partition_state import PartitionState
 from ems_streams.kafka.record_batch import RecordBatch
 from ems_streams.kafka.retries import ATTEMPTS_MAX, attempts
+from ems_streams.kafka.transactions import CommitError
 
 log = structlog.get_logger(__name__)
 
@@ -89,12 +90,16 @@ async def _try_again(agent_name: str, fold: Fold[S], record: RecordBatch, partit
     first_failed_at = datetime.now(UTC)
     try:
         async for attempt in attempts():
+            # Others may have changed something in the pause; that is not to be undone, and no commit may be under way.
+            await partition.commit()
             with attempt:
                 try:
                     _fold_wholly(fold, record, partition)
                 except BaseException:
                     partition.rollback()
                     raise
+    except CommitError:
+        raise
     except Exception as error:  # noqa: BLE001 - of the fold, whatever it is
         publish_failed(
             partition, record, record.records[0], error, stage=agent_name, attempts=ATTEMPTS_MAX, first_failed_at=first_failed_at

@@ -41,6 +41,7 @@ DEVICE_STATUS_TABLE = "device-status"
 NOTIFICATIONS_TABLE = "notifications"
 ALARMS_TABLE = "alarms"
 SITE_WINDOWS_TABLE = "site-windows"
+COMMANDS_TABLE = "commands"
 DELIVERIES = "deliveries"
 """What channels have to deliver; no table of Faust's, but its changelog is named like one."""
 DELIVERIES_SEGMENT_BYTES = 32 * 1024 * 1024
@@ -50,7 +51,7 @@ TRANSACTIONAL_TOPICS = frozenset(
 )
 """Topics that are written in transactions, or compacted: their offsets have gaps, and their last one may be of no record."""
 
-TABLES = (DEVICE_AGGREGATES_TABLE, DEVICE_STATUS_TABLE, NOTIFICATIONS_TABLE, SITE_WINDOWS_TABLE, ALARMS_TABLE)
+TABLES = (DEVICE_AGGREGATES_TABLE, DEVICE_STATUS_TABLE, NOTIFICATIONS_TABLE, SITE_WINDOWS_TABLE, ALARMS_TABLE, COMMANDS_TABLE)
 
 
 class Key(StrEnum):

@@ -43,6 +43,9 @@ Fold = Callable[[RecordBatch, int, PartitionState[S]], None]
 Complete = Callable[[PartitionState[S], Iterable[bytes]], None]
 """`complete(partition, keys)`: what a fold leaves to be done once before a commit. Synchronous, pure but for `partition`."""
 
+Service = Callable[[PartitionState[S]], Coroutine[Any, Any, None]]
+"""`service(partition)`: runs while the partition is open, and is cancelled when it is given up. What it changes it commits itself, and it lets `CommitError` through."""
+
 
 @dataclass(frozen=True, slots=True)
 class BatchAgent(Generic[S]):
@@ -54,6 +57,7 @@ class BatchAgent(Generic[S]):
         table: The table that it alone writes.
         commit_interval_s: Longest time that changes stay in memory only when nothing is published.
         complete: What the fold leaves to be done once before a commit, for the keys that it marked.
+        service: What has to do with the world outside of Kafka, for as long as a partition is ours. Replays have none.
     """
 
     name: str
@@ -62,6 +66,7 @@ class BatchAgent(Generic[S]):
     fold: Fold[S]
     commit_interval_s: float
     complete: Complete[S] | None = None
+    service: Service[S] | None = None
 
 
 class Engine:
@@ -265,6 +270,15 @@ class Engine:
     def _open(self, agent: BatchAgent[Any], state: PartitionState[Any]) -> None:
         agent.table.partitions[state.partition] = state
         self._spawn(self._commit_loop(agent, state), name=f"commit-{agent.name}-{state.partition}")
+        if agent.service is not None:
+            self._spawn(self._serve(agent, agent.service, state), name=f"service-{agent.name}-{state.partition}")
+
+    async def _serve(self, agent: BatchAgent[Any], service: Service[Any], partition: PartitionState[Any]) -> None:
+        """Run what an agent does beside its folds; anything but a lost commit ends the process."""
+        try:
+            await service(partition)
+        except CommitError as error:
+            await self._lost(agent, partition, error)
 
     async def _commit_loop(self, agent: BatchAgent[Any], partition: PartitionState[Any]) -> None:
         """Commit by interval, or soon after something is to be published."""

@@ -232,6 +232,11 @@ class PartitionState(Generic[S]):
         self.positions = dict(self.durable_positions)
 
     @property
+    def abandoned(self) -> bool:
+        """Whether nothing of what is in memory will ever be committed: `commit` does nothing then."""
+        return self._abandoned
+
+    @property
     def has_work(self) -> bool:
         """Whether anything is in memory only."""
         return self.positions != self.durable_positions or bool(self._outputs) or bool(self._dirty)

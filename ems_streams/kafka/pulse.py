@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from ems_streams.domain.heartbeat import Heartbeat
-from ems_streams.kafka.catalogue import DEVICE_STATUS_REPORTS, DEVICE_TELEMETRY, INGRESS_HEARTBEATS
+from ems_streams.kafka.catalogue import DEVICE_COMMAND_ACKS, DEVICE_STATUS_REPORTS, DEVICE_TELEMETRY, INGRESS_HEARTBEATS
 from ems_streams.kafka.client import client_options
 from ems_streams.kafka.outbox import KafkaOutbox, Record
 from ems_streams.kafka.record_ends import RecordEnds
@@ -27,15 +27,15 @@ IN_STEP_WITHIN_S: Final = 2.0
 ANSWER_TIMEOUT_S: Final = 5.0
 STOP_TIMEOUT_S: Final = 3.0
 REPORTED_AFTER_S: Final = 30.0
-_TOLD: Final = (DEVICE_TELEMETRY, DEVICE_STATUS_REPORTS)
+_TOLD: Final = (DEVICE_TELEMETRY, DEVICE_STATUS_REPORTS, DEVICE_COMMAND_ACKS)
 
 
 class Pulse:
     """Beats by an interval while the ingress is in step with the MQTT broker, and not at all otherwise.
 
     Guarantees: when a heartbeat is there, what had reached the ingress before the heartbeat's time, and what others had written by then, is
-    on `device-telemetry` before its `telemetry_end`, and on `device-status-reports` before its `reports_end`. It may come late, after an
-    outage of Kafka; what it says of its time stays true.
+    on `device-telemetry` before its `telemetry_end`, on `device-status-reports` before its `reports_end`, and on `device-command-acks` before its
+    `acks_end`. It may come late, after an outage of Kafka; what it says of its time stays true.
 
     Args:
         settings: Where Kafka is, who we are, and how often.
@@ -105,14 +105,16 @@ class Pulse:
         )
         return True
 
-    def _record(self, now: datetime, partition: int, telemetry_end: int, reports_end: int) -> Record:
+    def _record(self, now: datetime, partition: int, telemetry_end: int, reports_end: int, acks_end: int) -> Record:
         moment = now.replace(microsecond=now.microsecond // 1000 * 1000)
         ingress_id = self._settings.ingress_id
-        heartbeat = Heartbeat(ingress_id=ingress_id, timestamp=moment, telemetry_end=telemetry_end, reports_end=reports_end)
+        heartbeat = Heartbeat(
+            ingress_id=ingress_id, timestamp=moment, telemetry_end=telemetry_end, reports_end=reports_end, acks_end=acks_end
+        )
         return Record(INGRESS_HEARTBEATS, None, heartbeat.encode(), partition=partition)
 
     async def _ends(self) -> dict[TopicPartition, int]:
-        """Next offset of telemetry and of reports in each partition, as the brokers say now; 0 where retention has left nothing to be read.
+        """Next offset of telemetry, reports and answers in each partition, as the brokers say now; 0 where retention has left nothing to be read.
 
         In a partition that has stood still since the last heartbeat it is the one behind the last record: what comes behind that, such as the
         marker of a transaction, nobody can fold. Where something comes all the time a marker is of no matter.

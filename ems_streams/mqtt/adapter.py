@@ -11,7 +11,7 @@ import structlog
 
 from ems_streams.metrics.ingress import MQTT_CONNECTIONS, MQTT_DROPPED
 from ems_streams.mqtt.connection import CONNECT_TIMEOUT_S, FAILURES, Connection, connect_patiently
-from ems_streams.mqtt.endpoint import Login, parse_url
+from ems_streams.mqtt.endpoint import broker_of
 from ems_streams.mqtt.inbox import Inbox, MqttBatch, MqttMessage
 from ems_streams.mqtt.topics import ALL_SITES
 from ems_streams.settings import Settings
@@ -49,9 +49,7 @@ class MqttSubscriber:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self.endpoint, login = parse_url(str(settings.mqtt_url))
-        password = settings.mqtt_password.get_secret_value() if settings.mqtt_password else None
-        self._login = Login(settings.mqtt_username, password) if settings.mqtt_username else login
+        self.endpoint, self._login = broker_of(settings)
         self._inbox = Inbox(MAX_WAITING_QOS_0, MAX_WAITING_BYTES)
         self._arrived = asyncio.Event()
         self._connection: Connection | None = None

@@ -1,13 +1,14 @@
 """One connection to an MQTT 5 broker: the single place that reaches into the private parts of aiomqtt 3.0.0a1.
 
-Five things of that version cannot be had through its public interface, and are replaced here:
+Six things of that version cannot be had through its public interface, and are replaced here:
 
 * it connects with a blocking `socket.connect`, over IPv4 only: `_connect` uses asyncio's, with a deadline around it;
 * it drops a QoS 0 message when no consumer waits at that very instant, which is so for all but the first packet of one
   read: `_getters` is a sink that takes each message synchronously;
 * one PUBACK is one write and one task switch: `acknowledge` writes many at once;
 * `publish` needs three futures per message: `send_publish` leaves the waiting to the caller;
-* one PINGREQ at a time can be waited for, and a second one breaks the connection: `_pending_pingresp` waits for any number.
+* one PINGREQ at a time can be waited for, and a second one breaks the connection: `_pending_pingresp` waits for any number;
+* a PUBREC or PUBCOMP that no call waits for is dropped, as after a reconnect or a restart: `_Answers` hands over each of them.
 
 A connection lives once. Reconnecting means making a new one, so that no packet id of an old connection survives.
 """
@@ -83,6 +84,19 @@ class _Pongs:
             waiter.set_result(packet)
 
 
+class _Answers:
+    """Stands in for the library's waiters for PUBREC, or for PUBCOMP: whoever publishes with QoS 2 gets all of them, in their order."""
+
+    def __init__(self, deliver: Callable[[mqtt5.PubRecPacket | mqtt5.PubCompPacket], None]) -> None:
+        self._deliver = deliver
+
+    def __getitem__(self, packet_id: int) -> Self:
+        return self
+
+    def set_result(self, packet: mqtt5.PubRecPacket | mqtt5.PubCompPacket) -> None:
+        self._deliver(packet)
+
+
 class _Uncounted:
     """Stands in for the library's count of publishes in flight: the publisher has its own window."""
 
@@ -102,6 +116,7 @@ class Connection(aiomqtt.Client):
         keep_alive_s: Longest silence on the wire; a broker that does not answer a ping within half of it is gone.
         receive_max: QoS 1 messages that the broker may send ahead of acknowledgements.
         on_message: Called synchronously with each PUBLISH, in the order of arrival; must be fast and must not raise.
+        on_answer: The same with each PUBREC and PUBCOMP, for who publishes with QoS 2.
     """
 
     def __init__(
@@ -115,6 +130,7 @@ class Connection(aiomqtt.Client):
         keep_alive_s: int,
         receive_max: int = 65_535,
         on_message: Callable[[mqtt5.PublishPacket], None] = lambda packet: None,
+        on_answer: Callable[[mqtt5.PubRecPacket | mqtt5.PubCompPacket], None] | None = None,
     ) -> None:
         super().__init__(
             hostname=endpoint.host,
@@ -130,6 +146,8 @@ class Connection(aiomqtt.Client):
             max_packet_size=MAX_PACKET_BYTES,
         )
         self._getters = cast("Any", _Sink(on_message))
+        if on_answer is not None:
+            self._pending_pubrecs = self._pending_pubcomps = cast("Any", _Answers(on_answer))
         self._pongs = _Pongs()
         self._pending_pingresp = cast("Any", self._pongs)
         self._may_read = asyncio.Event()

@@ -4,6 +4,8 @@ import ssl
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
+from ems_streams.settings import Settings
+
 _PLAIN_PORT = 1883
 _TLS_PORT = 8883
 _TLS_SCHEMES = frozenset({"mqtts", "ssl"})
@@ -44,6 +46,15 @@ class Login:
     def password_bytes(self) -> bytes | None:
         """The password as MQTT carries it."""
         return None if self.password is None else self.password.encode()
+
+
+def broker_of(settings: Settings) -> tuple[Endpoint, Login]:
+    """Address and login that the settings name; a user name of its own goes before the one in the URL."""
+    endpoint, login = parse_url(str(settings.mqtt_url))
+    if not settings.mqtt_username:
+        return endpoint, login
+    password = settings.mqtt_password.get_secret_value() if settings.mqtt_password else None
+    return endpoint, Login(settings.mqtt_username, password)
 
 
 def parse_url(url: str) -> tuple[Endpoint, Login]:

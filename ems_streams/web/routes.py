@@ -2,24 +2,27 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Any, cast
 
 import aiohttp
 from aiohttp import web
 
+from ems_streams.domain.command_events import serial_number_of
 from ems_streams.domain.fold_outcome import NEVER_MS, NOT_YET_MS
 from ems_streams.domain.timestamps import to_epoch_ms
 from ems_streams.domain.windows import LABELS, Window
 from ems_streams.kafka.state_table import PartitionNotReadyError
 from ems_streams.kafka.worker_app import WorkerApp
 from ems_streams.metrics import Process
+from ems_streams.ops.health import Health
 from ems_streams.ops.http import ProblemError, error_middleware, json_response
 from ems_streams.ops.monitoring import add_monitoring
 from ems_streams.web.alarm_routes import alarm_routes
-from ems_streams.web.health import worker_health
 from ems_streams.web.limits import limit_of
 from ems_streams.web.live import LiveTables
 from ems_streams.web.live_alarms import LiveAlarms
+from ems_streams.web.live_commands import LiveCommands
 from ems_streams.web.live_sites import LiveSites
 from ems_streams.web.sampling import sample
 
@@ -28,34 +31,40 @@ ROUTED_HEADER = "X-EMS-Routed"
 
 WINDOWS_LIMIT_DEFAULT = 10
 DEVICES_LIMIT_DEFAULT = 100
+COMMANDS_LIMIT_DEFAULT = 50
 _SITE_ID_MAX = 2**63 - 1
 
 Body = dict[str, Any]
 
 
-def add_routes(app: WorkerApp, tables: LiveTables, sites: LiveSites, alarms: LiveAlarms) -> None:
+def add_routes(  # noqa: PLR0917 - one of each table
+    app: WorkerApp, tables: LiveTables, sites: LiveSites, alarms: LiveAlarms, commands: LiveCommands, health: Health
+) -> None:
     """Add the live table views, the health endpoints and the metrics to the worker's web."""
-    routes = _Routes(app, tables, sites)
+    routes = _Routes(app, tables, sites, commands)
     web_app = cast(web.Application, cast(Any, app.web).web_app)  # of the aiohttp driver, the only one there is
     web_app.middlewares.append(error_middleware)
     web_app.add_routes(
         [
             web.get("/api/v1/devices/{serial}", routes.device),
             web.get("/api/v1/devices/{serial}/aggregates", routes.aggregates),
+            web.get("/api/v1/devices/{serial}/commands", routes.commands),
+            web.get("/api/v1/commands/{commandId}", routes.command),
             web.get("/api/v1/sites/{siteId}/aggregates", routes.site_aggregates),
             web.get("/internal/v1/devices", routes.devices),
             web.get("/internal/v1/topology", routes.topology),
             *alarm_routes(alarms),
         ]
     )
-    add_monitoring(web_app, Process.WORKER, worker_health(app), lambda: sample(app))
+    add_monitoring(web_app, Process.WORKER, health, lambda: sample(app))
 
 
 class _Routes:
-    def __init__(self, app: WorkerApp, tables: LiveTables, sites: LiveSites) -> None:
+    def __init__(self, app: WorkerApp, tables: LiveTables, sites: LiveSites, commands: LiveCommands) -> None:
         self._app = app
         self._tables = tables
         self._sites = sites
+        self._commands = commands
 
     async def device(self, request: web.Request) -> web.StreamResponse:
         serial = request.match_info["serial"]
@@ -71,6 +80,18 @@ class _Routes:
             raise ProblemError(404, "Not Found", f"no site can have the id {text!r}")
         site = int(text)
         return await self._answer(request, f"site {site}", lambda: self._sites.aggregates(site, *wanted), lambda: self._sites.owner(site))
+
+    async def commands(self, request: web.Request) -> web.StreamResponse:
+        serial, limit = request.match_info["serial"], limit_of(request, COMMANDS_LIMIT_DEFAULT)
+        find = partial(self._commands.of_device, serial, limit)
+        return await self._answer(request, f"device {serial!r}", find, lambda: self._commands.owner(serial))
+
+    async def command(self, request: web.Request) -> web.StreamResponse:
+        command_id = request.match_info["commandId"]
+        find = partial(self._commands.command, command_id)
+        return await self._answer(
+            request, f"command {command_id!r}", find, lambda: self._commands.owner(serial_number_of(command_id) or "")
+        )
 
     async def devices(self, request: web.Request) -> web.StreamResponse:
         query = request.query

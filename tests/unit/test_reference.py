@@ -34,3 +34,9 @@ def test_the_metrics_reference_is_current() -> None:
     generated = runpy.run_path(str(REFERENCE / "generate.py"))["metrics_reference"]()
 
     assert (REFERENCE / "metrics.md").read_text() == generated, "run `make docs`"
+
+
+def test_the_drawn_life_of_a_command_is_that_of_the_code() -> None:
+    generated = runpy.run_path(str(REFERENCE / "generate.py"))["command_reference"]()
+
+    assert (REFERENCE / "command-life.md").read_text() == generated, "run `make docs`"

@@ -14,6 +14,7 @@ const KINDS = {
   ALARM_ESCALATED: "Alarm escalated",
   ALARM_ACKNOWLEDGED: "Alarm acknowledged",
   ALARM_CLEARED: "Alarm over",
+  COMMAND_UPDATE: "Command",
 };
 
 export class NotificationFeed {

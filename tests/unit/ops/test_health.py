@@ -67,3 +67,12 @@ def test_a_name_is_used_once() -> None:
     health.add_readiness("kafka", lambda: CheckResult(True))
     with pytest.raises(ValueError, match="kafka"):
         health.add_readiness("kafka", lambda: CheckResult(True))
+
+
+def test_a_check_that_is_not_required_is_shown_and_does_not_decide() -> None:
+    health = Health(Clock())
+    health.mark_started()
+    health.add_readiness("aside", lambda: CheckResult(False, "away"), required=False)
+    status, body = health.readyz()
+    assert (status, body["status"]) == (200, "ok")
+    assert body["checks"]["aside"] == {"ok": False, "detail": "away", "forS": 0.0, "required": False}  # type: ignore[index]

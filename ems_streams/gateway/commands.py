@@ -1,0 +1,220 @@
+"""Commands over HTTP: asked for, looked at, cancelled. What is wrong with one is said before anything is published."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Final
+from urllib.parse import quote
+
+import orjson
+from aiohttp import web
+
+from ems_streams.domain.command_catalogue import CATALOGUE, CommandError, catalogue_view
+from ems_streams.domain.command_events import CancelRequest, CommandRequest, serial_number_of
+from ems_streams.domain.command_requests import checked_key, checked_person, command_request
+from ems_streams.domain.command_table import CommandStatus
+from ems_streams.domain.commands import begin, command_view
+from ems_streams.gateway.command_desk import CommandDesk
+from ems_streams.gateway.forwarding import Forwarder
+from ems_streams.gateway.parameters import bad_parameter, limit_of
+from ems_streams.gateway.parameters import serial_number_of as serial_number_in
+from ems_streams.ops.http import ProblemError, json_response
+
+BODY_MAX_BYTES: Final = 64 * 1024
+LIMIT_DEFAULT: Final = 50
+LIMIT_MAX: Final = 200
+ASK_AGAIN_S: Final = 0.03
+ANONYMOUS: Final = "anonymous"
+
+View = dict[str, Any]
+
+
+class CommandsApi:
+    """Handlers of `/api/v1/commands` and `/api/v1/devices/{serial}/commands`.
+
+    Args:
+        desk: Registry and topic.
+        workers: Who knows how far a command is.
+        seen_within_s: How long an answer waits until the workers know of the request.
+    """
+
+    def __init__(self, desk: CommandDesk, workers: Forwarder, seen_within_s: float) -> None:
+        self._desk = desk
+        self._workers = workers
+        self._seen_within_s = seen_within_s
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.post("/api/v1/devices/{serial}/commands", self._request),
+            web.get("/api/v1/devices/{serial}/commands", self._list),
+            web.get("/api/v1/commands/{commandId}", self._show),
+            web.post("/api/v1/commands/{commandId}/cancel", self._cancel),
+            web.get("/api/v1/command-catalogue", self._catalogue),
+        ]
+
+    async def _request(self, request: web.Request) -> web.Response:
+        """Ask for a command: 202 with its place. The same key for the same thing is the same command, and 409 for anything else."""
+        entry = self._desk.device(serial_number_in(request))
+        fields = await _body(request)
+        try:
+            key = _key_of(request, fields)
+            by = _person_of(request, fields)
+            wanted = command_request(
+                fields,
+                entry,
+                idempotency_key=key or uuid.uuid4().hex,
+                requested_by=by,
+                requested_from=_from(request),
+                now=datetime.now(UTC),
+            )
+        except CommandError as error:
+            raise _refusal(error) from None
+        known = await self._known(wanted.command_id) if key else None
+        if known is None:
+            await self._desk.publish(wanted)
+            view = await self._wait(wanted.command_id, lambda _: True)
+            return _accepted(view, wanted, replayed=False)
+        return _accepted(known, wanted, replayed=True)
+
+    async def _list(self, request: web.Request) -> web.Response:
+        serial_number = serial_number_in(request)
+        limit = limit_of(request, LIMIT_DEFAULT, LIMIT_MAX)
+        if self._desk.knows_nothing_of(serial_number):
+            raise ProblemError(404, "No such device", f"The registry has no device {serial_number!r}.", serialNumber=serial_number)
+        path = f"/api/v1/devices/{quote(serial_number, safe='')}/commands"
+        return await self._workers.forward(serial_number, path, {"limit": str(limit)})
+
+    async def _show(self, request: web.Request) -> web.Response:
+        command_id = request.match_info["commandId"]
+        return await self._workers.forward(_device_of(command_id), _path(command_id), {})
+
+    async def _cancel(self, request: web.Request) -> web.Response:
+        """Cancel what is not sent yet: 200, and 409 when it is."""
+        command_id = request.match_info["commandId"]
+        serial_number = _device_of(command_id)
+        fields = await _body(request, optional=True)
+        known = await self._known(command_id, strict=True)
+        if known is None:
+            raise _no_such_command(command_id)
+        try:
+            by = _person_of(request, fields)
+        except CommandError as error:
+            raise _refusal(error) from None
+        if known["status"] != CommandStatus.REQUESTED:
+            return _cancelled(known)
+        now = datetime.now(UTC)
+        cancel = CancelRequest(
+            command_id=command_id, serial_number=serial_number, requested_at=now, requested_by=by, requested_from=_from(request)
+        )
+        await self._desk.publish(cancel)
+        view = await self._wait(command_id, lambda view: bool(view["status"] != CommandStatus.REQUESTED))
+        return json_response(known, 202) if view is None else _cancelled(view)
+
+    async def _catalogue(self, request: web.Request) -> web.Response:
+        device_type = request.query.get("type")
+        if device_type is not None and device_type not in CATALOGUE:
+            raise bad_parameter("type", f"{device_type[:64]!r}: must be one of {', '.join(CATALOGUE)}")
+        return json_response({"deviceTypes": catalogue_view(device_type)})
+
+    async def _known(self, command_id: str, *, strict: bool = False) -> View | None:
+        """How far a command is; None when nobody knows it, or nobody answers, which is a problem when `strict`."""
+        try:
+            answer = await self._workers.forward(_device_of(command_id), _path(command_id), {})
+        except ProblemError:
+            if strict:
+                raise
+            return None
+        if answer.status == 200 and isinstance(answer.body, bytes):
+            view: View = orjson.loads(answer.body)
+            return view
+        if strict and answer.status != 404:
+            raise ProblemError(
+                503, "No answer", "The worker that has the command does not answer at the moment.", headers={"Retry-After": "2"}
+            )
+        return None
+
+    async def _wait(self, command_id: str, enough: Callable[[View], bool]) -> View | None:
+        """The command as soon as the workers know enough of it; None when that takes too long."""
+        give_up_at = time.monotonic() + self._seen_within_s
+        while time.monotonic() < give_up_at:
+            view = await self._known(command_id)
+            if view is not None and enough(view):
+                return view
+            await asyncio.sleep(ASK_AGAIN_S)
+        return None
+
+
+def _accepted(view: View | None, wanted: CommandRequest, *, replayed: bool) -> web.Response:
+    if view is not None and view["fingerprint"] != wanted.fingerprint:
+        detail = f"The key {wanted.idempotency_key!r} was used for something else: {view['command']} with {view['parameters']}."
+        raise ProblemError(
+            409, "Idempotency key in use", detail, field="Idempotency-Key", value=wanted.idempotency_key, commandId=wanted.command_id
+        )
+    headers = {"Location": _path(wanted.command_id)}
+    if replayed:
+        headers["Idempotency-Replayed"] = "true"
+    return json_response(view or command_view(begin(wanted)[0]), 202, headers=headers)
+
+
+def _cancelled(view: View) -> web.Response:
+    if view["status"] == CommandStatus.CANCELLED:
+        return json_response(view)
+    over = "it is over" if view["final"] else "MQTT takes nothing back, so the device may have it"
+    detail = f"The command is {view['status']}: {over}."
+    raise ProblemError(409, "Cannot be cancelled", detail, commandId=view["commandId"], commandStatus=view["status"])
+
+
+def _refusal(error: CommandError) -> ProblemError:
+    more: dict[str, Any] = {name: value for name, value in (("limit", error.limit), ("limitOf", error.limit_of)) if value is not None}
+    return ProblemError(422, "Command refused", str(error), field=error.field, value=error.value, expected=error.expected, **more)
+
+
+def _no_such_command(command_id: str) -> ProblemError:
+    return ProblemError(404, "No such command", f"There is no command {command_id[:160]!r}, or it is long over.")
+
+
+def _device_of(command_id: str) -> str:
+    serial_number = serial_number_of(command_id)
+    if serial_number is None:
+        raise _no_such_command(command_id)
+    return serial_number
+
+
+def _path(command_id: str) -> str:
+    return f"/api/v1/commands/{quote(command_id, safe='~')}"
+
+
+def _from(request: web.Request) -> str:
+    return f"{request.remote or 'unknown address'} by HTTP"
+
+
+def _key_of(request: web.Request, fields: View) -> str | None:
+    """The idempotency key of header or body, if there is one."""
+    header, field = request.headers.get("Idempotency-Key"), fields.get("idempotencyKey")
+    if header is not None and field is not None and header != field:
+        raise CommandError("idempotencyKey", field, f"the header Idempotency-Key says {header[:128]!r}")
+    if header is not None:
+        return checked_key(header, "Idempotency-Key")
+    return None if field is None else checked_key(field, "idempotencyKey")
+
+
+def _person_of(request: web.Request, fields: View) -> str:
+    named = fields.get("requestedBy", request.headers.get("X-Requested-By"))
+    return ANONYMOUS if named is None else checked_person(named, "requestedBy")
+
+
+async def _body(request: web.Request, *, optional: bool = False) -> View:
+    if (request.content_length or 0) > BODY_MAX_BYTES:
+        raise ProblemError(413, "Too large", f"at most {BODY_MAX_BYTES} bytes are expected")
+    content = await request.read()
+    if optional and not content.strip():
+        return {}
+    try:
+        fields = orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise ProblemError(400, "Bad command", f"the body is no JSON: {error}") from None
+    if not isinstance(fields, dict):
+        raise ProblemError(400, "Bad command", "the body is expected to be a JSON object")
+    return fields

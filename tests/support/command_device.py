@@ -1,0 +1,94 @@
+"""A device that takes commands as MQTT wants it: a persistent session, QoS 2, and nothing that tells one command from another by its id."""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+import mqtt5
+import orjson
+
+from ems_streams.mqtt.connection import Connection
+from ems_streams.mqtt.endpoint import Login, parse_url
+
+
+class _Everything:
+    """Takes PUBREL as well as PUBLISH."""
+
+    def __init__(self, deliver: Any) -> None:
+        self._deliver = deliver
+
+    def __len__(self) -> int:
+        return 1
+
+    def popleft(self) -> "_Everything":
+        return self
+
+    def set_result(self, packet: mqtt5.PublishPacket | mqtt5.PubRelPacket) -> None:
+        self._deliver(packet)
+
+    def clear(self) -> None:
+        """Nothing waits."""
+
+
+@dataclass
+class CommandDevice:
+    """One device; `received` has every command each time that it came, apart from what QoS 2 itself recognises as sent again."""
+
+    url: str
+    topic: str
+    client_id: str
+    received: list[mqtt5.PublishPacket] = field(default_factory=list)
+    answers: tuple[str, ...] = ()
+    _taken: set[int] = field(default_factory=set)
+    _connection: Connection | None = None
+
+    async def connect(self) -> None:
+        """Come back with the session, and listen."""
+        endpoint, _ = parse_url(self.url)
+        connection = Connection(endpoint, Login(), self.client_id, clean_start=False, session_expiry_s=3600, keep_alive_s=10)
+        connection._getters = _Everything(self._take)  # type: ignore[assignment]  # as much of a queue as is used
+        await connection.open(5.0)
+        self._connection = connection
+        # Subscribing again would make the broker take back what it has just sent, and send it as something new.
+        if not connection.session_present:
+            self._taken.clear()
+            await connection.subscribe(self.topic, max_qos=mqtt5.QoS.EXACTLY_ONCE)
+
+    async def disconnect(self) -> None:
+        """Go away; the broker keeps what comes."""
+        if self._connection is not None:
+            await self._connection.close()
+            self._connection = None
+
+    async def wait_for(self, count: int, timeout_s: float = 10.0) -> None:
+        """Return when so many commands are there."""
+        async with asyncio.timeout(timeout_s):
+            while len(self.received) < count:
+                await asyncio.sleep(0.01)
+
+    @property
+    def ids(self) -> list[str]:
+        """Ids of the commands that came."""
+        return [orjson.loads(packet.payload)["commandId"] for packet in self.received]
+
+    def _take(self, packet: mqtt5.PublishPacket | mqtt5.PubRelPacket) -> None:
+        connection = self._connection
+        assert packet.packet_id is not None
+        if isinstance(packet, mqtt5.PubRelPacket):
+            self._taken.discard(packet.packet_id)
+            if connection is not None:
+                connection.write(mqtt5.PubCompPacket(packet.packet_id).write())
+            return
+        if packet.packet_id not in self._taken:
+            self._taken.add(packet.packet_id)
+            self.received.append(packet)
+            self._answer(packet)
+        if connection is not None:
+            connection.write(mqtt5.PubRecPacket(packet.packet_id).write())
+
+    def _answer(self, packet: mqtt5.PublishPacket) -> None:
+        if self._connection is None or packet.response_topic is None:
+            return
+        for result in self.answers:
+            body = orjson.dumps({"commandId": (packet.correlation_data or b"").decode(), "result": result})
+            self._connection.write(mqtt5.PublishPacket(packet.response_topic, body).write())
