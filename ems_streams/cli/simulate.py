@@ -7,7 +7,8 @@ import secrets
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +17,9 @@ import typer
 from ems_streams.errors import DependencyError, EmsError, UsageError
 
 if TYPE_CHECKING:
-    from ems_streams.dev.simulator import FaultShares, Reading, Runner, Summary
+    from ems_streams.dev.simulator import Commands, FaultPlan, FaultShares, FleetOptions, Publication, Runner, Summary, World
+    from ems_streams.dev.simulator.fleet import Identity
+    from ems_streams.dev.simulator.models import DeviceModel
     from ems_streams.mqtt.publisher import MqttPublisher
     from ems_streams.settings import Settings
 
@@ -47,6 +50,9 @@ class Options:
     goodbye: bool
     prefix: str
     json: bool
+    commands: bool = False
+    command_log: Path | None = None
+    command_faults: str = ""
 
 
 def register(app: typer.Typer) -> None:
@@ -71,9 +77,17 @@ def register(app: typer.Typer) -> None:
         client_count: Annotated[int, typer.Option(min=1, max=64, help="MQTT connections to spread the devices over.")] = 4,
         goodbye: Annotated[bool, typer.Option("--goodbye", help="At the end, report every device OFFLINE.")] = False,
         prefix: Annotated[str, typer.Option(help="Goes before every serial number, to tell two fleets apart.")] = "",
+        commands: Annotated[bool, typer.Option("--commands", help="Devices take commands, execute and answer them.")] = False,
+        command_log: Annotated[
+            Path | None, typer.Option(help="Append one JSON line per step of a command that a device takes; turns on --commands.")
+        ] = None,
+        command_faults: Annotated[
+            str,
+            typer.Option(help="KIND[=SHARE],... of refuse, fail, late, twice, never, offline, or all; turns on --commands."),
+        ] = "",
         as_json: Annotated[bool, typer.Option("--json", help="Print one summary object at the end, and nothing else.")] = False,
     ) -> None:
-        """Publish the telemetry of simulated devices over MQTT, with QoS 1."""
+        """Publish the telemetry of simulated devices over MQTT, with QoS 1; with --commands they also do what they are told."""
         options = Options(
             seed=secrets.randbelow(1_000_000) if seed is None else seed,
             devices=devices,
@@ -91,6 +105,9 @@ def register(app: typer.Typer) -> None:
             goodbye=goodbye,
             prefix=prefix,
             json=as_json,
+            commands=commands or command_log is not None or bool(command_faults),
+            command_log=command_log,
+            command_faults=command_faults,
         )
         from ems_streams.settings import Settings
 
@@ -106,6 +123,7 @@ def run(options: Options, settings: "Settings") -> None:
 
     configure_logging(settings, "simulate")
     shares = parse_faults(options.faults)
+    _check_commands(options)
     rows: int | None = None
     if options.csv is not None:
         recording = check_recording(options.csv, options.skip_bad_rows)
@@ -113,8 +131,8 @@ def run(options: Options, settings: "Settings") -> None:
         for problem in recording.problems:
             typer.echo(f"skipped {problem}", err=True)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:
-        summary = loop.run(_simulate(options, settings, shares, rows))
-    _report(options, summary)
+        summary, commands = loop.run(_simulate(options, settings, shares, rows))
+    _report(options, summary, commands)
 
 
 def _parse_start(text: str) -> int:
@@ -126,63 +144,122 @@ def _parse_start(text: str) -> int:
         raise UsageError(f"--start {text!r}: expected an ISO-8601 time such as 2025-10-04T10:15:00Z") from None
 
 
-def _readings(options: Options) -> "Iterator[Reading]":
-    from ems_streams.dev.simulator import FleetOptions, fleet_readings, recorded_readings
+def _check_commands(options: Options) -> None:
+    from ems_streams.dev.simulator import parse_command_faults
+
+    parse_command_faults(options.command_faults)
+    if options.commands and options.csv is not None:
+        raise UsageError("--commands with --csv: a recording takes no commands; leave one of them out")
+
+
+def _fleet_options(options: Options) -> "FleetOptions":
+    from ems_streams.dev.simulator import FleetOptions
     from ems_streams.dev.simulator.fleet import DEFAULT_MODEL_START_S
 
-    if options.csv is not None:
-        return recorded_readings(options.csv, options.seed, options.speed, options.start_ms)
-    return fleet_readings(
-        FleetOptions(
-            seed=options.seed,
-            devices=options.devices,
-            sites=options.sites,
-            rate=options.rate,
-            duration_s=options.duration_s,
-            start_ms=int(time.time() * 1000) if options.start_ms is None else options.start_ms,
-            model_start_s=DEFAULT_MODEL_START_S if options.start_ms is None else options.start_ms / 1000.0,
-            speed=options.speed,
-            prefix=options.prefix,
-        )
+    return FleetOptions(
+        seed=options.seed,
+        devices=options.devices,
+        sites=options.sites,
+        rate=options.rate,
+        duration_s=options.duration_s,
+        start_ms=_start_ms(options),
+        model_start_s=DEFAULT_MODEL_START_S if options.start_ms is None else options.start_ms / 1000.0,
+        speed=options.speed,
+        prefix=options.prefix,
     )
 
 
-async def _simulate(options: Options, settings: "Settings", shares: "FaultShares", rows: int | None) -> "Summary":
-    from rich.console import Console
+def _start_ms(options: Options) -> int:
+    return int(time.time() * 1000) if options.start_ms is None else options.start_ms
 
-    from ems_streams.dev.simulator import FaultPlan, LedgerWriter, Runner
-    from ems_streams.dev.simulator.display import show
+
+def _publications(
+    options: Options, fleet_options: "FleetOptions", fleet: "list[tuple[Identity, DeviceModel]]", plan: "FaultPlan"
+) -> "Iterator[Publication]":
+    from ems_streams.dev.simulator import recorded_readings
+    from ems_streams.dev.simulator.fleet import fleet_turns
+
+    if options.csv is not None:
+        return plan.publications(recorded_readings(options.csv, options.seed, options.speed, options.start_ms))
+    return plan.publications(fleet_turns(fleet_options, fleet))
+
+
+@dataclass(frozen=True, slots=True)
+class _Broker:
+    url: str
+    username: str | None
+    password: str | None
+
+
+async def _simulate(options: Options, settings: "Settings", shares: "FaultShares", rows: int | None) -> "tuple[Summary, dict[str, int]]":
+    from ems_streams.dev.simulator import FaultPlan, LedgerWriter, Runner, World, build_fleet
+
+    password = settings.mqtt_password.get_secret_value() if settings.mqtt_password else None
+    broker = _Broker(str(settings.mqtt_url), settings.mqtt_username, password)
+    fleet_options = _fleet_options(options)
+    fleet = build_fleet(fleet_options)
+    plan = FaultPlan(options.seed, shares)
+    with LedgerWriter(options.ledger, options.ledger_status) as ledger:
+        async with contextlib.AsyncExitStack() as connections:
+            publishers = await _publishers(connections, options, broker)
+            runner = Runner(publishers, plan, ledger)
+            _stop_on_signals(runner)
+            world = World(fleet, plan, runner, publishers)
+            commands = await connections.enter_async_context(_commands(options, fleet_options, world, broker)) if options.commands else None
+            total = rows if rows is not None else round(options.rate * options.duration_s) or None
+            display = _display(options, settings, runner, total)
+            # Only now: to connect takes time, and that of the devices begins with the run.
+            started = replace(fleet_options, start_ms=_start_ms(options))
+            if commands is not None:
+                commands.start_ms = started.start_ms
+            try:
+                summary = await runner.run(_publications(options, started, fleet, plan), options.goodbye)
+            finally:
+                await _end(display)
+            if commands is not None and commands.error is not None:
+                raise commands.error
+            return summary, {} if commands is None else commands.totals()
+
+
+async def _publishers(connections: contextlib.AsyncExitStack, options: Options, broker: _Broker) -> "list[MqttPublisher]":
     from ems_streams.mqtt.publisher import MqttPublisher
 
     # Two runs with one seed at the same time must not take each other's connections.
     run_id = f"{options.seed}-{secrets.token_hex(3)}"
-    url, password = str(settings.mqtt_url), settings.mqtt_password.get_secret_value() if settings.mqtt_password else None
-    with LedgerWriter(options.ledger, options.ledger_status) as ledger:
-        async with contextlib.AsyncExitStack() as connections:
-            publishers = [
-                await connections.enter_async_context(
-                    MqttPublisher(url, f"ems-simulator-{run_id}-{number}", settings.mqtt_username, password)
-                )
-                for number in range(options.client_count)
-            ]
-            await _all_connected(publishers)
-            plan = FaultPlan(options.seed, shares)
-            runner = Runner(publishers, plan, ledger)
-            _stop_on_signals(runner)
-            total = rows if rows is not None else round(options.rate * options.duration_s) or None
-            display = None
-            if not options.json:
-                typer.echo(
-                    f"seed {options.seed}, {options.client_count} connections to {settings.mqtt_url.host}:{settings.mqtt_url.port}",
-                    err=True,
-                )
-                display = asyncio.create_task(show(runner.progress, total, Console(stderr=True)))
-            try:
-                return await runner.run(plan.publications(_readings(options)), options.goodbye)
-            finally:
-                if display is not None:
-                    display.cancel()
-                    await asyncio.gather(display, return_exceptions=True)
+    publishers = [
+        await connections.enter_async_context(
+            MqttPublisher(broker.url, f"ems-simulator-{run_id}-{number}", broker.username, broker.password)
+        )
+        for number in range(options.client_count)
+    ]
+    await _all_connected(publishers)
+    return publishers
+
+
+def _commands(options: Options, fleet_options: "FleetOptions", world: "World", broker: _Broker) -> "Commands":
+    from ems_streams.dev.simulator import CommandOptions, Commands, parse_command_faults
+    from ems_streams.mqtt.receiver import MqttReceiver
+
+    connect = partial(MqttReceiver, broker.url, username=broker.username, password=broker.password)
+    return Commands(CommandOptions(fleet_options, parse_command_faults(options.command_faults), options.command_log), world, connect)
+
+
+def _display(options: Options, settings: "Settings", runner: "Runner", total: int | None) -> "asyncio.Task[None] | None":
+    from rich.console import Console
+
+    from ems_streams.dev.simulator.display import show
+
+    if options.json:
+        return None
+    broker = f"{settings.mqtt_url.host}:{settings.mqtt_url.port}"
+    typer.echo(f"seed {options.seed}, {options.client_count} connections to {broker}", err=True)
+    return asyncio.create_task(show(runner.progress, total, Console(stderr=True)))
+
+
+async def _end(display: "asyncio.Task[None] | None") -> None:
+    if display is not None:
+        display.cancel()
+        await asyncio.gather(display, return_exceptions=True)
 
 
 async def _all_connected(publishers: "list[MqttPublisher]") -> None:
@@ -200,15 +277,16 @@ def _stop_on_signals(runner: "Runner") -> None:
         loop.add_signal_handler(number, runner.stop)
 
 
-def _report(options: Options, summary: "Summary") -> None:
+def _report(options: Options, summary: "Summary", commands: dict[str, int]) -> None:
     planned_s = options.duration_s if options.csv is None and options.duration_s and options.speed else None
     shortfall = summary.shortfall(options.rate, planned_s) if options.speed and options.csv is None else None
     if options.json:
         target = {"targetRate": options.rate, "targetReached": shortfall is None} if options.csv is None and options.speed else {}
-        typer.echo(json.dumps({"seed": options.seed, **summary.as_json(), **target}))
+        told = {"commands": commands} if options.commands else {}
+        typer.echo(json.dumps({"seed": options.seed, **summary.as_json(), **told, **target}))
     else:
-        for name, value in summary.as_json().items():
-            typer.echo(f"{name:>15}  {value}")
+        for name, value in (summary.as_json() | {f"commands {each}": count for each, count in commands.items()}).items():
+            typer.echo(f"{name:>18}  {value}")
     if shortfall:
         typer.echo(shortfall, err=True)
     if not summary.complete:

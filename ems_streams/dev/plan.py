@@ -143,7 +143,8 @@ def programs(plan: Plan, database_url: str | None = None) -> list[Program]:
         # Serial numbers of their own, so that whoever tries the simulator beside it gets other devices.
         size = ("--prefix", "DEMO-", "--devices", str(plan.options.devices), "--rate", f"{plan.options.rate:g}")
         # What is published before the ingress has ever subscribed goes nowhere.
-        found.append(program("simulator", "simulate", "--seed", "1", *size, "--duration", "0", after="ingress"))
+        told = ("--command-log", str(plan.log_dir / "simulator-commands.jsonl"))
+        found.append(program("simulator", "simulate", "--seed", "1", *size, "--duration", "0", *told, after="ingress"))
     return found
 
 

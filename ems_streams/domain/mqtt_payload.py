@@ -42,6 +42,7 @@ _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 _AHEAD = timedelta(seconds=MAX_AHEAD_S)
 _METRIC_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
 _DEVICE_TYPE = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}", re.ASCII)
+_COMMAND_ID = re.compile(r"[!-~]{1,128}", re.ASCII)
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:\d\d)?", re.ASCII)
 _STATUSES = frozenset(
     {
@@ -103,13 +104,7 @@ def encode_command_ack(payload: bytes, topic: DeviceTopic, received_us: int, dir
     """The value of a `device-command-acks` record. `received_us` is in microseconds since 1970."""
     fields = _parse(payload)
     envelope = _take_envelope(fields, topic, received_us)
-    command_id = _take_text(fields, "commandId", MAX_ID_CHARS)
-    if not command_id:
-        raise MalformedError(
-            "missing_field",
-            "commandId: expected the id of the command that is answered",
-        )
-    body = {"commandId": command_id, "result": _take_one_of(fields, "result", _RESULTS)}
+    body = {"commandId": _take_command_id(fields), "result": _take_one_of(fields, "result", _RESULTS)}
     detail = _take_text(fields, "detail", MAX_TEXT_CHARS)
     if detail is not None:
         body["detail"] = detail
@@ -270,6 +265,17 @@ def _take_code(fields: dict[str, Any], name: str) -> str | None:
     if type(fields.get(name)) is int:
         fields[name] = str(fields[name])
     return _take_text(fields, name, MAX_CODE_CHARS)
+
+
+def _take_command_id(fields: dict[str, Any]) -> str:
+    command_id = fields.pop("commandId", None)
+    if command_id is None:
+        raise MalformedError("missing_field", "commandId: expected the id of the command that is answered")
+    if type(command_id) is not str or not _COMMAND_ID.fullmatch(command_id):
+        raise invalid(
+            "commandId", command_id, f"expected the id of a command, 1 to {MAX_ID_CHARS} printable ASCII characters without spaces"
+        )
+    return command_id
 
 
 def _take_one_of(fields: dict[str, Any], name: str, allowed: frozenset[str]) -> str:

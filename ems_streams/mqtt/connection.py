@@ -51,8 +51,9 @@ class Acknowledgement(Protocol):
 class _Sink:
     """Stands in for the library's queue of waiting consumers: one is always there, and it takes the packet at once."""
 
-    def __init__(self, deliver: Callable[[mqtt5.PublishPacket], None]) -> None:
+    def __init__(self, deliver: Callable[[mqtt5.PublishPacket], None], release: Callable[[int], None]) -> None:
         self._deliver = deliver
+        self._release = release
 
     def __len__(self) -> int:
         return 1
@@ -63,6 +64,8 @@ class _Sink:
     def set_result(self, packet: mqtt5.PublishPacket | mqtt5.PubRelPacket) -> None:
         if isinstance(packet, mqtt5.PublishPacket):
             self._deliver(packet)
+        else:
+            self._release(packet.packet_id)
 
     def clear(self) -> None:
         """Nothing ever waits."""
@@ -114,8 +117,9 @@ class Connection(aiomqtt.Client):
         clean_start: Whether to throw away what the broker kept for this client.
         session_expiry_s: How long the broker keeps the session after the connection is gone.
         keep_alive_s: Longest silence on the wire; a broker that does not answer a ping within half of it is gone.
-        receive_max: QoS 1 messages that the broker may send ahead of acknowledgements.
+        receive_max: Messages of QoS 1 and 2 that the broker may send ahead of acknowledgements.
         on_message: Called synchronously with each PUBLISH, in the order of arrival; must be fast and must not raise.
+        on_release: Likewise, with the packet id of each PUBREL.
         on_answer: The same with each PUBREC and PUBCOMP, for who publishes with QoS 2.
     """
 
@@ -130,6 +134,7 @@ class Connection(aiomqtt.Client):
         keep_alive_s: int,
         receive_max: int = 65_535,
         on_message: Callable[[mqtt5.PublishPacket], None] = lambda packet: None,
+        on_release: Callable[[int], None] = lambda packet_id: None,
         on_answer: Callable[[mqtt5.PubRecPacket | mqtt5.PubCompPacket], None] | None = None,
     ) -> None:
         super().__init__(
@@ -145,7 +150,7 @@ class Connection(aiomqtt.Client):
             receive_max=receive_max,
             max_packet_size=MAX_PACKET_BYTES,
         )
-        self._getters = cast("Any", _Sink(on_message))
+        self._getters = cast("Any", _Sink(on_message, on_release))
         if on_answer is not None:
             self._pending_pubrecs = self._pending_pubcomps = cast("Any", _Answers(on_answer))
         self._pongs = _Pongs()
@@ -153,6 +158,7 @@ class Connection(aiomqtt.Client):
         self._may_read = asyncio.Event()
         self._may_read.set()
         self.session_present = False
+        self.taken_over = False
         self.broker_receive_max = 65_535
         self.greeting: mqtt5.ConnAckPacket | None = None
 
@@ -214,10 +220,26 @@ class Connection(aiomqtt.Client):
         if answer.reason_codes[0] != mqtt5.SubAckReasonCode.GRANTED_QOS_AT_LEAST_ONCE:
             raise aiomqtt.ProtocolError(f"SUBACK granted {answer.reason_codes[0].name}; QoS 1 is needed")
 
+    async def subscribe_exactly_once(self, pattern: str, timeout_s: float) -> None:
+        """Subscribe at QoS 2, without retained messages; raises one of `FAILURES`, also when the broker refuses or grants less."""
+        async with asyncio.timeout(timeout_s):
+            answer = await self.subscribe(pattern, max_qos=mqtt5.QoS.EXACTLY_ONCE, retain_handling=mqtt5.RetainHandling.SEND_NEVER)
+        if answer.reason_codes[0] != mqtt5.SubAckReasonCode.GRANTED_QOS_EXACTLY_ONCE:
+            raise aiomqtt.ProtocolError(f"SUBACK granted {answer.reason_codes[0].name}; QoS 2 is needed")
+
     def acknowledge(self, packet_ids: Sequence[int]) -> None:
         """Queue PUBACKs in the given order, in one write; nothing is sent once the connection is gone."""
         if packet_ids:
             self.write(b"".join([mqtt5.PubAckPacket(packet_id).write() for packet_id in packet_ids]))
+
+    def received(self, packet_id: int) -> None:
+        """Queue the PUBREC of a QoS 2 message: it is in our hands now."""
+        self.write(mqtt5.PubRecPacket(packet_id).write())
+
+    def completed(self, packet_id: int, *, known: bool) -> None:
+        """Queue the PUBCOMP that answers a PUBREL; `known` says whether there was a message of this id."""
+        reason = mqtt5.PubCompReasonCode.SUCCESS if known else mqtt5.PubCompReasonCode.PACKET_ID_NOT_FOUND
+        self.write(mqtt5.PubCompPacket(packet_id, reason_code=reason).write())
 
     def send_publish(self, packet: mqtt5.PublishPacket, waiter: Acknowledgement) -> bytes:
         """Register who waits for the PUBACK of a packet and return the bytes to `write`."""
@@ -266,7 +288,10 @@ class Connection(aiomqtt.Client):
     async def _receive(self) -> mqtt5.Packet:
         if not self._may_read.is_set():
             await self._may_read.wait()
-        return await super()._receive()
+        packet = await super()._receive()
+        if isinstance(packet, mqtt5.DisconnectPacket):
+            self.taken_over = packet.reason_code == mqtt5.DisconnectReasonCode.SESSION_TAKEN_OVER
+        return packet
 
     async def lost(self) -> str:
         """Wait until the connection is gone; returns what is known of the reason.

@@ -11,12 +11,11 @@ from dataclasses import dataclass, field
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, Page, expect
 
 from ems_streams.gateway.server import serve
 from ems_streams.kafka.catalogue import DEVICE_NOTIFICATIONS, DEVICE_TELEMETRY, Catalogue
 from ems_streams.settings import Settings
-from tests.support.browser import ARGUMENTS, HOW_TO_GET_ONE, find_browser
 from tests.support.worker_stand_in import WorkerCluster, device_view
 
 pytestmark = pytest.mark.e2e
@@ -25,17 +24,6 @@ pytestmark = pytest.mark.e2e
 expect.set_options(timeout=20_000)
 
 XSS = '<img src=x onerror="window.hacked=1">'
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    executable = find_browser()
-    if executable is None:
-        pytest.skip(HOW_TO_GET_ONE)
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=executable, args=list(ARGUMENTS))
-        yield browser
-        await browser.close()
 
 
 @dataclass

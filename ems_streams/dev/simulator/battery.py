@@ -28,7 +28,7 @@ class Battery(DeviceModel):
         self._discharged_kwh = self._charged_kwh * 0.9
 
     def _measure(self, moment_s: float, elapsed_s: float) -> Metrics:
-        wanted_kw = self._site.surplus_kw(moment_s) * self._share
+        wanted_kw = self.controls.limited(self._wanted_kw(moment_s))
         power_kw = -self._take(wanted_kw, elapsed_s) if wanted_kw > 0.0 else self._give(-wanted_kw, elapsed_s)
         load = abs(power_kw) / self._rated_kw
         voltage = 700.0 + 90.0 * (self._charge - 0.5) - 12.0 * power_kw / self._rated_kw + jitter(self._random, 0.4)
@@ -39,6 +39,18 @@ class Battery(DeviceModel):
         metrics["chargedKwh"] = round(self._charged_kwh, 3)
         metrics["dischargedKwh"] = round(self._discharged_kwh, 3)
         return metrics
+
+    def _wanted_kw(self, moment_s: float) -> float:
+        """Power to take, negative to give: the site's surplus, unless a command has said otherwise."""
+        controls = self.controls
+        if controls.mode == "IDLE":
+            return 0.0
+        if controls.charging or (controls.mode == "CHARGE" and controls.charging is None):
+            if self._charge >= (1.0 if controls.charge_target is None else controls.charge_target):
+                return 0.0
+            return self._rated_kw if controls.charge_power_kw is None else controls.charge_power_kw
+        wanted_kw = -self._rated_kw if controls.mode == "DISCHARGE" else self._site.surplus_kw(moment_s) * self._share
+        return min(0.0, wanted_kw) if controls.charging is False else wanted_kw
 
     def _take(self, surplus_kw: float, elapsed_s: float) -> float:
         """Charge; returns the power drawn, which falls to nothing as the cells fill."""

@@ -73,19 +73,26 @@ class EvCharger(DeviceModel):
         self._change_at_s = moment_s + max(60.0, self._random.expovariate(1.0 / (2400.0 if busy else 14_400.0)))
 
     def _power_kw(self) -> float:
-        """Full power up to 80 percent, then falling to a tenth; nothing without a car or when it has what it wants."""
-        if not self._connected or self._charge >= self._target:
+        """Full power up to 80 percent, then falling to a tenth; nothing without a car, when it has what it wants, or when told so."""
+        controls = self.controls
+        if not self._connected or self._charge >= self._wanted_charge() or controls.charging is False or controls.mode == "UNAVAILABLE":
             return 0.0
-        if self._charge <= _TAPER_FROM:
-            return self._rated_kw
-        return self._rated_kw * (1.0 - 0.9 * (self._charge - _TAPER_FROM) / (1.0 - _TAPER_FROM))
+        tapered = max(0.0, self._charge - _TAPER_FROM) / (1.0 - _TAPER_FROM)
+        power_kw = self._rated_kw * (1.0 - 0.9 * tapered)
+        return controls.limited(power_kw if controls.charge_power_kw is None else min(power_kw, controls.charge_power_kw))
+
+    def _wanted_charge(self) -> float:
+        """State of charge at which it stops: what the car wants, or less when told so."""
+        told = self.controls.charge_target
+        return self._target if told is None else min(self._target, told)
 
     def _charge_for(self, elapsed_s: float) -> None:
         power_kw = self._power_kw()
         if not power_kw:
             return
-        needed_kwh = (self._target - self._charge) * self._capacity_kwh / _CAR_EFFICIENCY
+        target = self._wanted_charge()
+        needed_kwh = (target - self._charge) * self._capacity_kwh / _CAR_EFFICIENCY
         drawn_kwh = min(power_kw * elapsed_s / 3600.0, needed_kwh)
-        self._charge = min(self._target, self._charge + drawn_kwh * _CAR_EFFICIENCY / self._capacity_kwh)
+        self._charge = min(target, self._charge + drawn_kwh * _CAR_EFFICIENCY / self._capacity_kwh)
         self._session_kwh += drawn_kwh
         self._energy_kwh += drawn_kwh

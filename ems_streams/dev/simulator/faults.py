@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from ems_streams.dev.simulator.fault_shares import FaultShares
-from ems_streams.dev.simulator.fleet import Identity, Reading
+from ems_streams.dev.simulator.fleet import Identity, Reading, Turn
 from ems_streams.dev.simulator.poison import poison_messages
-from ems_streams.dev.simulator.publications import Kind, Publication, duplicate, status_report, telemetry
+from ems_streams.dev.simulator.publications import Kind, Publication, duplicate, status_report, telemetry, turn
 
 _LATE_MS = (60_000, 7_200_000)
 _SKEW_MS = (2_000, 300_000)
@@ -47,17 +47,23 @@ class FaultPlan:
         self._seed = seed
         self._shares = shares
         self._devices: dict[str, _Device] = {}
+        self._away: set[str] = set()
         self._poison_random = Random(f"{seed}/poison")
         self._poison: Iterator[tuple[str, str, bytes]] = iter(())
 
-    def publications(self, readings: Iterable[Reading]) -> Iterator[Publication]:
+    def publications(self, readings: Iterable[Turn | Reading]) -> Iterator[Publication]:
         """Every publication, in the order in which to publish; each device starts with an ONLINE report."""
         for reading in readings:
+            if isinstance(reading, Turn):
+                yield turn(reading.due_s)
+                continue
+            if reading.device.serial_number in self._away:
+                continue
             device = self._devices.get(reading.device.serial_number)
             if device is None:
                 device = self._introduce(reading)
                 yield self._report(device, reading.due_s, "ONLINE", "device started")
-            device.clock_ms = reading.timestamp_ms + device.skew_ms
+            device.clock_ms = max(device.clock_ms, reading.timestamp_ms + device.skew_ms)
             if device.silent and self._is_silent(device):
                 yield from self._fall_silent(device, reading.due_s)
                 continue
@@ -69,6 +75,27 @@ class FaultPlan:
                 yield from self._flap(device, reading.due_s)
             if self._shares.poison and device.random.random() < self._shares.poison:
                 yield self._poisonous(device, reading.due_s)
+
+    def leave(self, serial_number: str, due_s: float, timestamp_ms: int, reason: str) -> list[Publication]:
+        """A device is away until `come_back`; what it says last. `timestamp_ms` is the time now, before any fault of its clock."""
+        self._away.add(serial_number)
+        device = self._devices.get(serial_number)
+        if device is None:
+            return []
+        last = list(self._release(device, due_s))
+        if not device.down:
+            device.down = True
+            last.append(self._report_now(device, due_s, "OFFLINE", reason, timestamp_ms))
+        return last
+
+    def come_back(self, serial_number: str, due_s: float, timestamp_ms: int, reason: str) -> list[Publication]:
+        """A device is there again; what it says first."""
+        self._away.discard(serial_number)
+        device = self._devices.get(serial_number)
+        if device is None or not device.down:
+            return []
+        device.down = False
+        return [self._report_now(device, due_s, "ONLINE", reason, timestamp_ms)]
 
     def finish(self, due_s: float, goodbye: bool) -> Iterator[Publication]:
         """What is still held back, and with `goodbye` an OFFLINE report of every device that is up."""
@@ -155,6 +182,10 @@ class FaultPlan:
             message = next(self._poison)
         label, topic, payload = message
         return Publication(Kind.POISON, due_s, device.identity.index, topic, payload, label=label)
+
+    def _report_now(self, device: _Device, due_s: float, status: str, reason: str, timestamp_ms: int) -> Publication:
+        device.clock_ms = max(device.clock_ms + 1, timestamp_ms + device.skew_ms)
+        return self._report(device, due_s, status, reason)
 
     @staticmethod
     def _report(device: _Device, due_s: float, status: str, reason: str) -> Publication:

@@ -52,6 +52,16 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """The moment at which the next device measures, in seconds since the start of the run: nothing is measured before.
+
+    Without it, a reading is made as soon as the one before it is published, and knows nothing of a command in between.
+    """
+
+    due_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class FleetOptions:
     """What determines a simulation; equal options give equal readings.
 
@@ -108,7 +118,12 @@ def message_id(seed: int, start_ms: int, serial_number: str, sequence: int) -> s
 
 def fleet_readings(options: FleetOptions) -> Iterator[Reading]:
     """The readings of a fleet, by due time: the devices take turns in an order of their own, evenly spread over time."""
-    fleet = build_fleet(options)
+    return (each for each in fleet_turns(options, build_fleet(options)) if isinstance(each, Reading))
+
+
+def fleet_turns(options: FleetOptions, fleet: list[tuple[Identity, DeviceModel]]) -> Iterator[Turn | Reading]:
+    """The readings of the devices of `build_fleet`, each behind its turn."""
+    fleet = list(fleet)
     Random(f"{options.seed}/turns").shuffle(fleet)
     speed = options.speed or 1.0
     last_ms = [0] * len(fleet)
@@ -117,14 +132,20 @@ def fleet_readings(options: FleetOptions) -> Iterator[Reading]:
         sequence, turn = divmod(number, len(fleet))
         device, model = fleet[turn]
         elapsed_s = number / options.rate
+        number += 1
+        due_s = elapsed_s if options.speed else 0.0
+        yield Turn(due_s)
+        now_ms = options.start_ms + int(elapsed_s * speed * 1000.0)
+        every_s = model.controls.report_every_s
+        if every_s is not None and now_ms - last_ms[turn] < every_s * 1000.0:
+            continue
         # Two readings of a device never share a millisecond, or "the last value" would have no meaning.
-        timestamp_ms = last_ms[turn] = max(options.start_ms + int(elapsed_s * speed * 1000.0), last_ms[turn] + 1)
+        timestamp_ms = last_ms[turn] = max(now_ms, last_ms[turn] + 1)
         yield Reading(
-            due_s=elapsed_s if options.speed else 0.0,
+            due_s=due_s,
             device=device,
             sequence=sequence,
             timestamp_ms=timestamp_ms,
             message_id=message_id(options.seed, options.start_ms, device.serial_number, sequence),
             metrics=model.read(options.model_start_s + elapsed_s * speed),
         )
-        number += 1

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from random import Random
 from typing import ClassVar
 
+from ems_streams.dev.simulator.controls import Controls
 from ems_streams.dev.simulator.site import Site
 
 Metrics = dict[str, float]
@@ -16,17 +17,21 @@ class DeviceModel(ABC):
 
     Sign of `powerKw`: what a device gives is positive for inverters and batteries (so a charging battery is negative); what
     it draws is positive for meters and EV chargers. `current` has the sign of the power.
+
+    Attributes:
+        controls: What commands have set; the next measurement has it.
     """
 
     device_type: ClassVar[str]
     serial_prefix: ClassVar[str]
 
-    __slots__ = ("_last_moment_s", "_random", "_site")
+    __slots__ = ("_last_moment_s", "_random", "_site", "controls")
 
     def __init__(self, site: Site, random: Random) -> None:
         self._site = site
         self._random = random
         self._last_moment_s: float | None = None
+        self.controls = Controls()
 
     def read(self, moment_s: float) -> Metrics:
         """Advance to a moment and measure; values have three decimals."""

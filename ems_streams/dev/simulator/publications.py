@@ -11,12 +11,13 @@ from ems_streams.dev.simulator.wire import status_record, status_topic, telemetr
 
 
 class Kind(StrEnum):
-    """What a publication is; a duplicate is the second copy of a telemetry message."""
+    """What a publication is; a duplicate is the second copy of a telemetry message, and a turn is no message at all: only its time counts."""
 
     TELEMETRY = "telemetry"
     DUPLICATE = "duplicate"
     STATUS = "status"
     POISON = "poison"
+    TURN = "turn"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,11 @@ class Publication:
     reading: Reading | None = None
     label: str = ""
     status: dict[str, Any] | None = None
+
+
+def turn(due_s: float) -> Publication:
+    """Nothing to publish: what follows is made when this is due, and not before."""
+    return Publication(Kind.TURN, due_s, 0, "", b"")
 
 
 def telemetry(reading: Reading) -> Publication:

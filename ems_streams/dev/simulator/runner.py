@@ -72,10 +72,18 @@ class Runner:
             self._give_up.set()
         self._stop.set()
 
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the start of the run; 0 before it."""
+        return asyncio.get_running_loop().time() - self._started_s if self._started_s else 0.0
+
+    def publish_now(self, publication: Publication) -> None:
+        """Publish something that is due now, between what is on schedule."""
+        self._publish(publication)
+
     def progress(self) -> Progress:
         """Where the run is now."""
-        elapsed_s = asyncio.get_running_loop().time() - self._started_s if self._started_s else 0.0
-        return Progress(elapsed_s, self._published.total(), self._acknowledged, len(self._in_flight), self._lag_s)
+        return Progress(self.elapsed_s, self._published.total(), self._acknowledged, len(self._in_flight), self._lag_s)
 
     async def run(self, publications: Iterator[Publication], goodbye: bool = False) -> Summary:
         """Publish all of them, or until `stop`, and return when everything is acknowledged or given up."""
@@ -110,6 +118,8 @@ class Runner:
         for publication in publications:
             if not await self._wait_until(self._started_s + publication.due_s) or not await self._wait_for_room():
                 return
+            if publication.kind is Kind.TURN:
+                continue
             self._publish(publication)
             self._lag_s = max(0.0, loop.time() - self._started_s - publication.due_s) if publication.due_s else 0.0
             self._max_lag_s = max(self._max_lag_s, self._lag_s)

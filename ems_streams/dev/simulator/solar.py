@@ -29,7 +29,9 @@ class SolarInverter(DeviceModel):
         cell = ambient + _CELL_HEATING * irradiance
         direct_kw = self._panels_kw * irradiance / 1000.0 * (1.0 - _LOSS_PER_DEGREE * (cell - 25.0))
         efficiency = _efficiency(direct_kw / self._rated_kw)
-        power_kw = min(self._rated_kw, direct_kw * efficiency / 100.0)
+        power_kw = self.controls.limited(min(self._rated_kw, direct_kw * efficiency / 100.0))
+        if self.controls.mode == "STANDBY":
+            power_kw = 0.0
         self._energy_kwh += power_kw * elapsed_s / 3600.0
         heat = 18.0 * power_kw / self._rated_kw
         metrics = electrical(power_kw, 480.0 + jitter(self._random, 2.5), ambient + heat + jitter(self._random, 0.2), efficiency)

@@ -25,6 +25,22 @@ def telemetry_topic(device: Identity) -> str:
     return f"sites/{device.site_id}/devices/{device.serial_number}/telemetry"
 
 
+def command_topic(device: Identity) -> str:
+    """Where a device is told what to do."""
+    return f"sites/{device.site_id}/devices/{device.serial_number}/commands"
+
+
+def answer_topic(device: Identity) -> str:
+    """Where a device answers to commands."""
+    return f"{command_topic(device)}/ack"
+
+
+def answer_payload(command_id: str, result: str, detail: str | None, timestamp_ms: int) -> bytes:
+    """The answer to a command as a device sends it."""
+    answer = {"commandId": command_id, "result": result, "timestamp": format_ms(timestamp_ms)}
+    return orjson.dumps(answer if detail is None else {**answer, "detail": detail})
+
+
 def status_topic(device: Identity) -> str:
     """Where a device publishes what it says of itself, and where the broker publishes its last will."""
     return f"sites/{device.site_id}/devices/{device.serial_number}/status"

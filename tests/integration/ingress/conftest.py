@@ -61,6 +61,7 @@ async def reader(settings: Settings) -> AsyncIterator[TopicReader]:
             "device-telemetry-dlt",
             "device-status-reports",
             "device-status-reports-dlt",
+            "device-command-acks",
             "device-command-acks-dlt",
             "device-registry",
         )

@@ -37,6 +37,8 @@ def message(topic: str, payload: bytes, *, retain: bool = False) -> MqttMessage:
         ("status", b"ONLINE", "device-status-reports-dlt"),
         ("commands/ack", b'{"commandId": "c", "result": "ACCEPTED"}', "device-command-acks"),
         ("commands/ack", b"{}", "device-command-acks-dlt"),
+        ("commands/ack", b'{"commandId": "c", "result": "ACCEPTED", "serialNumber": "INV-002"}', "device-command-acks-dlt"),
+        ("commands/ack", b'{"commandId": "a b", "result": "ACCEPTED"}', "device-command-acks-dlt"),
         ("nonsense", b'{"powerKw": 45.2}', "device-telemetry-dlt"),
     ],
 )

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ems_streams.domain.device_topic import DeviceTopic, TopicKind
-from ems_streams.domain.events import CommandAck, StatusReport, TelemetryEvent, decode
+from ems_streams.domain.events import CommandAck, StatusReport, TelemetryEvent, decode, format_time
 from ems_streams.domain.mqtt_payload import MAX_PAYLOAD_BYTES, encode_command_ack, encode_status_report, encode_telemetry
 from ems_streams.domain.registry import Directory, RegistryEntry, provisional_device_id
 from ems_streams.errors import MalformedError
@@ -196,7 +196,12 @@ json_values = st.recursive(
 
 @given(payload=st.binary(max_size=200) | json_values.map(lambda value: json.dumps(value).encode()))
 def test_any_bytes_are_either_a_valid_event_or_malformed(payload: bytes) -> None:
-    for encode, topic, model in ((encode_telemetry, TELEMETRY, TelemetryEvent), (encode_status_report, STATUS, StatusReport)):
+    kinds: list[tuple[Any, DeviceTopic, Any]] = [
+        (encode_telemetry, TELEMETRY, TelemetryEvent),
+        (encode_status_report, STATUS, StatusReport),
+        (encode_command_ack, ACK, CommandAck),
+    ]
+    for encode, topic, model in kinds:
         try:
             value = encode(payload, topic, NOW_US, Directory(Entries(), provision_unknown=True))
         except MalformedError:
@@ -231,6 +236,20 @@ def test_malformed_status(reason: str, payload: bytes, directory: Directory) -> 
 def test_an_answer_to_a_command(directory: Directory) -> None:
     ack = decode(CommandAck, encode_command_ack(b'{"commandId":"c-1","result":"FAILED","detail":"hot"}', ACK, NOW_US, directory))
     assert (ack.command_id, ack.result, ack.detail) == ("c-1", "FAILED", "hot")
+    assert (ack.serial_number, ack.site_id, format_time(ack.timestamp)) == ("INV-001", 1, NOW)
+
+
+@pytest.mark.parametrize("result", ["ACCEPTED", "REJECTED", "COMPLETED", "FAILED"])
+def test_an_answer_with_a_timestamp_gives_the_same_bytes_whenever_it_arrives(result: str, directory: Directory) -> None:
+    payload = orjson.dumps({"commandId": "c-1", "result": result, "timestamp": "2025-10-04T10:15:00.125Z", "serialNumber": "INV-001"})
+    value = encode_command_ack(payload, ACK, NOW_US, directory)
+    assert encode_command_ack(payload, ACK, NOW_US + 60_000_000, directory) == value
+    assert orjson.loads(value)["timestamp"] == "2025-10-04T10:15:00.125Z"
+
+
+def test_a_device_that_is_not_in_the_registry_may_be_turned_away_with_its_answer() -> None:
+    with pytest.raises(MalformedError, match="unknown_device"):
+        encode_command_ack(b'{"commandId":"c-1","result":"FAILED"}', ACK, NOW_US, Directory(Entries(), provision_unknown=False))
 
 
 @pytest.mark.parametrize(
@@ -238,7 +257,26 @@ def test_an_answer_to_a_command(directory: Directory) -> None:
     [
         ("missing_field", b'{"result":"ACCEPTED"}'),
         ("missing_field", b'{"commandId":"c-1"}'),
+        ("missing_field", b'{"commandId":null,"result":"ACCEPTED"}'),
         ("invalid_field", b'{"commandId":5,"result":"ACCEPTED"}'),
+        ("invalid_field", b'{"commandId":"","result":"ACCEPTED"}'),
+        ("invalid_field", b'{"commandId":"two words","result":"ACCEPTED"}'),
+        ("invalid_field", b'{"commandId":"line\\n","result":"ACCEPTED"}'),
+        ("invalid_field", b'{"commandId":"\\u0000","result":"ACCEPTED"}'),
+        ("invalid_field", '{"commandId":"\u00fc","result":"ACCEPTED"}'.encode()),
+        ("invalid_field", b'{"commandId":"' + b"c" * 129 + b'","result":"ACCEPTED"}'),
+        ("invalid_field", b'{"commandId":{"id":"c-1"},"result":"ACCEPTED"}'),
+        ("invalid_field", b'{"commandId":"c-1","result":"accepted"}'),
+        ("invalid_field", b'{"commandId":"c-1","result":"EXPIRED"}'),
+        ("invalid_field", b'{"commandId":"c-1","result":"FAILED","detail":7}'),
+        ("invalid_field", b'{"commandId":"c-1","result":"FAILED","detail":"' + b"d" * 1001 + b'"}'),
+        ("unknown_field", b'{"commandId":"c-1","result":"FAILED","powerKw":1}'),
+        ("serial_mismatch", b'{"commandId":"c-1","result":"FAILED","serialNumber":"INV-002"}'),
+        ("site_mismatch", b'{"commandId":"c-1","result":"FAILED","siteId":2}'),
+        ("invalid_timestamp", b'{"commandId":"c-1","result":"FAILED","timestamp":"now"}'),
+        ("not_an_object", b'["c-1","FAILED"]'),
+        ("empty", b""),
+        ("invalid_json", b'{"commandId":"c-1"'),
         ("invalid_field", b'{"commandId":"c-1","result":"MAYBE"}'),
     ],
 )
