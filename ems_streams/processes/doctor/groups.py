@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 from aiokafka import TopicPartition as ReadPartition
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
@@ -27,7 +27,11 @@ ANSWER_TIMEOUT_S = 8.0
 READ_TIMEOUT_S = 5.0
 _READ_MAX = 64
 """Partitions of which the oldest unread record is looked at; more say nothing new."""
+_COORDINATOR_MOVES = frozenset({"NOT_COORDINATOR", "COORDINATOR_NOT_AVAILABLE", "COORDINATOR_LOAD_IN_PROGRESS"})
+_MOVE_PAUSE_S = 0.2
 _NO_SUCH_GROUP = frozenset({"GROUP_ID_NOT_FOUND", "INVALID_GROUP_ID"})
+
+T = TypeVar("T")
 
 
 async def check_workers(context: Context) -> Report:
@@ -79,13 +83,28 @@ def _group_state(settings: Settings, group: str, topics: Iterable[str]) -> tuple
     return GroupState(group, name, members, positions, begins, ends), partitions
 
 
+def _patiently(ask: Callable[[], T]) -> T | None:
+    """The answer of a group's coordinator, which may just be moving, or be made for the first group ever; None when there is no such group."""
+    deadline_s = time.monotonic() + ANSWER_TIMEOUT_S
+    while True:
+        try:
+            return ask()
+        except KafkaException as error:
+            name = error.args[0].name()
+            if name in _NO_SUCH_GROUP:
+                return None
+            if name not in _COORDINATOR_MOVES or time.monotonic() > deadline_s:
+                raise
+        time.sleep(_MOVE_PAUSE_S)
+
+
 def _describe(admin: AdminClient, group: str) -> tuple[str, dict[str, frozenset[Place]]]:
-    try:
-        described = admin.describe_consumer_groups([group], request_timeout=ANSWER_TIMEOUT_S)[group].result(ANSWER_TIMEOUT_S + 1)
-    except KafkaException as error:
-        if error.args[0].name() in _NO_SUCH_GROUP:
-            return "DEAD", {}
-        raise
+    def ask() -> Any:
+        return admin.describe_consumer_groups([group], request_timeout=ANSWER_TIMEOUT_S)[group].result(ANSWER_TIMEOUT_S + 1)
+
+    described = _patiently(ask)
+    if described is None:
+        return "DEAD", {}
     members = {
         each.group_instance_id or f"{each.client_id} {each.member_id}": frozenset(
             (tp.topic, tp.partition) for tp in each.assignment.topic_partitions
@@ -96,14 +115,11 @@ def _describe(admin: AdminClient, group: str) -> tuple[str, dict[str, frozenset[
 
 
 def _positions(admin: AdminClient, group: str) -> dict[Place, int]:
-    futures = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)], request_timeout=ANSWER_TIMEOUT_S)
-    try:
-        found = futures[group].result(ANSWER_TIMEOUT_S + 1).topic_partitions or []
-    except KafkaException as error:
-        if error.args[0].name() in _NO_SUCH_GROUP:
-            return {}
-        raise
-    return {(tp.topic, tp.partition): tp.offset for tp in found if tp.offset >= 0}
+    def ask() -> list[TopicPartition]:
+        futures = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)], request_timeout=ANSWER_TIMEOUT_S)
+        return futures[group].result(ANSWER_TIMEOUT_S + 1).topic_partitions or []
+
+    return {(tp.topic, tp.partition): tp.offset for tp in _patiently(ask) or [] if tp.offset >= 0}
 
 
 def _offsets(admin: AdminClient, places: Iterable[Place], spec: OffsetSpec) -> dict[Place, int]:
