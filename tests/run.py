@@ -13,8 +13,11 @@ FIRST = (
     "tests/e2e",
     "tests/integration/dev",
     "tests/integration/gateway",
+    "tests/integration/doctor",
     "tests/integration/kafka",
+    "tests/integration/metrics",
     "tests/integration/replay",
+    "tests/integration/rules",
     "tests/integration/sink",
     "tests/unit",
 )
