@@ -170,8 +170,9 @@ def test_commands_outlive_their_worker_and_expire_when_nobody_answers(deployment
     devices.do(away.disconnect())
     ids = [
         call("POST", f"{api}/devices/{serial_of(device)}/commands", {"command": "REBOOT", "expiresInS": expires_in_s})[1]["commandId"]
-        for device, expires_in_s in ((away, 120), (away, 120), (silent, 3))
+        for device, expires_in_s in ((away, 120), (away, 120), (silent, 8))
     ]
+    eventually(lambda: silent.ids, 8, "the silent one has it in time")
     eventually(lambda: get(f"{api}/commands/{ids[0]}")[1]["status"] == "DELIVERED", 20, "the broker has it")
     worker.kill()
     deployment.worker().wait_until_ready()
