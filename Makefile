@@ -75,18 +75,7 @@ format: setup ## Format the code and mend what can be mended mechanically
 	@$(RUN)/ruff format .
 
 docs: setup ## Write the reference again from the code
-	@$(RUN)/python docs/reference/generate.py > docs/reference/settings.md.new
-	@mv docs/reference/settings.md.new docs/reference/settings.md
-	@$(RUN)/python docs/reference/generate.py status-machine > docs/reference/status-machine.md.new
-	@mv docs/reference/status-machine.md.new docs/reference/status-machine.md
-	@$(RUN)/python docs/reference/generate.py alarm-lifecycle > docs/reference/alarm-lifecycle.md.new
-	@mv docs/reference/alarm-lifecycle.md.new docs/reference/alarm-lifecycle.md
-	@$(RUN)/python docs/reference/generate.py builtin-rules > docs/reference/builtin-rules.md.new
-	@mv docs/reference/builtin-rules.md.new docs/reference/builtin-rules.md
-	@$(RUN)/python docs/reference/generate.py metrics > docs/reference/metrics.md.new
-	@mv docs/reference/metrics.md.new docs/reference/metrics.md
-	@$(RUN)/python docs/reference/generate.py command-life > docs/reference/command-life.md.new
-	@mv docs/reference/command-life.md.new docs/reference/command-life.md
+	@$(RUN)/python docs/reference
 
 constraints: ## Pin the newest allowed versions again, with hashes
 	@tools=$$(mktemp -d); trap 'rm -rf "$$tools"' EXIT; \

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import typer
 
 from ems_streams.cli.device_files import STDIN, DeviceFile, format_of
-from ems_streams.cli.devices import run
 from ems_streams.cli.output import error_console, print_json, print_table
 from ems_streams.cli.progress import progress_bar
+from ems_streams.cli.running import run_with_settings
 from ems_streams.domain.device_rows import FIELDS, LIMIT_PREFIX, devices_of, field_of
 from ems_streams.domain.registry_import import RegistryImport, compare
 from ems_streams.errors import UsageError
 from ems_streams.kafka.device_registry import read_registry, write_registry
 
 if TYPE_CHECKING:
-    from ems_streams.domain.registry import RegistryEntry
+    pass
 
 SHOWN_MAX = 20
 _PROGRESS_EVERY = 1000
@@ -45,7 +45,7 @@ def run_import(request: ImportRequest) -> None:
     file = DeviceFile(request.file, format_of(request.file, request.format), _renamed(request.renames))
     _check_files(request)
     with progress_bar("reading the registry", None, shown=not request.json) as on_progress:
-        known: dict[str, RegistryEntry] = run(lambda settings: read_registry(settings, on_progress))
+        known = run_with_settings("devices", lambda settings: read_registry(settings, on_progress))
     with progress_bar(f"checking {request.file.name}", None, shown=not request.json) as on_progress:
         rows = _told(file.rows(), on_progress)
         found = compare(devices_of(rows, known.get, file.renamed, texts=file.format == "csv"), known)
@@ -54,7 +54,7 @@ def run_import(request: ImportRequest) -> None:
     removed = _to_be_removed(request, found, len(known))
     if not request.dry_run:
         with progress_bar("writing", None, shown=not request.json) as on_progress:
-            run(lambda settings: write_registry(settings, found.written, removed, on_progress))
+            run_with_settings("devices", lambda settings: write_registry(settings, found.written, removed, on_progress))
     if request.json:
         print_json(_as_json(request, file, found, removed))
     else:

@@ -1,18 +1,18 @@
 """`ems-streams devices`: the registry of devices; import, list, show, export, remove."""
 
 import sys
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ems_streams.cli.output import JsonOption, console, error_console, print_json, print_table
+from ems_streams.cli.running import run_with_settings
 from ems_streams.errors import EmsError, UsageError
 
 if TYPE_CHECKING:
     from ems_streams.domain.registry import RegistryEntry
-    from ems_streams.settings import Settings
 
 app = typer.Typer(
     help="The registry of devices: what is known of a serial number beyond what the device says of itself.",
@@ -139,27 +139,11 @@ def remove(serials: SerialsArgument, json: JsonOption = False) -> None:
 
     known = _registry()
     removed = [_entry(known, serial).serial_number for serial in dict.fromkeys(serials)]
-    run(lambda settings: write_registry(settings, (), removed))
+    run_with_settings("devices", lambda settings: write_registry(settings, (), removed))
     if json:
         print_json({"removed": removed})
     else:
         console().print(f"removed {', '.join(removed)}", markup=False)
-
-
-def run(work: "Callable[[Settings], Awaitable[Any]]") -> Any:
-    """Do work that needs the settings and an event loop."""
-    import uvloop
-
-    from ems_streams.ops.logs import configure_logging
-    from ems_streams.settings import Settings
-
-    settings = Settings.load()
-    configure_logging(settings, "devices")
-
-    async def running() -> Any:
-        return await work(settings)
-
-    return uvloop.run(running())
 
 
 def _registry() -> "dict[str, RegistryEntry]":
@@ -167,8 +151,7 @@ def _registry() -> "dict[str, RegistryEntry]":
     from ems_streams.kafka.device_registry import read_registry
 
     with progress_bar("reading the registry", None) as on_progress:
-        found: dict[str, RegistryEntry] = run(lambda settings: read_registry(settings, on_progress))
-    return found
+        return run_with_settings("devices", lambda settings: read_registry(settings, on_progress))
 
 
 def _matching(known: "dict[str, RegistryEntry]", site: int | None, type_: str | None, search: str | None) -> "Iterable[RegistryEntry]":

@@ -34,6 +34,15 @@ WhereOption = Annotated[
 ]
 SinceOption = Annotated[str | None, typer.Option("--since", metavar="TIME", help="Put aside at this time or later.")]
 UntilOption = Annotated[str | None, typer.Option("--until", metavar="TIME", help="Put aside before this time.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Set a field of the JSON, such as telemetryData.powerKw=45.2.")
+]
+EditOption = Annotated[
+    Path | None, typer.Option("--edit", metavar="FILE", help="Send the bytes of this file instead; - is stdin. For one --id.")
+]
+MqttTopicOption = Annotated[
+    str | None, typer.Option("--mqtt-topic", metavar="TOPIC", help="Another MQTT topic, for what came over MQTT. For one --id.")
+]
 
 
 @app.command(name="list")
@@ -93,18 +102,12 @@ def redrive(
     ids: Annotated[list[str] | None, typer.Option("--id", metavar="ID", help="Only this letter; may be repeated.")] = None,
     since: SinceOption = None,
     until: UntilOption = None,
-    sets: Annotated[
-        list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Set a field of the JSON, such as telemetryData.powerKw=45.2.")
-    ] = None,
+    sets: SetOption = None,
     unsets: Annotated[list[str] | None, typer.Option("--unset", metavar="PATH", help="Take a field out of the JSON.")] = None,
-    edit: Annotated[
-        Path | None, typer.Option("--edit", metavar="FILE", help="Send the bytes of this file instead; - is stdin. For one --id.")
-    ] = None,
+    edit: EditOption = None,
     editor: Annotated[bool, typer.Option("--editor", help="Change the value in $VISUAL or $EDITOR. For one --id.")] = False,
     key: Annotated[str | None, typer.Option("--key", metavar="TEXT", help="Another key. For one --id.")] = None,
-    mqtt_topic: Annotated[
-        str | None, typer.Option("--mqtt-topic", metavar="TOPIC", help="Another MQTT topic, for what came over MQTT. For one --id.")
-    ] = None,
+    mqtt_topic: MqttTopicOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would become of each letter; write nothing.")] = False,
     rate: Annotated[str | None, typer.Option("--rate", metavar="N[/s]", help="At most so many letters a second.")] = None,
     max_replays: Annotated[

@@ -2,12 +2,15 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from ems_streams.cli.output import JsonOption, console, error_console, print_json, print_table
+from ems_streams.cli import replay_output as output
+from ems_streams.cli.output import JsonOption, console, print_json
 from ems_streams.cli.progress import progress_bar
+from ems_streams.cli.running import run_with_settings
+from ems_streams.cli.times import time_of
 from ems_streams.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Telemetry again, into shadow tables and topics; nothing reaches anybody outside.", no_args_is_help=True, rich_markup_mode=None
 )
+
+T = TypeVar("T")
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the replay.")]
 
@@ -53,8 +58,8 @@ def start(
                 settings,
                 into,
                 topic,
-                _time("--from", from_),
-                _time("--to", to),
+                time_of("--from", from_),
+                time_of("--to", to),
                 now=datetime.now(UTC),
                 **({} if lead_in_s is None else {"lead_in_ms": round(lead_in_s * 1000)}),
                 lead_out_ms=None if lead_out_s is None else round(lead_out_s * 1000),
@@ -66,7 +71,7 @@ def start(
             await run(settings, replay, process_count, on_progress)
         return await replay_of(settings, into)
 
-    _show([_run(work)], json, single=True)
+    output.show([_run(work)], json, single=True)
 
 
 @app.command(hidden=True)
@@ -86,7 +91,7 @@ def status(name: NameArgument, json: JsonOption = False) -> None:
     """Show what a replay is about, how far it is, and what it kept to itself."""
     from ems_streams.replay.registry import replay_of
 
-    _show([_run(lambda settings: replay_of(settings, name))], json, single=True)
+    output.show([_run(lambda settings: replay_of(settings, name))], json, single=True)
 
 
 @app.command(name="list")
@@ -94,7 +99,7 @@ def list_(json: JsonOption = False) -> None:
     """List the replays."""
     from ems_streams.replay.registry import replays
 
-    _show(list(_run(replays).values()), json)
+    output.show(list(_run(replays).values()), json)
 
 
 @app.command()
@@ -117,9 +122,9 @@ def diff(
 
     replay, found = _run(comparing)
     if json:
-        print_json(_diff_json(replay, found))
+        print_json(output.diff_json(replay, found))
     else:
-        _print_diff(replay, found, limit)
+        output.print_diff(replay, found, limit)
     if not found.identical:
         raise typer.Exit(1)
 
@@ -153,12 +158,7 @@ def promote(
             {"name": name, "dryRun": dry_run, "devices": done.windows, "windows": sum(done.windows.values()), "missingInShadow": done.left}
         )
         return
-    print_table(("DEVICE", "WINDOWS"), sorted(done.windows.items()), right=("WINDOWS",))
-    said = error_console()
-    verb = "would be handed" if dry_run else "handed"
-    said.print(f"{sum(done.windows.values())} windows of {len(done.windows)} devices {verb} to the live worker", markup=False)
-    if done.left:
-        said.print(f"{done.left} windows that live has and the replay has not stay as they are", markup=False)
+    output.print_promoted(done, dry_run=dry_run)
 
 
 @app.command()
@@ -173,104 +173,11 @@ def delete(name: NameArgument, json: JsonOption = False) -> None:
         console().print(f"replay {name} deleted, with {len(topics)} topics", markup=False)
 
 
-def _run(work: "Callable[[Settings], Awaitable[Any]]") -> Any:
-    import uvloop
-
-    from ems_streams.ops.logs import configure_logging
-    from ems_streams.settings import Settings
-
-    settings = Settings.load()
-    configure_logging(settings, "replay")
-
-    async def running() -> Any:
-        return await work(settings)
-
+def _run(work: "Callable[[Settings], Awaitable[T]]") -> T:
     try:
-        return uvloop.run(running())
+        return run_with_settings("replay", work)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
-
-
-def _show(replays: "list[Replay]", json: bool, *, single: bool = False) -> None:
-    if json:
-        found = [_as_json(each) for each in replays]
-        print_json(found[0] if single else found)
-        return
-    rows = [
-        (
-            each.definition.name,
-            each.state,
-            f"{each.definition.from_time:%Y-%m-%dT%H:%M:%SZ}",
-            f"{each.definition.to_time:%Y-%m-%dT%H:%M:%SZ}",
-            f"{each.read}/{each.definition.events_total}",
-            each.windows,
-            each.put_aside,
-            " ".join(f"{topic}={count}" for topic, count in each.suppressed.items()),
-        )
-        for each in replays
-    ]
-    print_table(
-        ("NAME", "STATE", "FROM", "TO", "READ", "WINDOWS", "PUT ASIDE", "KEPT TO ITSELF"), rows, right=("READ", "WINDOWS", "PUT ASIDE")
-    )
-    if single:
-        from ems_streams.domain.replays import edges
-
-        error_console().print(edges(replays[0].definition), markup=False)
-
-
-def _as_json(replay: "Replay") -> dict[str, Any]:
-    return {
-        **replay.definition.model_dump(mode="json", by_alias=True),
-        "state": replay.state,
-        "eventsRead": replay.read,
-        "eventsTotal": replay.definition.events_total,
-        "windows": replay.windows,
-        "putAside": replay.put_aside,
-        "keptToItself": replay.suppressed,
-    }
-
-
-def _print_diff(replay: "Replay", found: "Diff", limit: int) -> None:
-    from ems_streams.domain.replays import edges
-    from ems_streams.domain.window_diff import Verdict
-    from ems_streams.domain.windows import LABELS
-
-    rows = [(kind, *(found.counts[kind, verdict] for verdict in Verdict), found.partly_covered[kind]) for kind in LABELS]
-    columns = ("WINDOW", *(verdict.upper() for verdict in Verdict), "PARTLY COVERED")
-    print_table(columns, [row for row in rows if any(row[1:])], right=columns[1:])
-    if found.findings:
-        listed = found.findings[:limit]
-        print_table(
-            ("DEVICE", "WINDOW", "START", "WHAT", "FIELDS"),
-            [(each.key.serial_number, each.key.window, each.key.start, each.verdict, " ".join(each.fields)) for each in listed],
-        )
-        if len(found.findings) > limit:
-            error_console().print(f"... and {len(found.findings) - limit} more; --limit or --json shows them", markup=False)
-    error_console().print("identical" if found.identical else f"not the same: {len(found.findings)} windows", markup=False)
-    error_console().print(edges(replay.definition), markup=False)
-
-
-def _diff_json(replay: "Replay", found: "Diff") -> dict[str, Any]:
-    from ems_streams.domain.window_diff import RELATIVE_TOLERANCE, Verdict
-
-    return {
-        "name": replay.definition.name,
-        "identical": found.identical,
-        "relativeTolerance": RELATIVE_TOLERANCE,
-        "counts": {verdict: found.total(verdict) for verdict in Verdict},
-        "windows": [{"window": kind, "verdict": verdict, "count": count} for (kind, verdict), count in sorted(found.counts.items())],
-        "partlyCovered": dict(found.partly_covered),
-        "findings": [
-            {
-                "serialNumber": each.key.serial_number,
-                "window": each.key.window,
-                "windowStart": each.key.start,
-                "verdict": each.verdict,
-                "fields": each.fields,
-            }
-            for each in found.findings
-        ],
-    }
 
 
 def _kinds(text: str | None) -> list[str]:
@@ -281,14 +188,6 @@ def _kinds(text: str | None) -> list[str]:
     if unknown:
         raise UsageError(f"--windows {unknown[0]!r}: expected some of {', '.join(LABELS)}")
     return kinds
-
-
-def _time(option: str, text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"{option} {text!r}: expected an ISO-8601 time such as 2026-01-05T00:00:00Z") from None
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 def _listed(text: str | None) -> list[str]:

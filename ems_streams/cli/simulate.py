@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ems_streams.cli.times import time_of
 from ems_streams.errors import DependencyError, EmsError, UsageError
 
 if TYPE_CHECKING:
@@ -22,6 +23,16 @@ if TYPE_CHECKING:
     from ems_streams.dev.simulator.models import DeviceModel
     from ems_streams.mqtt.publisher import MqttPublisher
     from ems_streams.settings import Settings
+
+FaultsOption = Annotated[
+    str, typer.Option(help="KIND[=SHARE],... of duplicates, out-of-order, late, clock-skew, silence, flapping, poison, or all.")
+]
+CommandLogOption = Annotated[
+    Path | None, typer.Option(help="Append one JSON line per step of a command that a device takes; turns on --commands.")
+]
+CommandFaultsOption = Annotated[
+    str, typer.Option(help="KIND[=SHARE],... of refuse, fail, late, twice, never, offline, or all; turns on --commands.")
+]
 
 _CONNECT_TIMEOUT_S = 10.0
 
@@ -69,22 +80,15 @@ def register(app: typer.Typer) -> None:
         ledger_status: Annotated[bool, typer.Option("--ledger-status", help="Status reports in the ledger too.")] = False,
         csv: Annotated[Path | None, typer.Option(help="Replay: timestamp,serialNumber,siteId,deviceType, then metrics.")] = None,
         skip_bad_rows: Annotated[bool, typer.Option("--skip-bad-rows", help="Replay the good rows and report the bad ones.")] = False,
-        faults: Annotated[
-            str, typer.Option(help="KIND[=SHARE],... of duplicates, out-of-order, late, clock-skew, silence, flapping, poison, or all.")
-        ] = "",
+        faults: FaultsOption = "",
         start: Annotated[str | None, typer.Option(help="Device time at the start, ISO-8601; default now.")] = None,
         speed: Annotated[float, typer.Option(min=0.0, help="Seconds of device time in a second; 0 publishes without waiting.")] = 1.0,
         client_count: Annotated[int, typer.Option(min=1, max=64, help="MQTT connections to spread the devices over.")] = 4,
         goodbye: Annotated[bool, typer.Option("--goodbye", help="At the end, report every device OFFLINE.")] = False,
         prefix: Annotated[str, typer.Option(help="Goes before every serial number, to tell two fleets apart.")] = "",
         commands: Annotated[bool, typer.Option("--commands", help="Devices take commands, execute and answer them.")] = False,
-        command_log: Annotated[
-            Path | None, typer.Option(help="Append one JSON line per step of a command that a device takes; turns on --commands.")
-        ] = None,
-        command_faults: Annotated[
-            str,
-            typer.Option(help="KIND[=SHARE],... of refuse, fail, late, twice, never, offline, or all; turns on --commands."),
-        ] = "",
+        command_log: CommandLogOption = None,
+        command_faults: CommandFaultsOption = "",
         as_json: Annotated[bool, typer.Option("--json", help="Print one summary object at the end, and nothing else.")] = False,
     ) -> None:
         """Publish the telemetry of simulated devices over MQTT, with QoS 1; with --commands they also do what they are told."""
@@ -136,12 +140,9 @@ def run(options: Options, settings: "Settings") -> None:
 
 
 def _parse_start(text: str) -> int:
-    from ems_streams.dev.simulator.recording import parse_time_ms
+    from ems_streams.domain.timestamps import to_epoch_ms
 
-    try:
-        return parse_time_ms(text)
-    except ValueError:
-        raise UsageError(f"--start {text!r}: expected an ISO-8601 time such as 2025-10-04T10:15:00Z") from None
+    return to_epoch_ms(time_of("--start", text.strip()))
 
 
 def _check_commands(options: Options) -> None:

@@ -82,10 +82,5 @@ def serial_number_in(topic: str) -> str | None:
     return None
 
 
-def is_serial_number(text: str) -> bool:
-    """Whether a text can be the serial number of a device."""
-    return _SERIAL_NUMBER.fullmatch(text) is not None
-
-
 def _invalid(topic: str, detail: str) -> MalformedError:
     return MalformedError("invalid_topic", f"{topic[:160]!r}: {detail}")

@@ -11,8 +11,8 @@ import orjson
 import structlog
 
 from ems_streams.domain.alarm_index import AlarmFilter, Place
-from ems_streams.domain.events import format_time
 from ems_streams.domain.timestamps import to_epoch_ms
+from ems_streams.gateway.coverage import Coverage
 from ems_streams.gateway.forwarding import no_worker
 from ems_streams.gateway.topology import Topology
 
@@ -22,32 +22,10 @@ AlarmView = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Alarms:
-    """Alarms of all workers that answered in time, each once.
+class Alarms(Coverage):
+    """Alarms of all workers that answered in time, each once."""
 
-    Attributes:
-        as_of: When the workers were asked.
-        partitions_total: Partitions there are.
-        partitions_answered: How many of them the alarms are of; the rest is recovering, or its worker is away.
-    """
-
-    as_of: datetime
-    partitions_total: int
-    partitions_answered: int
     alarms: list[AlarmView]
-
-    @property
-    def complete(self) -> bool:
-        """Whether no partition is missing."""
-        return self.partitions_answered >= self.partitions_total
-
-    def header(self) -> dict[str, Any]:
-        """The members that every list over many workers carries."""
-        return {
-            "asOf": format_time(self.as_of),
-            "partitionsTotal": self.partitions_total,
-            "partitionsAnswered": self.partitions_answered,
-        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ import time
 from datetime import UTC, datetime
 from typing import Any, Final
 
-import orjson
 from aiohttp import web
 from pydantic import ValidationError
 
@@ -16,6 +15,7 @@ from ems_streams.domain.alarms import ALARM_ID, Acknowledgement
 from ems_streams.domain.events import malformed
 from ems_streams.errors import DependencyError, EmsError
 from ems_streams.gateway.alarm_fleet import AlarmFleet, Alarms, AlarmView, place_of
+from ems_streams.gateway.bodies import json_object
 from ems_streams.gateway.cursors import decode_alarm, encode_alarm
 from ems_streams.gateway.parameters import alarm_filter_of, cursor_of, limit_of
 from ems_streams.gateway.single_flight import SingleFlight
@@ -27,6 +27,7 @@ DEFAULT_LIMIT: Final = 100
 MAX_LIMIT: Final = 500
 LIST_FRESH_S: Final = 0.5
 BODY_MAX_BYTES: Final = 16 * 1024
+_BAD: Final = "Bad acknowledgement"
 DEFAULT_AUTHOR: Final = "api"
 LOOK_AGAIN_S: Final = 0.05
 _FIELDS: Final = frozenset({"by", "comment"})
@@ -104,18 +105,10 @@ class AlarmApi:
 
 
 async def _body(request: web.Request) -> dict[str, Any]:
-    if (request.content_length or 0) > BODY_MAX_BYTES:
-        raise ProblemError(413, "Too large", f"at most {BODY_MAX_BYTES} bytes are expected")
-    body = await request.read()
-    try:
-        fields = orjson.loads(body) if body.strip() else {}
-    except orjson.JSONDecodeError as error:
-        raise ProblemError(400, "Bad acknowledgement", f"the body is no JSON: {error}") from None
-    if not isinstance(fields, dict):
-        raise ProblemError(400, "Bad acknowledgement", "the body is expected to be a JSON object")
+    fields = await json_object(request, _BAD, max_bytes=BODY_MAX_BYTES, optional=True)
     unknown = sorted(fields.keys() - _FIELDS)
     if unknown:
-        raise ProblemError(400, "Bad acknowledgement", f"{unknown[0][:80]}: there is no such field; expected some of by, comment")
+        raise ProblemError(400, _BAD, f"{unknown[0][:80]}: there is no such field; expected some of by, comment")
     return fields
 
 
@@ -131,7 +124,7 @@ def _acknowledgement(alarm: AlarmView, fields: dict[str, Any]) -> Acknowledgemen
         )
     except ValidationError as error:
         detail = malformed(error).detail.replace("acknowledgedBy", "by", 1)
-        raise ProblemError(400, "Bad acknowledgement", detail) from None
+        raise ProblemError(400, _BAD, detail) from None
 
 
 def _already_cleared(alarm: AlarmView) -> ProblemError:

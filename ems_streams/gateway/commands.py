@@ -16,6 +16,7 @@ from ems_streams.domain.command_events import CancelRequest, CommandRequest, ser
 from ems_streams.domain.command_requests import checked_key, checked_person, command_request
 from ems_streams.domain.command_table import CommandStatus
 from ems_streams.domain.commands import begin, command_view
+from ems_streams.gateway.bodies import json_object
 from ems_streams.gateway.command_desk import CommandDesk
 from ems_streams.gateway.forwarding import Forwarder
 from ems_streams.gateway.parameters import bad_parameter, limit_of
@@ -23,6 +24,7 @@ from ems_streams.gateway.parameters import serial_number_of as serial_number_in
 from ems_streams.ops.http import ProblemError, json_response
 
 BODY_MAX_BYTES: Final = 64 * 1024
+_BAD: Final = "Bad command"
 LIMIT_DEFAULT: Final = 50
 LIMIT_MAX: Final = 200
 ASK_AGAIN_S: Final = 0.03
@@ -57,7 +59,7 @@ class CommandsApi:
     async def _request(self, request: web.Request) -> web.Response:
         """Ask for a command: 202 with its place. The same key for the same thing is the same command, and 409 for anything else."""
         entry = self._desk.device(serial_number_in(request))
-        fields = await _body(request)
+        fields = await json_object(request, _BAD, max_bytes=BODY_MAX_BYTES)
         try:
             key = _key_of(request, fields)
             by = _person_of(request, fields)
@@ -94,7 +96,7 @@ class CommandsApi:
         """Cancel what is not sent yet: 200, and 409 when it is."""
         command_id = request.match_info["commandId"]
         serial_number = _device_of(command_id)
-        fields = await _body(request, optional=True)
+        fields = await json_object(request, _BAD, max_bytes=BODY_MAX_BYTES, optional=True)
         known = await self._known(command_id, strict=True)
         if known is None:
             raise _no_such_command(command_id)
@@ -203,18 +205,3 @@ def _key_of(request: web.Request, fields: View) -> str | None:
 def _person_of(request: web.Request, fields: View) -> str:
     named = fields.get("requestedBy", request.headers.get("X-Requested-By"))
     return ANONYMOUS if named is None else checked_person(named, "requestedBy")
-
-
-async def _body(request: web.Request, *, optional: bool = False) -> View:
-    if (request.content_length or 0) > BODY_MAX_BYTES:
-        raise ProblemError(413, "Too large", f"at most {BODY_MAX_BYTES} bytes are expected")
-    content = await request.read()
-    if optional and not content.strip():
-        return {}
-    try:
-        fields = orjson.loads(content)
-    except orjson.JSONDecodeError as error:
-        raise ProblemError(400, "Bad command", f"the body is no JSON: {error}") from None
-    if not isinstance(fields, dict):
-        raise ProblemError(400, "Bad command", "the body is expected to be a JSON object")
-    return fields

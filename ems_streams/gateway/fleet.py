@@ -12,7 +12,7 @@ import aiohttp
 import orjson
 import structlog
 
-from ems_streams.domain.events import format_time
+from ems_streams.gateway.coverage import Coverage
 from ems_streams.gateway.forwarding import no_worker
 from ems_streams.gateway.topology import Topology
 
@@ -32,32 +32,10 @@ class DeviceFilter:
 
 
 @dataclass(frozen=True, slots=True)
-class Gathered:
-    """Devices of all workers that answered in time, sorted by serial number, each once.
+class Gathered(Coverage):
+    """Devices of all workers that answered in time, sorted by serial number, each once."""
 
-    Attributes:
-        as_of: When the workers were asked.
-        partitions_total: Partitions there are.
-        partitions_answered: How many of them the devices are of; the rest is recovering, or its worker is away.
-    """
-
-    as_of: datetime
-    partitions_total: int
-    partitions_answered: int
     devices: list[Device]
-
-    @property
-    def complete(self) -> bool:
-        """Whether no partition is missing."""
-        return self.partitions_answered >= self.partitions_total
-
-    def header(self) -> dict[str, Any]:
-        """The members that every list over many workers carries."""
-        return {
-            "asOf": format_time(self.as_of),
-            "partitionsTotal": self.partitions_total,
-            "partitionsAnswered": self.partitions_answered,
-        }
 
 
 class Fleet:

@@ -3,11 +3,11 @@
 from datetime import UTC, datetime
 from typing import Any
 
-import orjson
 from aiohttp import web
 
 from ems_streams.domain.maintenance import MaintenanceWindow, window_of
 from ems_streams.errors import DependencyError, EmsError, MalformedError
+from ems_streams.gateway.bodies import json_object
 from ems_streams.kafka.maintenance import NoSuchWindowError, end_window, maintenance_windows, set_window
 from ems_streams.ops.http import ProblemError, json_response
 from ems_streams.settings import Settings
@@ -41,7 +41,7 @@ class MaintenanceApi:
 
     async def _set(self, request: web.Request) -> web.Response:
         """Set a window; the same one twice is one window, as long as the request says when it begins."""
-        fields = await _body(request)
+        fields = await json_object(request, "Bad maintenance window", max_bytes=BODY_MAX_BYTES)
         now = _now()
         defaults = {"startsAt": now.isoformat(), "reason": "maintenance", "createdBy": DEFAULT_AUTHOR}
         try:
@@ -63,18 +63,6 @@ class MaintenanceApi:
         except EmsError as error:
             raise _problem(error) from None
         return json_response({"windowId": window.window_id, "ended": True})
-
-
-async def _body(request: web.Request) -> dict[str, Any]:
-    if (request.content_length or 0) > BODY_MAX_BYTES:
-        raise ProblemError(413, "Too large", f"at most {BODY_MAX_BYTES} bytes are expected")
-    try:
-        fields = orjson.loads(await request.read())
-    except orjson.JSONDecodeError as error:
-        raise ProblemError(400, "Bad maintenance window", f"the body is no JSON: {error}") from None
-    if not isinstance(fields, dict):
-        raise ProblemError(400, "Bad maintenance window", "the body is expected to be a JSON object")
-    return fields
 
 
 def _now() -> datetime:

@@ -35,14 +35,6 @@ async def connect(settings: Settings, application_name: str) -> Connection:
     )
 
 
-async def connect_or_fail(settings: Settings, application_name: str) -> Connection:
-    """As `connect`, for commands: raises `DependencyError` when it is not possible now."""
-    try:
-        return await connect(settings, application_name)
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise unreachable(settings, error) from None
-
-
 async def close(connection: Connection, timeout_s: float = 2.0) -> None:
     """Say good-bye if the server still listens; the connection is gone afterwards in any case."""
     try:

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import signal
 import time
 from collections.abc import Hashable, Iterator
 from contextlib import AsyncExitStack
@@ -11,7 +10,6 @@ from typing import Any
 import faust
 import structlog
 import uvloop
-from aiohttp import web
 from faust.app.base import BootStrategy
 from mode.types import ServiceT
 
@@ -27,11 +25,9 @@ from ems_streams.metrics import Process, dependencies
 from ems_streams.metrics import ingress as metrics
 from ems_streams.mqtt.adapter import MqttSubscriber
 from ems_streams.mqtt.inbox import MqttBatch
-from ems_streams.ops import garbage
 from ems_streams.ops.health import CheckResult, Health
-from ems_streams.ops.http import error_middleware, start_site
 from ems_streams.ops.logs import configure_logging
-from ems_streams.ops.monitoring import add_monitoring
+from ems_streams.processes.serving import Address, serve, stop_signal
 from ems_streams.settings import Settings
 from ems_streams.tracing import configure_tracing
 
@@ -82,7 +78,7 @@ class Ingress:
         self.pulse = Pulse(settings, self.subscriber.in_step)
         self.app = _faust_app(settings)
         self.channel: Any = self.app.channel(maxsize=1)
-        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._unhandled = 0
         self._all_handled = asyncio.Event()
         self._all_handled.set()
@@ -131,6 +127,13 @@ class Ingress:
         await self.pulse.start()
         watching = asyncio.create_task(self._watch(), name="watchdog")
         self._parts.callback(watching.cancel)
+        log.info("ingress_started")
+
+    async def run(self) -> None:
+        """Raise the failure that ends the process; waits for it."""
+        # Only waited for: to cancel whoever waits must not cancel what the parts report to.
+        await asyncio.wait((self._failed,))
+        await self._failed
 
     async def stop(self) -> None:
         """Stop taking, finish what is in flight for at most `FINISH_TIMEOUT_S`, close; what is not finished comes again."""
@@ -168,7 +171,7 @@ class Ingress:
                 self._unhandled += 1
                 self._all_handled.clear()
                 await self.channel.put(batch)
-        except Exception as error:  # noqa: BLE001 - raised again by whoever waits for `failed`
+        except Exception as error:  # noqa: BLE001 - raised again by whoever waits in `run`
             self._fail(error)
 
     async def _finish(self, feeder: asyncio.Task[None]) -> None:
@@ -189,8 +192,8 @@ class Ingress:
             log.warning("agent_not_stopped")
 
     def _fail(self, error: BaseException) -> None:
-        if not self.failed.done():
-            self.failed.set_exception(error)
+        if not self._failed.done():
+            self._failed.set_exception(error)
 
 
 def run(settings: Settings) -> int:
@@ -201,42 +204,10 @@ def run(settings: Settings) -> int:
 
 
 async def _serve(settings: Settings) -> int:
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
-    health = Health()
-    web_app = web.Application(middlewares=[error_middleware])
-    ingress = Ingress(settings)
-    garbage.settle()
-    ingress.watch(health)
-    add_monitoring(web_app, Process.INGRESS, health, ingress.sample)
-    site = await start_site(web_app, settings.bind_host, settings.ingress_port, "EMS_INGRESS_PORT")
-    try:
-        await _run_until(ingress, health, stopping)
-    finally:
-        await ingress.stop()
-        await site.cleanup()
+    stopping = stop_signal()
+    address = Address(settings.bind_host, settings.ingress_port, "EMS_INGRESS_PORT")
+    await serve(Ingress(settings), Process.INGRESS, address, stopping)
     return 0
-
-
-async def _run_until(ingress: Ingress, health: Health, stopping: asyncio.Event) -> None:
-    """Start, then wait for the signal to stop, or for a failure, which is raised."""
-    starting = asyncio.create_task(ingress.start(), name="ingress start")
-    stop = asyncio.create_task(stopping.wait(), name="stop signal")
-    try:
-        await asyncio.wait((starting, stop), return_when=asyncio.FIRST_COMPLETED)
-        if starting.done():
-            await starting
-            health.mark_started()
-            log.info("ingress_started")
-            await asyncio.wait((ingress.failed, stop), return_when=asyncio.FIRST_COMPLETED)
-        if ingress.failed.done():
-            await ingress.failed
-    finally:
-        for task in (starting, stop):
-            task.cancel()
-        await asyncio.gather(starting, stop, return_exceptions=True)
 
 
 def _faust_app(settings: Settings) -> IngressApp:

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import signal
 import sys
 import time
 from collections.abc import Hashable
@@ -28,11 +27,11 @@ from ems_streams.kafka.joining import start_patiently
 from ems_streams.kafka.ownership import Ownership
 from ems_streams.kafka.probe import KafkaProbe
 from ems_streams.metrics import Process, dependencies
-from ems_streams.ops import garbage
 from ems_streams.ops.health import CheckResult, Health
 from ems_streams.ops.http import error_middleware, json_response, start_site
 from ems_streams.ops.logs import configure_logging
 from ems_streams.ops.monitoring import add_monitoring
+from ems_streams.processes.serving import Address, serve, stop_signal
 from ems_streams.settings import Settings
 from ems_streams.tracing import configure_tracing, stop_tracing
 
@@ -94,6 +93,7 @@ class NotifierProcess:
         watching = asyncio.create_task(self._watch(), name="watchdog")
         watching.add_done_callback(self._ended)
         self._parts.callback(watching.cancel)
+        log.info("notifier_started")
 
     async def run(self) -> None:
         """Run the channels that are ours, for as long as nobody cancels it; raises the failure of one that cannot go on."""
@@ -203,27 +203,15 @@ def run(settings: Settings) -> int:
 
 
 async def _serve(settings: Settings) -> int:
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
-    health = Health()
-    web_app = web.Application(middlewares=[error_middleware])
+    stopping = stop_signal()
+    address = Address(settings.bind_host, settings.notifier_port, "EMS_NOTIFIER_PORT")
     if settings.channels_file is None:
-        return await _idle(settings, web_app, health, stopping)
+        return await _idle(address, stopping)
     config = load_channels(settings.channels_file, environment())
-    loop.set_default_executor(ThreadPoolExecutor(_SPARE_THREADS + sum(channel.concurrency for channel in config.channels.values())))
+    spare = ThreadPoolExecutor(_SPARE_THREADS + sum(channel.concurrency for channel in config.channels.values()))
+    asyncio.get_running_loop().set_default_executor(spare)
     process = NotifierProcess(settings, config)
-    garbage.settle()
-    process.watch(health)
-    add_monitoring(web_app, Process.NOTIFIER, health, process.sample)
-    web_app.router.add_get("/channels", lambda _: _answer(process))
-    site = await start_site(web_app, settings.bind_host, settings.notifier_port, "EMS_NOTIFIER_PORT")
-    try:
-        await _run_until(process, health, stopping)
-    finally:
-        await process.stop()
-        await site.cleanup()
+    await serve(process, Process.NOTIFIER, address, stopping, [web.get("/channels", lambda _: _answer(process))])
     # From inside the loop: leaving it waits for threads, and with them for name servers that do not answer.
     stop_tracing()
     sys.stderr.flush()
@@ -234,36 +222,17 @@ async def _answer(process: NotifierProcess) -> web.Response:
     return json_response({"channels": process.views()})
 
 
-async def _idle(settings: Settings, web_app: web.Application, health: Health, stopping: asyncio.Event) -> int:
+async def _idle(address: Address, stopping: asyncio.Event) -> int:
     """There is nothing to deliver to; a process that ends by itself would be started again and again."""
+    health = Health()
+    web_app = web.Application(middlewares=[error_middleware])
     health.add_readiness("channels", lambda: CheckResult(True, "none: EMS_CHANNELS_FILE is not set"))
     # Nobody asks Kafka anything here.
     dependencies.KAFKA_REACHABLE.set(float("nan"))
     add_monitoring(web_app, Process.NOTIFIER, health)
-    site = await start_site(web_app, settings.bind_host, settings.notifier_port, "EMS_NOTIFIER_PORT")
+    site = await start_site(web_app, address.host, address.port, address.setting)
     health.mark_started()
     log.info("no_channels", setting="EMS_CHANNELS_FILE")
     await stopping.wait()
     await site.cleanup()
     return 0
-
-
-async def _run_until(process: NotifierProcess, health: Health, stopping: asyncio.Event) -> None:
-    """Start, then wait for the signal to stop, or for a failure, which is raised."""
-
-    async def working() -> None:
-        await process.start()
-        health.mark_started()
-        log.info("notifier_started")
-        await process.run()
-
-    work = asyncio.create_task(working(), name="notifier")
-    stop = asyncio.create_task(stopping.wait(), name="stop signal")
-    try:
-        await asyncio.wait((work, stop), return_when=asyncio.FIRST_COMPLETED)
-        if work.done():
-            await work
-    finally:
-        for task in (work, stop):
-            task.cancel()
-        await asyncio.gather(work, stop, return_exceptions=True)

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import random
-import signal
 import time
 from collections.abc import Hashable
 from contextlib import AsyncExitStack
@@ -11,7 +10,6 @@ from datetime import UTC, datetime
 
 import structlog
 import uvloop
-from aiohttp import web
 from aiokafka import TopicPartition
 
 from ems_streams.domain.circuit_breaker import BreakerState, CircuitBreaker
@@ -21,11 +19,8 @@ from ems_streams.kafka.joining import start_patiently
 from ems_streams.kafka.outbox import KafkaOutbox
 from ems_streams.kafka.positioned_reader import PositionedReader
 from ems_streams.metrics import Process, dependencies
-from ems_streams.ops import garbage
 from ems_streams.ops.health import CheckResult, Health
-from ems_streams.ops.http import error_middleware, start_site
 from ems_streams.ops.logs import configure_logging
-from ems_streams.ops.monitoring import add_monitoring
 from ems_streams.postgres.connection import SERVER_ERRORS, address, summary
 from ems_streams.postgres.database import Database, SlowError
 from ems_streams.postgres.migrate import migrate
@@ -33,6 +28,7 @@ from ems_streams.postgres.partitions import maintain
 from ems_streams.postgres.rows import TOPICS
 from ems_streams.postgres.sink import WRITTEN_TOPICS, Sink
 from ems_streams.postgres.writer import make_staging
+from ems_streams.processes.serving import Address, serve, stop_signal
 from ems_streams.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -97,8 +93,9 @@ class SinkProcess:
         self.database.start_probing()
         for name, work in (("sink", self.sink.run()), ("watchdog", self._watch()), ("maintenance", self._keep_maintaining())):
             self._tasks.append(asyncio.create_task(work, name=name))
+        log.info("sink_started")
 
-    async def failed(self) -> None:
+    async def run(self) -> None:
         """Return, or raise the error, when one of the parts has ended by itself."""
         done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
@@ -183,43 +180,7 @@ def run(settings: Settings) -> int:
 
 
 async def _serve(settings: Settings) -> int:
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
-    health = Health()
-    web_app = web.Application(middlewares=[error_middleware])
-    process = SinkProcess(settings)
-    garbage.settle()
-    process.watch(health)
-    add_monitoring(web_app, Process.SINK, health, process.sample)
-    site = await start_site(web_app, settings.bind_host, settings.sink_port, "EMS_SINK_PORT")
-    try:
-        await _run_until(process, health, stopping)
-    finally:
-        await process.stop()
-        await site.cleanup()
+    stopping = stop_signal()
+    address = Address(settings.bind_host, settings.sink_port, "EMS_SINK_PORT")
+    await serve(SinkProcess(settings), Process.SINK, address, stopping)
     return 0
-
-
-async def _run_until(process: SinkProcess, health: Health, stopping: asyncio.Event) -> None:
-    """Start, then wait for the signal to stop, or for a failure, which is raised."""
-    starting = asyncio.create_task(process.start(), name="sink start")
-    stop = asyncio.create_task(stopping.wait(), name="stop signal")
-    failed: asyncio.Task[None] | None = None
-    try:
-        await asyncio.wait((starting, stop), return_when=asyncio.FIRST_COMPLETED)
-        if not starting.done():
-            return
-        await starting
-        health.mark_started()
-        log.info("sink_started")
-        failed = asyncio.create_task(process.failed(), name="sink failure")
-        await asyncio.wait((failed, stop), return_when=asyncio.FIRST_COMPLETED)
-        if failed.done():
-            await failed
-    finally:
-        tasks = [task for task in (starting, stop, failed) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

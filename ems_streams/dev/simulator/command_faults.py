@@ -1,9 +1,9 @@
 """How devices misbehave towards commands: the text of `--command-faults` as a value, and what it means for one command."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from random import Random
 
-from ems_streams.errors import UsageError
+from ems_streams.dev.simulator.share_text import parse_shares
 
 _LATE_S = (2.0, 8.0)
 _WORK_S = (0.01, 0.15)
@@ -35,31 +35,10 @@ class CommandFaults:
 DEFAULT_COMMAND_FAULTS = CommandFaults(refuse=0.02, fail=0.02, late=0.02, twice=0.02, never=0.02, offline=0.05)
 """What a kind without a share gets."""
 
-_KINDS = tuple(field.name for field in fields(CommandFaults))
-
 
 def parse_command_faults(text: str) -> CommandFaults:
     """Read `KIND[=SHARE],...`; `all` is every kind with its default share. Raises `UsageError` naming the offending part."""
-    shares: dict[str, float] = {}
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        kind, separator, share = part.partition("=")
-        if kind == "all" and not separator:
-            shares.update({name: getattr(DEFAULT_COMMAND_FAULTS, name) for name in _KINDS})
-            continue
-        if kind not in _KINDS:
-            raise UsageError(f"--command-faults {part}: {kind!r} is not a fault; expected one of {', '.join(_KINDS)}, all")
-        shares[kind] = _share(part, share) if separator else getattr(DEFAULT_COMMAND_FAULTS, kind)
-    return CommandFaults(**shares)
-
-
-def _share(part: str, text: str) -> float:
-    try:
-        share = float(text)
-    except ValueError:
-        share = -1.0
-    if not 0.0 <= share <= 1.0:
-        raise UsageError(f"--command-faults {part}: expected a share between 0 and 1")
-    return share
+    return CommandFaults(**parse_shares("--command-faults", text, DEFAULT_COMMAND_FAULTS))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """Which faults, and how many: the text of `--faults` as a value."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
-from ems_streams.errors import UsageError
+from ems_streams.dev.simulator.share_text import parse_shares
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,28 +32,7 @@ class FaultShares:
 DEFAULT_SHARES = FaultShares(duplicates=0.01, out_of_order=0.01, late=0.01, clock_skew=0.05, silence=0.05, flapping=0.02, poison=0.01)
 """What a kind without a share gets."""
 
-_KINDS = {field.name.replace("_", "-"): field.name for field in fields(FaultShares)}
-
 
 def parse_faults(text: str) -> FaultShares:
     """Read `KIND[=SHARE],...`; `all` is every kind with its default share. Raises `UsageError` naming the offending part."""
-    shares: dict[str, float] = {}
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        kind, separator, share = part.partition("=")
-        if kind == "all" and not separator:
-            shares.update({name: getattr(DEFAULT_SHARES, name) for name in _KINDS.values()})
-            continue
-        if kind not in _KINDS:
-            raise UsageError(f"--faults {part}: {kind!r} is not a fault; expected one of {', '.join(_KINDS)}, all")
-        shares[_KINDS[kind]] = _share(part, share) if separator else getattr(DEFAULT_SHARES, _KINDS[kind])
-    return FaultShares(**shares)
-
-
-def _share(part: str, text: str) -> float:
-    try:
-        share = float(text)
-    except ValueError:
-        share = -1.0
-    if not 0.0 <= share <= 1.0:
-        raise UsageError(f"--faults {part}: expected a share between 0 and 1")
-    return share
+    return FaultShares(**parse_shares("--faults", text, DEFAULT_SHARES))
