@@ -322,3 +322,27 @@ def test_alarms_that_are_over_for_long_or_too_many_are_forgotten(worker: Worker,
     worker.commit()
     assert [alarm.serial_number for alarm in worker.alarms()] == ["B"]
     assert len(index_of(worker.partition)) == 1
+
+
+def test_ids_of_alarms_that_rest_on_the_same_record_are_never_used_again(worker: Worker) -> None:
+    worker.rule(0, MISSING)
+    worker.listen(0, 3)
+    worker.telemetry(4, temperature=20)
+    worker.listen(6, 40)
+    worker.rule(41, MISSING | {"forS": 20.0})
+    worker.listen(42, 60)
+    # More than a day later the first of the two alarms is over for long.
+    worker.listen(87_000, 87_040)
+    worker.commit()
+    worker.open()
+    worker.rule(87_041, MISSING)
+    worker.listen(87_042, 87_100)
+    worker.commit()
+    events = [orjson.loads(value or b"") for topic, _, value in worker.writer.outputs if topic == ALARM_EVENTS]
+    assert [each["eventType"] for each in events] == [*["ALARM_RAISED", "ALARM_CLEARED"] * 2, "ALARM_RAISED"]
+    assert len({each["eventId"] for each in events}) == 5
+    # Once the device is heard of, nothing rests on that record any more.
+    worker.telemetry(87_101, temperature=20)
+    worker.heartbeat(87_200)
+    worker.heartbeat(174_000)
+    assert [alarm.active for alarm in worker.alarms()] == []
