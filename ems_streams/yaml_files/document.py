@@ -315,6 +315,8 @@ def _in_words(error: yaml.YAMLError, text: str, mark: Mark | None) -> str:
         said = "a colon where none can be; expected text with a colon in quotes, and members below each other"
     elif (begins := _unquoted(line, mark, said)) is not None:
         said += f"; text that begins with {begins} must be in quotes"
+    elif "cannot start any token" in said:
+        said += "; expected text that begins so in quotes"
     elif "<block end>" in said and mark is not None and not line[: mark.column - 1].strip():
         said += ": this line is indented otherwise than those that it belongs to"
     elif getattr(error, "context", None) and getattr(error, "context_mark", None):

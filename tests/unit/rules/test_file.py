@@ -70,6 +70,7 @@ MISTAKES: dict[str, tuple[str | bytes, str]] = {
     "text that begins with a brace": (edited("Battery hot", "{value} hot"), ":3:20: is no YAML: expected <block end>, but found '<scalar>'; text that begins with { must be in quotes"),
     "text that begins with @": (edited("Battery hot", "@hot"), ":3:12: is no YAML: found character '@' that cannot start any token; text that begins with @ must be in quotes"),
     "a sign that begins no text, within braces": (one("kind: threshold, metric: t, above: %5"), ":5:50: is no YAML: found character '%' that cannot start any token; text that begins with % must be in quotes"),
+    "a sign that begins no text, in a list": (edited("[7]", "[%7]"), ":7:17: is no YAML: found character '%' that cannot start any token; expected text that begins so in quotes"),
     "braces where the indentation is wrong": (edited("    scope:", "   scope: {}\n    x:"), ":5:4: is no YAML: expected <block end>, but found '<block mapping start>': this line is indented otherwise than those that it belongs to"),
     "a comma that is missing within braces": (one("kind: threshold metric: t"), ":5:37: is no YAML: expected ',' or '}', but got ':', while parsing a flow mapping from line 5 on"),
     "a merge of nothing": (edited(IN_LAST, f"{IN_LAST}\n    <<: 5"), ":20:9: is no YAML: << with something that has no members; expected an alias such as *defaults, or a list of such"),
