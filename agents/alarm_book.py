@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final
 
 from ems_streams.domain.alarm_folds import Clear, Escalate, Raise, Step
-from ems_streams.domain.alarm_index import outlived
+from ems_streams.domain.alarm_index import Entry, is_crowded, outlived
 from ems_streams.domain.alarm_memory import DeviceMemory
 from ems_streams.domain.alarm_plan import Check, Plans
 from ems_streams.domain.alarm_raising import raised
@@ -29,6 +29,7 @@ from ems_streams.kafka.partition_state import PartitionState
 from tables.alarms import Record, alarm_of, delete_alarm, index_of, memory_of, put_alarm, rules_of
 
 _NAME: Final = "book"
+MISSING_DATA: Final = "missingData"
 PURGE_INTERVAL_MS: Final = 60_000
 
 
@@ -98,8 +99,18 @@ class AlarmBook:
         if now_ms - self._purged_ms < PURGE_INTERVAL_MS:
             return
         self._purged_ms = now_ms
-        for entry in outlived(index_of(self._partition).values(), now_ms):
-            delete_alarm(self._partition, entry.alarm_id)
+        entries = index_of(self._partition)
+        crowded = is_crowded(entries.values())
+        for entry in outlived(entries.values(), now_ms):
+            if crowded or not self._is_counted_on(entry):
+                delete_alarm(self._partition, entry.alarm_id)
+
+    def _is_counted_on(self, entry: Entry) -> bool:
+        """Whether a changed rule could raise another alarm on the same evidence: by this one it is known that its id is taken."""
+        alarm, memory = alarm_of(self._partition, entry.alarm_id), memory_of(self._partition, entry.serial_number.encode())
+        if alarm is None or memory is None or alarm.kind != MISSING_DATA:
+            return False
+        return alarm.evidence.offset in {memory.heard_offset, *(heard.offset for heard in memory.heard.values())}
 
     def _raise(self, memory: DeviceMemory, step: Raise) -> None:
         of_window = isinstance(step.check, Check) and step.check.of_window

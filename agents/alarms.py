@@ -36,7 +36,7 @@ from ems_streams.kafka.partition_state import PartitionState
 from ems_streams.kafka.record_batch import RecordBatch
 from ems_streams.kafka.state_table import StateTable
 from ems_streams.settings import Settings
-from tables.alarms import RULES_KEY, Record, memory_of, rules_of
+from tables.alarms import RULES_KEY, Record, forget_devices, memory_of, rules_of
 
 NAME: Final = "alarms"
 
@@ -88,11 +88,13 @@ def _fold_telemetry(batch: RecordBatch, start: int, partition: PartitionState[Re
         plan = memory.plan_by(plans)
         if not (plan.metrics or plan.missing) and not known:
             continue
+        # Also one that only its windows made known: with its first message the time begins in which it can be missed.
+        first = memory.newest_ms < 0
         steps = observe(memory, plan, telemetry.metrics, Arrival(at_ms, arrived_ms, record.offset))
         put(key, memory)
         if steps:
             book.take(memory, steps)
-        if (steps or not known) and (clock := clock_of(partition)) is not None:
+        if (steps or first) and (clock := clock_of(partition)) is not None:
             clock.touched(key, memory)
 
 
@@ -148,6 +150,9 @@ def _fold_rules(batch: RecordBatch, start: int, partition: PartitionState[Record
     if rules.version != version:
         partition.put(RULES_KEY, rules)
         book.rules_changed()
+        if book.plans.empty:
+            # From here on nothing is looked at: what is remembered would be taken for the present when there are rules again.
+            forget_devices(partition)
         look_at_all_again(partition)
         # Durable at once: after a crash, telemetry is not to be looked at again by the rules before these.
         partition.urgent.set()
@@ -192,3 +197,7 @@ def _move(partition: PartitionState[Record], memory: DeviceMemory, told: Telemet
     book_of(partition).clear_device(memory, AlarmInput.DEVICE_MOVED, at_ms)
     memory.device_id, memory.site_id, memory.device_type = told.device_id, told.site_id, told.device_type
     memory.plans = None
+    # By the rules of the new place it may be due where by those of the old one it never was.
+    memory.plan_by(book_of(partition).plans)
+    if (clock := clock_of(partition)) is not None:
+        clock.touched(memory.serial_number.encode(), memory)

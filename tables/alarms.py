@@ -120,6 +120,18 @@ def active_alarms_of(partition: PartitionState[Record], key: bytes) -> list[Alar
     return sorted(found, key=lambda alarm: (alarm.raised_at, alarm.alarm_id))
 
 
+def forget_devices(partition: PartitionState[Record]) -> None:
+    """Forget what is remembered of every device; alarms stay."""
+    first = FIRST_DEVICE_KEY
+    while stored := partition.stored(first, _READ_AT_ONCE):
+        for key, _ in stored:
+            partition.delete(key)
+        first = stored[-1][0] + b"\x00"
+    for key in partition.keys_in_memory():
+        if key >= FIRST_DEVICE_KEY:
+            partition.delete(key)
+
+
 def _entries(partition: PartitionState[Record]) -> Iterator[Entry]:
     in_memory = [key for key in partition.keys_in_memory() if key.startswith(_ALARM_PREFIX)]
     for key in dict.fromkeys((*_stored_alarms(partition), *in_memory)):

@@ -1,6 +1,7 @@
 """Reading a file of channels: every mistake with its place, its value and what is expected."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +65,15 @@ def read_channels(path: Path) -> tuple[ChannelsConfig | None, list[Problem]]:
     if document is None:
         return None, problems
     config, found = _validated(document)
-    problems = [*problems, *found]
+    problems = [*map(_discreet, problems), *found]
     return (None if problems else config), problems
+
+
+def _discreet(problem: Problem) -> Problem:
+    """A mistake of YAML without its value: that may be a password which somebody has written into the file."""
+    if problem.value is None:
+        return problem
+    return replace(problem, value=None, text="YAML reads this as another number than it looks; expected a plain one, or text in quotes")
 
 
 def _validated(document: Document) -> tuple[ChannelsConfig | None, list[Problem]]:

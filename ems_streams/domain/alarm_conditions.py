@@ -137,6 +137,11 @@ class RateOfChange(RulePart):
         return clear_at
 
     @property
+    def per_minute(self) -> bool:
+        """Whether its limit is written per minute."""
+        return self.above_per_minute is not None or self.below_per_minute is not None
+
+    @property
     def limits(self) -> Limits:
         """The limit with its hysteresis, per second."""
         if self.above_per_s is not None or self.below_per_s is not None:

@@ -149,7 +149,7 @@ def observe_window(memory: DeviceMemory, plan: Plan, closed: ClosedWindow, arriv
 def due_ms(memory: DeviceMemory, plan: Plan, listening_since_ms: int) -> int:
     """From when on `tick` has something to do if nothing more comes; `NEVER_MS` when it never has."""
     due = min((held.escalates_ms for held in memory.rules.values()), default=NEVER_MS)
-    for check in plan.missing:
+    for check in _missable(memory, plan):
         if check.rule_id not in memory.rules:
             due = min(due, _silent_since(memory, check, listening_since_ms)[0] + check.for_ms)
     return due
@@ -169,7 +169,7 @@ def tick(memory: DeviceMemory, plan: Plan, listening_since_ms: int, now_ms: int)
         if held.escalates_ms <= now_ms:
             held.escalates_ms = NEVER_MS
             steps.append(Escalate(rule_id, held.alarm_id))
-    for check in plan.missing:
+    for check in _missable(memory, plan):
         if check.rule_id in memory.rules:
             continue
         since_ms, offset = _silent_since(memory, check, listening_since_ms)
@@ -238,6 +238,11 @@ def _found_again(memory: DeviceMemory, plan: Plan, metrics: Mapping[str, float],
             del memory.rules[check.rule_id]
             steps.append(Clear(check.rule_id, held.alarm_id, arrived_ms, metrics.get(check.metric)))
     return steps
+
+
+def _missable(memory: DeviceMemory, plan: Plan) -> tuple[MissingCheck, ...]:
+    """What can be missed: of a device that only windows tell of, which may be gone when they close, nothing."""
+    return plan.missing if memory.newest_ms >= 0 else ()
 
 
 def _silent_since(memory: DeviceMemory, check: MissingCheck, listening_since_ms: int) -> tuple[int, int]:

@@ -102,3 +102,8 @@ def outlived(entries: Iterable[Entry], now_ms: int) -> list[Entry]:
     over = sorted((entry for entry in entries if entry.cleared_ms is not None), key=lambda entry: (entry.cleared_ms, entry.alarm_id))
     surplus = over[: max(0, len(over) - CLEARED_MAX)]
     return surplus + [entry for entry in over[len(surplus) :] if (entry.cleared_ms or 0) <= now_ms - CLEARED_KEPT_MS]
+
+
+def is_crowded(entries: Iterable[Entry]) -> bool:
+    """Whether so many alarms are over that some have to be forgotten, whatever rests on them."""
+    return sum(entry.cleared_ms is not None for entry in entries) > CLEARED_MAX

@@ -63,10 +63,9 @@ def on_alarm_event(notices: AlarmNotices, event: AlarmEvent, recorded_ms: int, w
 
 def due_ms(notices: AlarmNotices, windows: MaintenanceWindows) -> int:
     """From when on `tick` has something to do if nothing more happens; `NEVER_MS` when it never has."""
-    if not notices.held_back:
-        return NEVER_MS
-    event, _ = next(iter(notices.held_back.values()))
-    return windows.free_from_ms(_device(event), notices.held_ms)
+    # A device may have moved between its alarms, and the windows of one place may end long before those of the other.
+    places = {_device(event) for event, _ in notices.held_back.values()}
+    return min((windows.free_from_ms(place, notices.held_ms) for place in places), default=NEVER_MS)
 
 
 def tick(notices: AlarmNotices, now_ms: int, windows: MaintenanceWindows) -> list[Notification]:

@@ -37,8 +37,7 @@ def _compared(condition: Comparison, held: str = "") -> str:
 
 
 def _rate(condition: RateOfChange) -> str:
-    per_minute = condition.above_per_minute is not None or condition.below_per_minute is not None
-    factor, unit = (60.0, "min") if per_minute else (1.0, "s")
+    factor, unit = (60.0, "min") if condition.per_minute else (1.0, "s")
     limits = condition.limits
     hysteresis = condition.clear_at_per_s is not None or condition.clear_at_per_minute is not None
     until = f", clear at {limits.clear_at * factor:.10g}/{unit}" if hysteresis else ""

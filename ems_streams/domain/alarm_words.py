@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from ems_streams.domain.alarm_conditions import Limits, MissingData, RateOfChange, Threshold, WindowStatistic
+from ems_streams.domain.alarm_conditions import SECONDS_PER_MINUTE, Limits, MissingData, RateOfChange, Threshold, WindowStatistic
 from ems_streams.domain.alarm_rules import AlarmRule
 from ems_streams.domain.alarm_table import AlarmInput
 from ems_streams.domain.alarms import AlarmEvent, AlarmEventType
@@ -32,12 +32,9 @@ def in_words(rule: AlarmRule, value: float) -> str:
     if isinstance(condition, MissingData):
         return f"no {condition.metric or 'telemetry'} for {condition.for_s:g} s"
     if isinstance(condition, RateOfChange):
-        what, per_minute = (
-            f"{condition.metric} changes by",
-            condition.above_per_minute is not None or condition.below_per_minute is not None,
-        )
-        factor, unit = (60.0, " per minute") if per_minute else (1.0, " per second")
-        return f"{what} {value * factor:.6g}{unit} over {condition.over_s:g} s, {_limit(condition.limits, factor)}{_held(condition.for_s)}"
+        factor = _factor(rule)
+        limit = f"{_limit(condition.limits, factor)}{_held(condition.for_s)}"
+        return f"{condition.metric} changes by {value * factor:.6g}{_unit(factor)} over {condition.over_s:g} s, {limit}"
     if isinstance(condition, WindowStatistic):
         what = condition.statistic if condition.metric is None else f"{condition.statistic} of {condition.metric}"
         return f"{what} in {condition.window} is {value:.6g}, {_limit(condition.limits)}"
@@ -52,14 +49,14 @@ def message_of(rule: AlarmRule, facts: Mapping[str, Any], value: float) -> str:
         facts: Of the device: `serialNumber`, `siteId`, `deviceType`.
         value: That raised it.
     """
-    condition = rule.condition
+    condition, factor, limit = rule.condition, _factor(rule), limit_of(rule)
     own = {
         "ruleId": rule.id,
         "title": rule.title,
         "severity": rule.severity,
         "metric": getattr(condition, "metric", None),
-        "value": value,
-        "limit": limit_of(rule),
+        "value": value * factor,
+        "limit": None if limit is None else limit * factor,
         "forS": None if isinstance(condition, WindowStatistic) else condition.for_s,
     }
     words = rule.message_for({**facts, **own})
@@ -74,9 +71,20 @@ def over_in_words(rule: AlarmRule | None, value: float | None) -> str:
     if value is None or condition is None:
         return "the condition is over"
     if isinstance(condition, RateOfChange):
-        return f"{condition.metric} changes by {value:.6g} per second"
+        factor = _factor(rule)
+        return f"{condition.metric} changes by {value * factor:.6g}{_unit(factor)}"
     what = condition.metric if isinstance(condition, Threshold) else condition.statistic
     return f"{what} is {value:.6g}"
+
+
+def _factor(rule: AlarmRule | None) -> float:
+    """What a value per second is multiplied by to be in the unit that the rule is written in."""
+    condition = None if rule is None else rule.condition
+    return SECONDS_PER_MINUTE if isinstance(condition, RateOfChange) and condition.per_minute else 1.0
+
+
+def _unit(factor: float) -> str:
+    return " per second" if factor == 1.0 else " per minute"
 
 
 def _limit(limits: Limits, factor: float = 1.0) -> str:

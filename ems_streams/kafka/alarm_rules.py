@@ -15,7 +15,7 @@ from ems_streams.kafka.admin import unreachable
 from ems_streams.kafka.batching import KeyValue
 from ems_streams.kafka.catalogue import ALARM_RULES
 from ems_streams.kafka.range_reader import positioned_consumer, read_ranges, whole
-from ems_streams.kafka.transactions import PartitionWriter
+from ems_streams.kafka.transactions import CommitError, PartitionWriter
 from ems_streams.settings import Settings
 
 BY_HEADER = "applied-by"
@@ -86,6 +86,8 @@ async def write_rules(settings: Settings, partitions: Iterable[int], put: Iterab
         raise unreachable(settings) from None
     try:
         await writer.commit({(ALARM_RULES, number): records for number in partitions})
+    except CommitError:
+        raise unreachable(settings) from None
     finally:
         await writer.close()
 

@@ -125,7 +125,9 @@ def _checked(document: Document | None, problems: list[Problem]) -> tuple[tuple[
     if document is None:
         return (), problems
     rules, found = _validated(document)
-    every = [*problems, *found, *_named_twice(document)]
+    # Of a value that is told of already, what it was taken for is of no interest.
+    told = {(each.mark, each.place) for each in problems}
+    every = [*problems, *(each for each in found if (each.mark, each.place) not in told), *_named_twice(document)]
     return (() if every else rules), sorted(every, key=lambda each: each.mark or (0, 0))
 
 

@@ -18,6 +18,10 @@ Place = tuple[Any, ...]
 _MERGE: Final = "tag:yaml.org,2002:merge"
 _TEXT: Final = "tag:yaml.org,2002:str"
 _UNQUOTED: Final = re.compile(r"(?::|-)\s+([{@`%&*!|>])")
+_OTHER_BASE: Final = re.compile(r"[-+]?(?:0[0-9_]+|[0-9_]+(?::[0-5]?[0-9])+(?:\.[0-9_]*)?)")
+"""Numbers that are others than they seem: 010 is 8, and 1:30 is 90."""
+_SEEN_AS_NUMBER_CHARS: Final = 40
+_TAGGED: Final = ("binary", "omap", "pairs", "set")
 _READ_AS: Final = {"bool": "true or false", "int": "a number", "float": "a number", "null": "nothing", "timestamp": "a date"}
 
 
@@ -194,7 +198,9 @@ class _Survey:
                 # What is merged stands elsewhere, and what is written here goes before it.
                 continue
             if not isinstance(key, yaml.ScalarNode) or key.tag != _TEXT:
-                self._no_name(key, place)
+                # The end of `above: 45,5` within braces.
+                alone = node.flow_style is True and isinstance(value, yaml.ScalarNode) and value.value == "" and value.style is None
+                self._no_name(key, place, alone=alone)
                 continue
             here = (*place, key.value)
             if here in own:
@@ -207,15 +213,28 @@ class _Survey:
         self.keys[place] = key
         self.values[place] = _mark(value)
         self._waiting.append((value, place))
+        kind = value.tag.rpartition(":")[2]
+        if kind in _TAGGED:
+            self.problems.append(Problem(_mark(value), words(place), f"has the tag !!{kind}; expected plain values without tags"))
+        elif kind in {"int", "float"} and _is_another_number(value):
+            read_as = yaml.constructor.SafeConstructor().construct_object(value)
+            text = f"YAML reads this as {read_as}; expected a plain decimal number, or text in quotes"
+            self.problems.append(Problem(_mark(value), words(place), text, value.value))
 
-    def _no_name(self, key: yaml.Node, place: Place) -> None:
+    def _no_name(self, key: yaml.Node, place: Place, *, alone: bool) -> None:
         if isinstance(key, yaml.ScalarNode):
             read_as = _READ_AS.get(key.tag.rpartition(":")[2], "no text")
             text = f"YAML reads this name as {read_as}; expected text: put it into quotes"
+            if alone:
+                text = "stands alone behind a comma, which parts members; expected name: value, and a point in decimals"
             self.problems.append(Problem(_mark(key), words((*place, key.value)), text))
         else:
             self.problems.append(Problem(_mark(key), words(place), "has a list or members where a name is expected"))
             self.unreadable = True
+
+
+def _is_another_number(node: yaml.Node) -> bool:
+    return isinstance(node, yaml.ScalarNode) and len(node.value) <= _SEEN_AS_NUMBER_CHARS and _OTHER_BASE.fullmatch(node.value) is not None
 
 
 def _too_much(root: yaml.Node | None) -> Problem | None:
@@ -286,14 +305,27 @@ def _in_words(error: yaml.YAMLError, text: str, mark: Mark | None) -> str:
     line = lines[mark.line - 1] if mark is not None and mark.line <= len(lines) else ""
     if "\\t" in said or "\t" in line[: len(line) - len(line.lstrip())]:
         said = "a tab; expected spaces to indent with"
+    elif "for merging" in said:
+        said = "<< with something that has no members; expected an alias such as *defaults, or a list of such"
     elif isinstance(error, yaml.constructor.ConstructorError) and not isinstance(error, _ValueError):
         said += "; expected plain values without tags"
     elif "but found another document" in said:
         said = "a second document (---); expected one"
     elif said == "mapping values are not allowed here":
         said = "a colon where none can be; expected text with a colon in quotes, and members below each other"
-    elif (begins := _UNQUOTED.search(line)) is not None:
-        said += f"; text that begins with {begins[1]} must be in quotes"
+    elif (begins := _unquoted(line, mark, said)) is not None:
+        said += f"; text that begins with {begins} must be in quotes"
+    elif "cannot start any token" in said:
+        said += "; expected text that begins so in quotes"
+    elif "<block end>" in said and mark is not None and not line[: mark.column - 1].strip():
+        said += ": this line is indented otherwise than those that it belongs to"
     elif getattr(error, "context", None) and getattr(error, "context_mark", None):
         said += f", {error.context} from line {error.context_mark.line + 1} on"
     return said
+
+
+def _unquoted(line: str, mark: Mark | None, said: str) -> str | None:
+    """The sign that has made something else of a text, if one before the mistake, or at it, may have."""
+    before = [found for found in _UNQUOTED.finditer(line) if mark is None or found.start(1) < mark.column]
+    # Within braces that are still open these are meant.
+    return before[-1][1] if before and not (before[-1][1] == "{" and "',' or" in said) else None

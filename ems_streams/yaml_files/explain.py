@@ -14,10 +14,14 @@ from ems_streams.yaml_files.document import Document, Place, Problem, words
 from ems_streams.yaml_files.shape import Spot, models_below, models_of, names_of, spot_of, tags_of
 
 _SHOWN_CHARS: Final = 80
+_LONG: Final = 1e20
 _LISTED: Final = 10
 _LIKE_FROM_CHARS: Final = 4
-_UNITS_S: Final = {"ms": 0.001, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
-_DURATION: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|sec|m|min|h|d)\s*")
+_UNITS_S: Final = {
+    "ms": 0.001, "s": 1, "sec": 1, "second": 1, "m": 60, "min": 60, "minute": 60, "h": 3600, "hour": 3600, "d": 86_400, "day": 86_400,
+}  # fmt: skip
+_DURATION: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|sec|second|m|min|minute|h|hour|d|day)s?\s*")
+_DECIMAL_COMMA: Final = re.compile(r"\s*([-+]?\d+),(\d+)\s*")
 _LEADING_NUMBER: Final = re.compile(r"\s*[-+]?\d+(?:[.,]\d+)?\s*\S")
 
 
@@ -118,6 +122,8 @@ def _of_tag(found: Any, spot: Spot, document: Document, wording: Wording) -> Pro
     if found["type"] == "union_tag_not_found":
         return Problem(document.mark_of(place), words(place), f"is missing; {expected}")
     given = found["input"].get(name)
+    if given is None:
+        return Problem(document.mark_of(place), words(place), f"has no value; {expected}")
     return Problem(document.mark_of(place, value=True), words(place), expected + _hint(given, tags, wording), shown(given))
 
 
@@ -131,6 +137,8 @@ def _text(found: Any, spot: Spot, wording: Wording) -> str:
             text = f"expected {wording.patterns.get(context['pattern'], 'what matches ' + context['pattern'])}"
         case "too_short" | "too_long":
             text = f"expected at least {context['min_length']}" if "min_length" in context else f"expected at most {context['max_length']}"
+        case "less_than_equal" | "greater_than_equal" if abs(limit := context.get("le", context.get("ge"))) >= _LONG:
+            text = f"expected at {'most' if 'le' in context else 'least'} {limit:g}"
         case "float_type" | "float_parsing":
             text = _no_number(value, spot.place[-1])
         case "int_type" | "int_parsing" | "int_from_float":
@@ -169,15 +177,19 @@ def _message(message: str) -> str:
 def _no_number(value: Any, name: Any) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return "expected a number within the range of a float"
+    # A limit such as abovePerS is no duration.
+    seconds = " of seconds" if str(name).endswith(("S", "_s")) and not str(name).endswith("PerS") else ""
     if not isinstance(value, str):
-        return "expected a number"
+        return f"expected a number{seconds}"
     duration = _DURATION.fullmatch(value)
-    if duration and str(name).endswith(("S", "_s")):
+    if duration and seconds:
         return f"expected a number of seconds: {value.strip()} is {float(duration[1]) * _UNITS_S[duration[2]]:g}"
     try:
         number = float(value)
     except ValueError:
-        return "expected a number without a unit" if _LEADING_NUMBER.match(value) else "expected a number"
+        if comma := _DECIMAL_COMMA.fullmatch(value):
+            return f"expected a number{seconds} with a point: write {comma[1]}.{comma[2]}"
+        return f"expected a number{seconds}" + (" without a unit" if _LEADING_NUMBER.match(value) else "")
     if not math.isfinite(number):
         return "expected a finite number"
     return f"expected a number, and YAML reads this as text: write {number!r}, without quotes"
@@ -187,7 +199,7 @@ def _no_text(value: Any) -> str:
     if isinstance(value, bool | int | float | date):
         read_as = "true or false" if isinstance(value, bool) else "a date" if isinstance(value, date) else "a number"
         return f"expected text, and YAML reads this as {read_as}: put it into quotes"
-    return "expected text"
+    return "expected text" + ("; one that begins with { must be in quotes" if isinstance(value, dict) else "")
 
 
 def _hint(given: Any, names: Sequence[str], wording: Wording) -> str:

@@ -14,7 +14,7 @@ from ems_streams.domain.alarms import decode_alarm_event
 from ems_streams.domain.promotions import PROMOTED_HEADER
 from ems_streams.kafka.catalogue import ALARM_ACKNOWLEDGEMENTS, ALARM_EVENTS, ALARM_RULES, DEVICE_AGGREGATES, DEVICE_TELEMETRY, dlt_of
 from tables.alarms import index_of
-from tests.unit.agents.alarm_worker import Worker
+from tests.unit.agents.alarm_worker import BEAT_S, Worker
 
 PLAIN: dict[str, Any] = {"kind": "threshold", "metric": "temperature", "above": 80.0}
 MISSING: dict[str, Any] = {"kind": "missingData", "forS": 30.0}
@@ -168,6 +168,68 @@ def test_data_are_missed_after_a_recovery_too(worker: Worker) -> None:
     assert worker.steps() == [("ALARM_RAISED", "r", 34)]
 
 
+@pytest.mark.parametrize(
+    ("move", "raised_s"),
+    [(lambda worker: worker.telemetry(61, temperature=20, site=8), 91), (lambda worker: worker.registry(61, 8), 34)],
+)
+def test_data_are_missed_at_the_place_that_a_device_has_moved_to(worker: Worker, move: Callable[[Worker], None], raised_s: float) -> None:
+    worker.rule(0, PLAIN)
+    worker.rule(0, MISSING, "missing", scope={"siteIds": [8]})
+    worker.listen(0, 3)
+    worker.telemetry(4, temperature=20)
+    worker.listen(6, 60)
+    move(worker)
+    worker.listen(63, 120)
+    assert worker.steps() == [("ALARM_RAISED", "missing", raised_s)]
+
+
+def test_a_device_that_was_known_by_its_windows_first_is_missed_from_its_first_message_on(worker: Worker) -> None:
+    worker.rule(0, MEAN)
+    worker.rule(0, MISSING, "missing")
+    worker.listen(0, 3)
+    worker.window(4, 20)
+    worker.listen(6, 120)
+    worker.commit()
+    worker.open()
+    worker.listen(123, 180)
+    assert worker.steps() == []
+    worker.telemetry(181, temperature=20)
+    worker.listen(183, 240)
+    assert worker.steps() == [("ALARM_RAISED", "missing", 211)]
+
+
+@pytest.mark.parametrize("switch_off", [{"condition": None}, {"condition": MISSING, "enabled": False}])
+def test_what_came_while_there_were_no_rules_is_not_missing(worker: Worker, switch_off: dict[str, Any]) -> None:
+    worker.rule(0, MISSING)
+    worker.listen(0, 3)
+    worker.telemetry(4, "A", temperature=20)
+    worker.commit()
+    worker.telemetry(4, "B", temperature=20)
+    worker.rule(5, **switch_off)
+    for second in range(6, 80):
+        worker.telemetry(second, "AB"[second % 2], temperature=20)
+        if second % BEAT_S == 0:
+            worker.heartbeat(second)
+    worker.rule(80, MISSING)
+    worker.listen(81, 84)
+    assert worker.steps() == []
+    worker.telemetry(85, "A", temperature=20)
+    worker.listen(87, 120)
+    assert worker.steps() == [("ALARM_RAISED", "r", 115)]
+
+
+def test_a_duration_does_not_go_on_while_there_are_no_rules(worker: Worker) -> None:
+    worker.rule(0, PLAIN | {"forS": 20.0})
+    worker.telemetry(4, temperature=90)
+    worker.rule(5, None)
+    worker.telemetry(6, temperature=20)
+    worker.rule(30, PLAIN | {"forS": 20.0})
+    worker.telemetry(31, temperature=90)
+    assert worker.steps() == []
+    worker.telemetry(51, temperature=90)
+    assert worker.steps() == [("ALARM_RAISED", "r", 51)]
+
+
 def test_windows_raise_and_those_that_a_replay_has_promoted_do_not(worker: Worker) -> None:
     worker.rule(0, MEAN)
     worker.window(60, 90, [(PROMOTED_HEADER, b"again")])
@@ -260,3 +322,27 @@ def test_alarms_that_are_over_for_long_or_too_many_are_forgotten(worker: Worker,
     worker.commit()
     assert [alarm.serial_number for alarm in worker.alarms()] == ["B"]
     assert len(index_of(worker.partition)) == 1
+
+
+def test_ids_of_alarms_that_rest_on_the_same_record_are_never_used_again(worker: Worker) -> None:
+    worker.rule(0, MISSING)
+    worker.listen(0, 3)
+    worker.telemetry(4, temperature=20)
+    worker.listen(6, 40)
+    worker.rule(41, MISSING | {"forS": 20.0})
+    worker.listen(42, 60)
+    # More than a day later the first of the two alarms is over for long.
+    worker.listen(87_000, 87_040)
+    worker.commit()
+    worker.open()
+    worker.rule(87_041, MISSING)
+    worker.listen(87_042, 87_100)
+    worker.commit()
+    events = [orjson.loads(value or b"") for topic, _, value in worker.writer.outputs if topic == ALARM_EVENTS]
+    assert [each["eventType"] for each in events] == [*["ALARM_RAISED", "ALARM_CLEARED"] * 2, "ALARM_RAISED"]
+    assert len({each["eventId"] for each in events}) == 5
+    # Once the device is heard of, nothing rests on that record any more.
+    worker.telemetry(87_101, temperature=20)
+    worker.heartbeat(87_200)
+    worker.heartbeat(174_000)
+    assert [alarm.active for alarm in worker.alarms()] == []

@@ -141,6 +141,13 @@ def test_secrets_must_be_there_and_are_not_shown(secret: str, expected: str, tmp
     assert load_channels(path, {"OPS_SECRET": SECRET})
 
 
+def test_a_number_that_yaml_reads_otherwise_is_named_and_not_shown(tmp_path: Path) -> None:
+    problems = problems_of(GOOD.replace("    host:", "    password: 01234567\n    host:"), tmp_path)
+
+    assert any(each.startswith("line 8: channels.on-call.password: YAML reads this as another number") for each in problems), problems
+    assert not any(shown in str(problems) for shown in ("01234567", str(0o1234567)))
+
+
 def test_a_secret_may_be_in_a_file_or_in_dotenv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("OPS_SECRET", raising=False)

@@ -77,6 +77,18 @@ def test_nothing_is_told_before_the_window_is_over() -> None:
     assert due_ms(notices, windows()) == NOON_MS + END_S * 1000
 
 
+def test_alarms_of_the_place_that_a_device_has_moved_to_do_not_wait_for_the_windows_of_the_old_one() -> None:
+    known, notices = windows(), AlarmNotices()
+    times = {"startsAt": at(BEGIN_S).isoformat(), "endsAt": at(9_000).isoformat()}
+    known.put(window_of({"windowId": "long", "sites": [6], "reason": "swap", "createdBy": "me", **times}))
+    old = alarm(alarm_id="a" * 32, site_id=6, began_at=at(110), raised_at=at(110))
+    for event in (alarm_event(old, AlarmEventType.ALARM_RAISED, at(110)), step("raised", 120, 120)):
+        assert on_alarm_event(notices, event, to_epoch_ms(event.timestamp), known) == []
+    assert due_ms(notices, known) == NOON_MS + END_S * 1000
+    assert [each.site_id for each in tick(notices, NOON_MS + END_S * 1000, known)] == [7]
+    assert [each.site_id for each in tick(notices, NOON_MS + 9_000_000, known)] == [6]
+
+
 def test_a_window_that_is_removed_tells_at_once() -> None:
     notices = AlarmNotices()
     on_alarm_event(notices, step("raised", 110, 110), NOON_MS + 110_000, windows())

@@ -19,7 +19,7 @@ FACTS = {"serialNumber": "INV-001", "siteId": 7, "deviceType": "METER"}
         ({"kind": "threshold", "metric": "t", "above": 80.0, "forS": 60.0}, 85.25, "t is 85.25, above 80 for 60 s", "t is 20"),
         ({"kind": "threshold", "metric": "t", "below": -1.5}, -2.0, "t is -2, below -1.5", "t is 20"),
         ({"kind": "rateOfChange", "metric": "t", "abovePerMinute": 30.0, "overS": 60.0}, 0.6,
-         "t changes by 36 per minute over 60 s, above 30", "t changes by 20 per second"),
+         "t changes by 36 per minute over 60 s, above 30", "t changes by 1200 per minute"),
         ({"kind": "rateOfChange", "metric": "t", "belowPerS": -1.0, "overS": 5.0, "forS": 2.0}, -3.0,
          "t changes by -3 per second over 5 s, below -1 for 2 s", "t changes by 20 per second"),
         ({"kind": "missingData", "forS": 60.0}, 60.0, "no telemetry for 60 s", "telemetry has come again"),
@@ -39,6 +39,13 @@ def test_a_condition_in_words(condition: dict[str, Any], value: float, found: st
 def test_a_rule_has_words_of_its_own() -> None:
     own = rule({"kind": "threshold", "metric": "t", "above": 80.0}, message="{serialNumber} of {deviceType} has {value}, not {limit}")
     assert message_of(own, FACTS, 85.123456789) == "INV-001 of METER has 85.1235, not 80"
+
+
+def test_own_words_of_a_rate_have_the_unit_of_the_rule() -> None:
+    rate = {"kind": "rateOfChange", "metric": "t", "overS": 60.0}
+    per_minute, per_second = (rule(rate | {name: 30.0}, message="{value}, not {limit}") for name in ("abovePerMinute", "abovePerS"))
+    assert message_of(per_minute, FACTS, 0.6) == "36, not 30"
+    assert message_of(per_second, FACTS, 31.0) == "31, not 30"
 
 
 def test_each_step_in_words() -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ems_streams.gateway.cursors import BadCursorError, decode_device, decode_feed, encode_device, encode_feed
+from ems_streams.gateway.cursors import BadCursorError, decode_alarm, decode_device, decode_feed, encode_alarm, encode_device, encode_feed
 
 OFFSETS = st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=40).map(tuple)
 
@@ -17,6 +17,16 @@ def test_feed_cursors_come_back(offsets: tuple[int, ...]) -> None:
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=64))
 def test_device_cursors_come_back(serial_number: str) -> None:
     assert decode_device(encode_device(serial_number)) == serial_number
+
+
+def test_alarm_cursors_come_back() -> None:
+    assert decode_alarm(encode_alarm(1_759_579_200_000, "0a" * 16)) == (1_759_579_200_000, "0a" * 16)
+
+
+@pytest.mark.parametrize(("raised_ms", "alarm_id"), [(-5, "0a" * 16), (10**20, "0a" * 16), (5, ""), (5, "0a:1"), (5, "0A" * 16)])
+def test_a_place_that_no_alarm_can_have_is_refused_whatever_its_checksum(raised_ms: int, alarm_id: str) -> None:
+    with pytest.raises(BadCursorError, match="not one of alarms"):
+        decode_alarm(encode_alarm(raised_ms, alarm_id))
 
 
 @given(OFFSETS)
