@@ -104,11 +104,12 @@ def _check_lead(field: str, value: object, lead_s: float) -> None:
 def _time(value: object) -> datetime:
     try:
         moment = datetime.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise CommandError("expiresAt", value, "expected an ISO-8601 time with its zone, such as 2026-01-31T12:00:00Z")
-    return from_epoch_ms(to_epoch_ms(moment))
+        if moment is not None and moment.tzinfo is not None:
+            return from_epoch_ms(to_epoch_ms(moment))
+    except (ValueError, OverflowError):
+        # The latter for the first and the last hours that there are, which are none in another zone.
+        pass
+    raise CommandError("expiresAt", value, "expected an ISO-8601 time with its zone, such as 2026-01-31T12:00:00Z")
 
 
 def _fingerprint(command: str, parameters: Mapping[str, Any], expiry: str) -> str:

@@ -127,11 +127,16 @@ class ExactSession:
         """Send PUBREL; false when the connection of that number is gone."""
         return self._write(number, mqtt5.PubRelPacket(packet_id).write())
 
+    def renew(self) -> None:
+        """Give up the present connection, if there is one, and make another: only on a new one may anything be sent again (MQTT-4.4.0-1)."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.abort()
+
     def _write(self, number: int, data: bytes) -> bool:
         if self._connection is None or number != self.number:
             return False
-        self._connection.write(data)
-        return True
+        return self._connection.write(data)
 
     async def _supervise(self) -> None:
         while True:
