@@ -325,9 +325,9 @@ class Connection(aiomqtt.Client):
             self._writer.transport.abort()
 
 
-async def connect_patiently(open_connection: Callable[[], Awaitable[Connection]]) -> Connection:
-    """Try, with exponential backoff and jitter up to ten seconds, for as long as it takes; one of `FAILURES` means once more."""
-    retrying = stamina.retry_context(on=FAILURES, attempts=None, timeout=None, wait_initial=0.1, wait_max=10.0, wait_jitter=1.0)
+async def connect_patiently(open_connection: Callable[[], Awaitable[Connection]], wait_max_s: float = 10.0) -> Connection:
+    """Try, with exponential backoff and jitter up to `wait_max_s`, for as long as it takes; one of `FAILURES` means once more."""
+    retrying = stamina.retry_context(on=FAILURES, attempts=None, timeout=None, wait_initial=0.1, wait_max=wait_max_s, wait_jitter=1.0)
     async for attempt in retrying:
         with attempt:
             return await open_connection()

@@ -23,6 +23,8 @@ log = structlog.get_logger(__name__)
 
 LAST_PACKET_ID: Final = 65_535
 SHORT_LIFE_S: Final = 0.5
+RECONNECT_MAX_S: Final = 2.0
+"""Longest pause between two tries: what is published here expires, often within a minute, and there is one such session for each partition."""
 _TAKEN: Final = (mqtt5.PubRecReasonCode.SUCCESS, mqtt5.PubRecReasonCode.NO_MATCHING_SUBSCRIBERS)
 
 
@@ -140,7 +142,7 @@ class ExactSession:
 
     async def _supervise(self) -> None:
         while True:
-            connection = await connect_patiently(self._open)
+            connection = await connect_patiently(self._open, RECONNECT_MAX_S)
             connected_s = asyncio.get_running_loop().time()
             self.number += 1
             self.session_present = connection.session_present

@@ -1,7 +1,11 @@
 """What is written, and what is known not to have been."""
 
+import asyncio
 from typing import cast
 
+import pytest
+
+from ems_streams.mqtt import exact_session
 from ems_streams.mqtt.connection import Connection
 from ems_streams.mqtt.exact_session import ExactMessage, ExactSession
 from ems_streams.settings import Settings
@@ -54,3 +58,22 @@ def test_a_connection_that_is_given_up_takes_nothing_more() -> None:
     assert line.closing
     assert not session.connected
     assert not session.publish(1, 5, MESSAGE, again=False)
+
+
+async def test_a_broker_that_is_back_is_not_kept_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the tenth failure in a row the pause would be nearly a minute without a limit, and what waits would expire meanwhile."""
+    tries = 0
+
+    async def refused(*_: object) -> None:
+        nonlocal tries
+        tries += 1
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(exact_session, "RECONNECT_MAX_S", 0.02)
+    monkeypatch.setattr(Connection, "open", refused)
+    async with ExactSession(Settings(), "c", clean_start=lambda: True, on_change=lambda: None) as session:
+        async with asyncio.timeout(3):
+            while tries < 10:
+                await asyncio.sleep(0.01)
+        assert not session.connected
+        assert session.state.startswith("cannot connect: ConnectionRefusedError")
