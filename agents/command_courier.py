@@ -31,6 +31,7 @@ GATHER_S: Final = 0.005
 IN_FLIGHT_MAX: Final = 1000
 BEGUN_AT_ONCE: Final = 200
 """So many commands take some hundredths of a second."""
+EXPIRY_MAX_S: Final = 2**32 - 1
 _NEVER_SENT: Final = "it could not be sent in time"
 _ANSWERED: Final = "the device has answered already, so it has the command"
 _TIME_OVER: Final = "its time was over before the exchange with the MQTT broker could be gone on with"
@@ -258,7 +259,8 @@ class Courier:
 def message_of(command: Command, now_ms: int) -> ExactMessage:
     """What the broker is sent for a command."""
     request = command.request
-    expiry_s = max(1, (command.expires_ms - now_ms) // 1000)
+    # Whoever asked may have another clock; more than this does not go into a packet.
+    expiry_s = min(max(1, (command.expires_ms - now_ms) // 1000), EXPIRY_MAX_S)
     return ExactMessage(request.topic, request.payload(), expiry_s, request.answer_topic, request.command_id.encode())
 
 

@@ -6,14 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import mqtt5
 import pytest
 
-from agents.command_courier import Courier
+from agents.command_courier import Courier, message_of
 from agents.command_work import work_of
 from agents.commands import fold_batch
 from ems_streams.domain import commands_codec
 from ems_streams.domain.command_events import CommandRequest
-from ems_streams.domain.commands import Command
+from ems_streams.domain.commands import Command, begin
 from ems_streams.domain.events import CommandAck
 from ems_streams.domain.timestamps import from_epoch_ms
 from ems_streams.kafka.careful_fold import fold_part
@@ -253,3 +254,10 @@ def test_what_is_refused_blocks_no_other_device_and_is_tried_again(site: Site) -
     site.now_ms += 2000
     assert [what for what, _, _ in site.step()] == ["PUBLISH"]
     assert (site.command(refused).attempts, site.command(other).attempts) == (2, 1)
+
+
+def test_an_expiry_that_no_packet_can_carry_is_not_the_end_of_the_worker() -> None:
+    """As by somebody whose clock is in another century."""
+    asked = request(requested_at=from_epoch_ms(NOON_MS + 10**13), expires_at=from_epoch_ms(NOON_MS + 10**13 + 60_000))
+    message = message_of(begin(asked)[0], NOON_MS)
+    assert mqtt5.PublishPacket(message.topic, message.payload, message_expiry_interval=message.expiry_s).write()

@@ -1,6 +1,6 @@
 """What is asked of a device, checked by catalogue and registry: what is wrong is said with field, value and limit."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -206,3 +206,11 @@ def test_what_is_wrong_with_a_header_of_other_bytes_can_be_said_in_json() -> Non
     with pytest.raises(CommandError) as caught:
         checked_person("\udcff", "requestedBy")
     assert orjson.dumps(caught.value.value) == b'"?"'
+
+
+def test_a_record_that_expires_later_than_anybody_may_ask_for_is_malformed() -> None:
+    asked = request()
+    longest = request(expires_at=asked.requested_at + timedelta(days=1))
+    assert decode_request(longest.encode()) == longest
+    with pytest.raises(MalformedError, match=r"expiresAt=.*: expected at most 86400 s after requestedAt"):
+        decode_request(request(expires_at=asked.requested_at + timedelta(days=1, milliseconds=1)).encode())
