@@ -31,7 +31,9 @@ GATHER_S: Final = 0.005
 IN_FLIGHT_MAX: Final = 1000
 BEGUN_AT_ONCE: Final = 200
 """So many commands take some hundredths of a second."""
+EXPIRY_MAX_S: Final = 2**32 - 1
 _NEVER_SENT: Final = "it could not be sent in time"
+_ANSWERED: Final = "the device has answered already, so it has the command"
 _TIME_OVER: Final = "its time was over before the exchange with the MQTT broker could be gone on with"
 
 
@@ -89,14 +91,27 @@ class Courier:
         self._look_at_time(work)
         packets += self._begin(work)
         await self._partition.commit()
-        if not self._partition.abandoned:
+        # After a rollback in between the commit has proved nothing.
+        if not self._partition.abandoned and work is work_of(self._partition):
             self._send(packets)
 
     def _work(self) -> Work:
         work = work_of(self._partition)
-        # It may be another one than before, after a rollback.
-        work.changed = self._wake
+        if work.changed is not self._wake:
+            work.changed = self._wake
+            if self._number:
+                self._after_rollback(work)
         return work
+
+    def _after_rollback(self, work: Work) -> None:
+        """Steps of ours may be undone of which the broker knows, and of whose answers nothing is left: on a new connection it is asked again.
+
+        What was let go of in such a step may have been sent before, so all counts as written: in doubt it is not sent again.
+        """
+        self._written |= work.flows.keys()
+        self._repeated |= work.flows.keys()
+        self._too_late.clear()
+        self.session.renew()
 
     def _answers(self) -> Iterable[BrokerAnswer]:
         while self.session.answers:
@@ -178,6 +193,8 @@ class Courier:
         """Why the exchange about a command cannot be gone on with; None when it can."""
         if not self.session.session_present:
             return "the MQTT broker has lost the session"
+        if command.delivery is Delivery.PUBLISHING and command.answered:
+            return _ANSWERED
         if command.delivery is Delivery.PUBLISHING and command.too_late(self._now_ms()):
             return _TIME_OVER
         return None
@@ -242,7 +259,8 @@ class Courier:
 def message_of(command: Command, now_ms: int) -> ExactMessage:
     """What the broker is sent for a command."""
     request = command.request
-    expiry_s = max(1, (command.expires_ms - now_ms) // 1000)
+    # Whoever asked may have another clock; more than this does not go into a packet.
+    expiry_s = min(max(1, (command.expires_ms - now_ms) // 1000), EXPIRY_MAX_S)
     return ExactMessage(request.topic, request.payload(), expiry_s, request.answer_topic, request.command_id.encode())
 
 

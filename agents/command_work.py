@@ -94,7 +94,7 @@ def _settle(partition: PartitionState[CommandRecord], command: Command, work: Wo
     if left:
         work.look_at(key)
         history = history_of(partition, key)
-        for forgotten in history.add(command.request.command_id, command.steps[-1].at_ms):
+        for forgotten in history.add(command.request.command_id, command.steps[-1].at_ms, queue.flows):
             partition.delete(command_key(forgotten))
         partition.put(key, history)
 

@@ -18,6 +18,7 @@ Parameters = dict[str, Value]
 
 POWER_MAX_KW: Final = 100_000.0
 """Beyond every device there is: a slip of a unit, such as watts for kilowatts, is refused also where the registry has no limit."""
+_NOTHING_SENT: Final = "nothing is sent until it is mended"
 
 
 class CommandError(EmsError):
@@ -35,10 +36,20 @@ class CommandError(EmsError):
         said = "missing" if value is None else shown(value)
         super().__init__(f"{field}={said}: {expected}")
         self.field = field
-        self.value = value if isinstance(value, str | int | float | bool) else None
+        # A header may have bytes that are no text, and no JSON either.
+        text = value.encode(errors="replace").decode() if isinstance(value, str) else None
+        self.value = value if isinstance(value, int | float | bool) else text
         self.expected = expected
         self.limit = limit
         self.limit_of = limit_of
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        # An integer beyond all floats.
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +73,7 @@ class Number:
     def check(self, value: object, limits: Mapping[str, Any]) -> Value:
         """The value; raises `CommandError` when it is no number, or beyond a limit."""
         field = f"parameters.{self.name}"
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not _is_finite(value):
             raise CommandError(field, value, f"expected a number of {self.unit}")
         for limit, origin in self._lower(limits):
             if value < limit:
@@ -83,15 +94,17 @@ class Number:
             return
         plain = f"{bound}{self.metric[0].upper()}{self.metric[1:]}"
         nested = limits.get(self.metric)
+        if nested is not None and not isinstance(nested, dict):
+            raise CommandError(f"limits.{self.metric}", nested, f"the registry's limit is no object of min and max; {_NOTHING_SENT}")
         for name, limit in (
             (f"limits.{plain}", limits.get(plain)),
             (f"limits.{self.metric}.{bound}", nested.get(bound) if isinstance(nested, dict) else None),
         ):
             if limit is None:
                 continue
-            if isinstance(limit, bool) or not isinstance(limit, int | float) or not math.isfinite(limit):
+            if isinstance(limit, bool) or not isinstance(limit, int | float) or not _is_finite(limit):
                 # Nobody may guess what was meant to keep a device safe.
-                raise CommandError(name, limit, "the registry's limit is no number; nothing is sent until it is mended")
+                raise CommandError(name, limit, f"the registry's limit is no number; {_NOTHING_SENT}")
             yield float(limit), name
 
     def view(self) -> dict[str, Any]:

@@ -28,6 +28,8 @@ from ems_streams.domain.identifiers import notification_id
 from ems_streams.errors import MalformedError
 
 KEY_MAX_CHARS: Final = 128
+EXPIRES_IN_MAX_S: Final = 86_400
+"""As long as the MQTT broker keeps the session that remembers what has been sent."""
 _SEPARATOR: Final = "~"
 _DIGEST_BYTES: Final = 8
 
@@ -161,6 +163,10 @@ def _check(request: CommandRequest | CancelRequest) -> None:
         )
     if request.expires_at <= request.requested_at:
         raise MalformedError("invalid_field", f"expiresAt={format_time(request.expires_at)}: expected after requestedAt")
+    if (request.expires_at - request.requested_at).total_seconds() > EXPIRES_IN_MAX_S:
+        raise MalformedError(
+            "invalid_field", f"expiresAt={format_time(request.expires_at)}: expected at most {EXPIRES_IN_MAX_S} s after requestedAt"
+        )
     try:
         check_command(request.device_type, request.command, request.parameters, {})
     except CommandError as error:

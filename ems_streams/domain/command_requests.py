@@ -9,7 +9,7 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from ems_streams.domain.command_catalogue import CommandError, check_command
-from ems_streams.domain.command_events import CommandRequest, IdempotencyKey, Person, command_id_of
+from ems_streams.domain.command_events import EXPIRES_IN_MAX_S, CommandRequest, IdempotencyKey, Person, command_id_of
 from ems_streams.domain.events import format_time
 from ems_streams.domain.registry import RegistryEntry
 from ems_streams.domain.timestamps import from_epoch_ms, to_epoch_ms
@@ -17,8 +17,6 @@ from ems_streams.domain.timestamps import from_epoch_ms, to_epoch_ms
 EXPIRES_IN_DEFAULT_S: Final = 300
 EXPIRES_IN_MIN_S: Final = 2
 """With less the broker, which counts whole seconds, could hardly keep the promise."""
-EXPIRES_IN_MAX_S: Final = 86_400
-"""As long as the MQTT broker keeps the session that remembers what has been sent."""
 FIELDS: Final = ("command", "parameters", "expiresInS", "expiresAt", "idempotencyKey", "requestedBy")
 
 _KEY: TypeAdapter[str] = TypeAdapter(IdempotencyKey)
@@ -104,11 +102,12 @@ def _check_lead(field: str, value: object, lead_s: float) -> None:
 def _time(value: object) -> datetime:
     try:
         moment = datetime.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise CommandError("expiresAt", value, "expected an ISO-8601 time with its zone, such as 2026-01-31T12:00:00Z")
-    return from_epoch_ms(to_epoch_ms(moment))
+        if moment is not None and moment.tzinfo is not None:
+            return from_epoch_ms(to_epoch_ms(moment))
+    except (ValueError, OverflowError):
+        # The latter for the first and the last hours that there are, which are none in another zone.
+        pass
+    raise CommandError("expiresAt", value, "expected an ISO-8601 time with its zone, such as 2026-01-31T12:00:00Z")
 
 
 def _fingerprint(command: str, parameters: Mapping[str, Any], expiry: str) -> str:

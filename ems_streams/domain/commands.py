@@ -4,7 +4,7 @@ A command has two sides that are kept apart. Its *life* (`command_table`) is wha
 stands: that goes on to its end whatever the life comes to meanwhile, since a packet id may only be used again when the broker has let go of it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Final, Literal, NamedTuple
@@ -42,6 +42,8 @@ class Delivery(IntEnum):
     """The broker has lost the session in between: it may have the command or not."""
 
 
+ANSWERED: Final = frozenset({CommandStatus.COMPLETED, CommandStatus.FAILED, CommandStatus.REJECTED})
+"""What a device says for good."""
 UNFINISHED: Final = frozenset({Delivery.PUBLISHING, Delivery.RECEIVED})
 
 
@@ -96,9 +98,16 @@ class Command:
         """Whether the device has done it, for all that is known."""
         if self.status is CommandStatus.COMPLETED:
             return "yes"
-        if self.status in {CommandStatus.REJECTED, CommandStatus.FAILED} or self.delivery is Delivery.NONE:
+        if self.status in {CommandStatus.REJECTED, CommandStatus.FAILED}:
+            return "no"
+        if self.delivery is Delivery.NONE and not self.accepted_ms:
             return "no"
         return "unknown"
+
+    @property
+    def answered(self) -> bool:
+        """Whether the device has said anything, and so has the command for certain."""
+        return bool(self.accepted_ms) or self.status in ANSWERED
 
     @property
     def deadline_ms(self) -> int:
@@ -146,10 +155,7 @@ def answer(command: Command, result: str, at_ms: int, detail: str | None) -> Com
 
 def contradicts(command: Command, result: str) -> bool:
     """Whether a device says something else than it has said for good."""
-    return command.status in {CommandStatus.COMPLETED, CommandStatus.FAILED, CommandStatus.REJECTED} and result not in {
-        command.status,
-        "ACCEPTED",
-    }
+    return command.status in ANSWERED and result not in {command.status, "ACCEPTED"}
 
 
 def remark(command: Command, at_ms: int, detail: str) -> CommandEvent:
@@ -260,11 +266,12 @@ class DeviceHistory:
 
     done: list[Done] = field(default_factory=list)
 
-    def add(self, command_id: str, at_ms: int) -> list[str]:
-        """Remember one more; gives those that are forgotten for it."""
+    def add(self, command_id: str, at_ms: int, busy: Collection[str] = ()) -> list[str]:
+        """Remember one more; gives those that are forgotten for it, none of which is `busy`: with the MQTT broker there is still something to be done."""
         self.done.append(Done(command_id, at_ms))
         excess = len(self.done) - DONE_KEPT
-        kept = [each for index, each in enumerate(self.done) if index >= excess and each.at_ms > at_ms - DONE_KEPT_MS]
+        since_ms = at_ms - DONE_KEPT_MS
+        kept = [each for index, each in enumerate(self.done) if (index >= excess and each.at_ms > since_ms) or each.command_id in busy]
         forgotten = [each.command_id for each in self.done if each not in kept]
         self.done = kept
         return forgotten

@@ -266,11 +266,17 @@ class Connection(aiomqtt.Client):
         """Free the id of a packet that has been acknowledged."""
         self._pending_pubacks.pop(packet_id, None)
 
-    def write(self, data: bytes) -> None:
-        """Queue bytes of whole packets for the broker; a loss shows in `lost`."""
-        if not self._writer.is_closing():
-            self._writer.write(data)
-            self._most_recent_packet_sent_time = time.monotonic()
+    def write(self, data: bytes) -> bool:
+        """Queue bytes of whole packets for the broker; a loss shows in `lost`. False when the connection is being closed, and nothing was queued."""
+        if self._writer.is_closing():
+            return False
+        self._writer.write(data)
+        self._most_recent_packet_sent_time = time.monotonic()
+        return True
+
+    def abort(self) -> None:
+        """Cut it off at once; `lost` says so."""
+        self._writer.transport.abort()
 
     async def drain(self) -> None:
         """Wait until the socket takes more; a loss shows in `lost`."""
@@ -319,9 +325,9 @@ class Connection(aiomqtt.Client):
             self._writer.transport.abort()
 
 
-async def connect_patiently(open_connection: Callable[[], Awaitable[Connection]]) -> Connection:
-    """Try, with exponential backoff and jitter up to ten seconds, for as long as it takes; one of `FAILURES` means once more."""
-    retrying = stamina.retry_context(on=FAILURES, attempts=None, timeout=None, wait_initial=0.1, wait_max=10.0, wait_jitter=1.0)
+async def connect_patiently(open_connection: Callable[[], Awaitable[Connection]], wait_max_s: float = 10.0) -> Connection:
+    """Try, with exponential backoff and jitter up to `wait_max_s`, for as long as it takes; one of `FAILURES` means once more."""
+    retrying = stamina.retry_context(on=FAILURES, attempts=None, timeout=None, wait_initial=0.1, wait_max=wait_max_s, wait_jitter=1.0)
     async for attempt in retrying:
         with attempt:
             return await open_connection()

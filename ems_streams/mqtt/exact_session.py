@@ -23,6 +23,8 @@ log = structlog.get_logger(__name__)
 
 LAST_PACKET_ID: Final = 65_535
 SHORT_LIFE_S: Final = 0.5
+RECONNECT_MAX_S: Final = 2.0
+"""Longest pause between two tries: what is published here expires, often within a minute, and there is one such session for each partition."""
 _TAKEN: Final = (mqtt5.PubRecReasonCode.SUCCESS, mqtt5.PubRecReasonCode.NO_MATCHING_SUBSCRIBERS)
 
 
@@ -127,15 +129,20 @@ class ExactSession:
         """Send PUBREL; false when the connection of that number is gone."""
         return self._write(number, mqtt5.PubRelPacket(packet_id).write())
 
+    def renew(self) -> None:
+        """Give up the present connection, if there is one, and make another: only on a new one may anything be sent again (MQTT-4.4.0-1)."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.abort()
+
     def _write(self, number: int, data: bytes) -> bool:
         if self._connection is None or number != self.number:
             return False
-        self._connection.write(data)
-        return True
+        return self._connection.write(data)
 
     async def _supervise(self) -> None:
         while True:
-            connection = await connect_patiently(self._open)
+            connection = await connect_patiently(self._open, RECONNECT_MAX_S)
             connected_s = asyncio.get_running_loop().time()
             self.number += 1
             self.session_present = connection.session_present

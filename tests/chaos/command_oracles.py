@@ -4,6 +4,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -87,6 +88,32 @@ def untrue_ones(asked: Iterable[str], events: Mapping[str, Sequence[Line]], deed
     return {each: problem for each in asked if (problem := untrue(_last(events.get(each)), deeds.get(each, Deeds())))}
 
 
+def held_up(events: Mapping[str, Sequence[Line]]) -> Counter[str]:
+    """What the commands that expired unsent were waiting for when their time was over.
+
+    `silent device`: the command before them was out, and was never answered. `slow answer`: it was out, and was answered in the end. `sending`: none
+    was out, so worker, MQTT broker or courier had not sent the first in line.
+    """
+    counts: Counter[str] = Counter()
+    out: dict[str, list[tuple[datetime, datetime, str]]] = defaultdict(list)
+    for steps in events.values():
+        begun = next((_time_of(each) for each in steps if each["status"] == "PUBLISHED"), None)
+        if begun is not None:
+            ended = next((_time_of(each) for each in steps if each["final"]), datetime.max.replace(tzinfo=UTC))
+            out[steps[0]["serialNumber"]].append((begun, ended, steps[-1]["status"]))
+    for steps in events.values():
+        if steps[-1]["status"] == "EXPIRED" and steps[-1]["executed"] == "no":
+            # Nothing is sent in the last second.
+            over = _time_of(steps[-1]) - timedelta(seconds=2)
+            before = [last for begun, ended, last in out[steps[0]["serialNumber"]] if begun <= over < ended]
+            counts["sending" if not before else "silent device" if before[0] == "EXPIRED" else "slow answer"] += 1
+    return counts
+
+
+def _time_of(event: Line) -> datetime:
+    return datetime.fromisoformat(event["timestamp"])
+
+
 def published_once(asked: Iterable[str], seen: Mapping[str, int]) -> Finding:
     """Whether nothing was published twice, by who listened in: repetitions of the broker to the devices are not seen there."""
     asked = set(asked)
@@ -140,6 +167,7 @@ def commands_in_the_end(system: System, load: CommandLoad, timeout_s: float) -> 
         all_true()
     finally:
         topic.close()
+    print(f"\nexpired unsent, by what they waited for: {_shown(held_up(events))}", flush=True)
     return judge(load.asked, events, deeds_of(read_command_log(load.fleet.log)), system.name)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.command_oracles import deeds_of, judge, published_once
+from tests.chaos.command_oracles import deeds_of, held_up, judge, published_once
 
 Story = tuple[dict[str, list[dict[str, Any]]], list[dict[str, Any]]]
 """Events of each command, and the devices' log."""
@@ -158,3 +158,27 @@ def test_a_command_that_nobody_asked_for_is_noticed() -> None:
     lives, log = true_story()
     log += done("stranger", "RECEIVED")
     assert verdict_of((lives, log)) == {"strangers": 1}
+
+
+def at(serial_number: str, executed: str, *steps: tuple[int, str]) -> list[dict[str, Any]]:
+    """Steps at minutes past noon."""
+    lives = life(*(status for _, status in steps), executed=executed)
+    for (minute, _), each in zip(steps, lives, strict=True):
+        each.update(serialNumber=serial_number, timestamp=f"2026-01-31T12:{minute:02}:00Z")
+    return lives
+
+
+@pytest.mark.parametrize(
+    ("before", "waited_for"),
+    [
+        ([(0, "REQUESTED"), (1, "PUBLISHED"), (9, "EXPIRED")], "silent device"),
+        ([(0, "REQUESTED"), (1, "PUBLISHED"), (9, "COMPLETED")], "slow answer"),
+        ([(0, "REQUESTED"), (1, "PUBLISHED"), (3, "EXPIRED"), (9, "COMPLETED")], "sending"),
+        ([(0, "REQUESTED"), (1, "PUBLISHED"), (3, "COMPLETED")], "sending"),
+        ([(0, "REQUESTED"), (9, "PUBLISHED"), (10, "COMPLETED")], "sending"),
+    ],
+)
+def test_what_an_expired_command_was_waiting_for_is_told(before: list[tuple[int, str]], waited_for: str) -> None:
+    expired = at("A", "no", (2, "REQUESTED"), (5, "EXPIRED"))
+    other = at("B", "unknown", (0, "REQUESTED"), (1, "PUBLISHED"), (20, "EXPIRED"))
+    assert held_up({"expired": expired, "before": at("A", "unknown", *before), "other": other}) == {waited_for: 1}

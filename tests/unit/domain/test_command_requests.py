@@ -1,6 +1,6 @@
 """What is asked of a device, checked by catalogue and registry: what is wrong is said with field, value and limit."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -178,3 +178,39 @@ def test_whoever_writes_to_the_topic_what_is_no_command_is_malformed(value: byte
     with pytest.raises(MalformedError) as error:
         decode_request(value)
     assert error.value.reason == reason
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+def test_a_time_that_is_none_in_utc_is_refused(moment: str) -> None:
+    with pytest.raises(CommandError, match="expected an ISO-8601 time") as caught:
+        ask(limit(1, expiresAt=moment))
+    assert (caught.value.field, caught.value.value) == ("expiresAt", moment)
+
+
+@pytest.mark.parametrize("nested", [50, "50", [50], True])
+def test_a_limit_of_the_registry_that_is_no_object_stops_everything(nested: object) -> None:
+    """Somebody has meant a limit by it."""
+    with pytest.raises(CommandError, match="no object of min and max; nothing is sent") as caught:
+        ask(limit(1), {"powerKw": nested})
+    assert caught.value.field == "limits.powerKw"
+
+
+def test_a_number_beyond_all_floats_is_no_number() -> None:
+    with pytest.raises(CommandError, match="expected a number of kW"):
+        check_command("BATTERY", "SET_POWER_LIMIT", {"powerLimitKw": 10**400}, {})
+    with pytest.raises(CommandError, match="the registry's limit is no number"):
+        check_command("BATTERY", "SET_POWER_LIMIT", {"powerLimitKw": 1}, {"maxPowerKw": 10**400})
+
+
+def test_what_is_wrong_with_a_header_of_other_bytes_can_be_said_in_json() -> None:
+    with pytest.raises(CommandError) as caught:
+        checked_person("\udcff", "requestedBy")
+    assert orjson.dumps(caught.value.value) == b'"?"'
+
+
+def test_a_record_that_expires_later_than_anybody_may_ask_for_is_malformed() -> None:
+    asked = request()
+    longest = request(expires_at=asked.requested_at + timedelta(days=1))
+    assert decode_request(longest.encode()) == longest
+    with pytest.raises(MalformedError, match=r"expiresAt=.*: expected at most 86400 s after requestedAt"):
+        decode_request(request(expires_at=asked.requested_at + timedelta(days=1, milliseconds=1)).encode())

@@ -217,6 +217,23 @@ def _do(command: Command, what: str, number: int) -> None:
         answer(command, what, at_ms, None)
 
 
+def test_a_history_forgets_nothing_that_the_broker_is_not_done_with() -> None:
+    """Its packet id could not be let go of, and a later command with that id would be taken for a repetition."""
+    history = DeviceHistory()
+    for number in range(DONE_KEPT):
+        history.add(f"c{number}", NOON_MS)
+    assert history.add("one more", NOON_MS, busy=["c0"]) == []
+    assert history.add("and another", NOON_MS, busy=["c0"]) == ["c1"]
+    assert history.add("done with", NOON_MS) == ["c0", "c2"]
+
+
+def test_a_device_that_has_accepted_what_we_believe_unsent_may_have_done_it() -> None:
+    command = begun()
+    answer(command, "ACCEPTED", NOON_MS + 1, None)
+    happen(command, CommandInput.TIME, NOON_MS + 2)
+    assert (command.status, command.delivery, command.executed) == ("EXPIRED", Delivery.NONE, "unknown")
+
+
 @pytest.mark.parametrize("record", [DeviceQueue(["a"], ["b"]), DeviceHistory([Done("a", 1)]), 17], ids=["queue", "history", "connection"])
 def test_other_records_are_stored_and_read_as_they_are(record: commands_codec.CommandRecord) -> None:
     assert commands_codec.decode(commands_codec.encode(record)) == record

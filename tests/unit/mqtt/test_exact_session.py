@@ -1,0 +1,79 @@
+"""What is written, and what is known not to have been."""
+
+import asyncio
+from typing import cast
+
+import pytest
+
+from ems_streams.mqtt import exact_session
+from ems_streams.mqtt.connection import Connection
+from ems_streams.mqtt.exact_session import ExactMessage, ExactSession
+from ems_streams.settings import Settings
+
+MESSAGE = ExactMessage("sites/7/devices/A/commands", b"{}", 60, "sites/7/devices/A/commands/ack", b"A~1")
+
+
+class Line:
+    """A connection that may be about to close."""
+
+    def __init__(self) -> None:
+        self.closing = False
+        self.written: list[bytes] = []
+
+    def write(self, data: bytes) -> bool:
+        if not self.closing:
+            self.written.append(data)
+        return not self.closing
+
+    def abort(self) -> None:
+        self.closing = True
+
+
+def connected() -> tuple[ExactSession, Line]:
+    session = ExactSession(Settings(), "c", clean_start=lambda: True, on_change=lambda: None)
+    line = Line()
+    session._connection, session.number = cast("Connection", line), 1
+    return session, line
+
+
+def test_a_packet_is_written_on_the_connection_that_the_caller_knows_of_or_not_at_all() -> None:
+    session, line = connected()
+    assert session.publish(1, 5, MESSAGE, again=False)
+    assert not session.publish(2, 6, MESSAGE, again=False)
+    assert len(line.written) == 1
+
+
+def test_what_a_closing_connection_does_not_take_is_not_called_written() -> None:
+    """Otherwise there would be a doubt about it for as long as it lives."""
+    session, line = connected()
+    line.closing = True
+    assert not session.publish(1, 5, MESSAGE, again=False)
+    assert not session.release(1, 5)
+
+
+def test_a_connection_that_is_given_up_takes_nothing_more() -> None:
+    session, line = connected()
+    session.renew()
+    session.renew()
+    assert line.closing
+    assert not session.connected
+    assert not session.publish(1, 5, MESSAGE, again=False)
+
+
+async def test_a_broker_that_is_back_is_not_kept_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the tenth failure in a row the pause would be nearly a minute without a limit, and what waits would expire meanwhile."""
+    tries = 0
+
+    async def refused(*_: object) -> None:
+        nonlocal tries
+        tries += 1
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(exact_session, "RECONNECT_MAX_S", 0.02)
+    monkeypatch.setattr(Connection, "open", refused)
+    async with ExactSession(Settings(), "c", clean_start=lambda: True, on_change=lambda: None) as session:
+        async with asyncio.timeout(3):
+            while tries < 10:
+                await asyncio.sleep(0.01)
+        assert not session.connected
+        assert session.state.startswith("cannot connect: ConnectionRefusedError")
