@@ -60,6 +60,7 @@ class Courier:
         self._now_ms = now_ms
         self._wake = asyncio.Event()
         self.session = ExactSession(settings, client_id, clean_start=self._nothing_under_way, on_change=self._wake.set)
+        self._begun = False
         self._number = 0
         self._last_id = 0
         # What an owner before us may have written, and what we have.
@@ -93,14 +94,16 @@ class Courier:
         await self._partition.commit()
         # After a rollback in between the commit has proved nothing.
         if not self._partition.abandoned and work is work_of(self._partition):
+            self.session.resumed(self._number)
             self._send(packets)
 
     def _work(self) -> Work:
         work = work_of(self._partition)
         if work.changed is not self._wake:
             work.changed = self._wake
-            if self._number:
+            if self._begun:
                 self._after_rollback(work)
+            self._begun = True
         return work
 
     def _after_rollback(self, work: Work) -> None:
@@ -111,6 +114,7 @@ class Courier:
         self._written |= work.flows.keys()
         self._repeated |= work.flows.keys()
         self._too_late.clear()
+        self._number = 0
         self.session.renew()
 
     def _answers(self) -> Iterable[BrokerAnswer]:

@@ -76,7 +76,7 @@ class ExactSession:
 
     Attributes:
         number: Of the connection, from 1; 0 before the first.
-        session_present: Whether the broker still had the session when this connection was made.
+        session_present: Whether the broker still had the session when this connection was made, and all before it since `resumed`.
         answers: Those not taken yet.
     """
 
@@ -89,6 +89,7 @@ class ExactSession:
         self._connection: Connection | None = None
         self.number = 0
         self.session_present = False
+        self._lost = False
         self.answers: deque[BrokerAnswer] = deque()
         self.state = "connecting"
 
@@ -129,6 +130,11 @@ class ExactSession:
         """Send PUBREL; false when the connection of that number is gone."""
         return self._write(number, mqtt5.PubRelPacket(packet_id).write())
 
+    def resumed(self, number: int) -> None:
+        """What follows from `session_present` of this connection is durable; until then a later connection must not hide that the session was lost."""
+        if number == self.number:
+            self._lost = False
+
     def renew(self) -> None:
         """Give up the present connection, if there is one, and make another: only on a new one may anything be sent again (MQTT-4.4.0-1)."""
         connection, self._connection = self._connection, None
@@ -145,7 +151,8 @@ class ExactSession:
             connection = await connect_patiently(self._open, RECONNECT_MAX_S)
             connected_s = asyncio.get_running_loop().time()
             self.number += 1
-            self.session_present = connection.session_present
+            self._lost = self._lost or not connection.session_present
+            self.session_present = not self._lost
             self._connection, self.state = connection, "connected"
             self._on_change()
             try:

@@ -77,3 +77,29 @@ async def test_a_broker_that_is_back_is_not_kept_waiting(monkeypatch: pytest.Mon
                 await asyncio.sleep(0.01)
         assert not session.connected
         assert session.state.startswith("cannot connect: ConnectionRefusedError")
+
+
+async def test_a_lost_session_is_not_hidden_by_the_connection_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that was told of the loss has made a new session by that; whoever has not taken note must still hear of it."""
+    present = iter([True, False, True, True])
+    told: list[bool] = []
+
+    async def opened(connection: Connection, _: float) -> None:
+        connection.session_present = next(present)
+
+    async def lost(_: Connection) -> str:
+        told.append(session.session_present)
+        if len(told) == 3:
+            session.resumed(session.number)
+        if len(told) == 4:
+            await asyncio.Event().wait()
+        return "cut off"
+
+    monkeypatch.setattr(exact_session, "SHORT_LIFE_S", 0.0)
+    monkeypatch.setattr(Connection, "open", opened)
+    monkeypatch.setattr(Connection, "lost", lost)
+    async with ExactSession(Settings(), "c", clean_start=lambda: False, on_change=lambda: None) as session:
+        async with asyncio.timeout(3):
+            while len(told) < 4:
+                await asyncio.sleep(0.01)
+    assert told == [True, False, False, True]
