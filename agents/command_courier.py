@@ -73,7 +73,9 @@ class Courier:
         async with self.session:
             while not self._partition.abandoned:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), LOOK_EVERY_S)
+                    # Not `wait_for`: up to Python 3.11 it swallows a cancellation that comes together with what it waits for.
+                    async with asyncio.timeout(LOOK_EVERY_S):
+                        await self._wake.wait()
                 await asyncio.sleep(GATHER_S)
                 self._wake.clear()
                 await self._step()

@@ -144,7 +144,8 @@ class Dispatcher:
             due_ms = self._deliveries.next_due_ms(now_ms, self._channel.digest)
             wait_s = None if due_ms is None else (due_ms - now_ms) / 1000
         try:
-            await asyncio.wait_for(self._wake.wait(), wait_s)
+            async with asyncio.timeout(wait_s):
+                await self._wake.wait()
         except TimeoutError:
             return
 

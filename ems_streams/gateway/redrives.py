@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Annotated, Any, Final
 
@@ -160,18 +161,20 @@ class RedriveApi:
         )
 
     async def _list(self, _: web.Request) -> web.Response:
+        running = frozenset(self._running)
         state = await state_of_redrives(self._settings)
         known = {**self._running, **state.redrives}
         newest = sorted(known.values(), key=lambda each: each.definition.created_at, reverse=True)
-        return json_response({"redrives": [self._view(each) for each in newest]})
+        return json_response({"redrives": [self._view(each, running) for each in newest]})
 
     async def _show(self, request: web.Request) -> web.Response:
         redrive_id = request.match_info["redriveId"]
+        running = frozenset(self._running)
         state = await state_of_redrives(self._settings)
         found = state.redrives.get(redrive_id) or self._running.get(redrive_id)
         if found is None:
             raise ProblemError(404, "No such redrive", f"There is no redrive {redrive_id[:64]!r}.")
-        return json_response(self._view(found))
+        return json_response(self._view(found, running))
 
     async def _resume(self, request: web.Request) -> web.Response:
         await _check_json(request)
@@ -213,12 +216,16 @@ class RedriveApi:
         finally:
             self._running.pop(redrive_id, None)
 
-    def _view(self, redrive: Redrive) -> dict[str, Any]:
+    def _view(self, redrive: Redrive, running: AbstractSet[str] = frozenset()) -> dict[str, Any]:
+        """A redrive as people see it; `running` are those that ran here before its state was read, which may be over by now."""
         redrive_id = redrive.definition.redrive_id
         if redrive_id in self._running:
             state = "running"
         elif redrive.finished:
             state = "finished"
+        elif redrive_id in running and redrive_id not in self._failures:
+            # Its end was not there to be read yet.
+            state = "running"
         else:
             # Under way elsewhere, such as on the command line, or waiting for somebody to resume it.
             state = "failed" if redrive_id in self._failures else "unfinished"

@@ -7,7 +7,8 @@ commit ends the process, and what was in memory only is replayed.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
@@ -36,6 +37,7 @@ COMMIT_GAP_S = 0.02
 """Shortest time between two commits of a partition, so that transactions carry more than one record each under load."""
 
 FLUSH_TIMEOUT_S = 5.0
+CANCEL_AGAIN_S = 1.0
 
 Fold = Callable[[RecordBatch, int, PartitionState[S]], None]
 """`fold(batch, start, partition)`: fold the records from index `start` into the states of the partition. Synchronous, pure but for `partition`."""
@@ -283,11 +285,11 @@ class Engine:
     async def _commit_loop(self, agent: BatchAgent[Any], partition: PartitionState[Any]) -> None:
         """Commit by interval, or soon after something is to be published."""
         while True:
-            try:
-                await asyncio.wait_for(partition.urgent.wait(), agent.commit_interval_s)
+            with suppress(TimeoutError):
+                # Not `wait_for`: up to Python 3.11 it swallows a cancellation that comes together with what it waits for.
+                async with asyncio.timeout(agent.commit_interval_s):
+                    await partition.urgent.wait()
                 await asyncio.sleep(max(partition.last_commit_s + COMMIT_GAP_S - time.monotonic(), 0.0))
-            except TimeoutError:
-                pass
             try:
                 await partition.commit()
             except CommitError as error:
@@ -328,13 +330,20 @@ class Engine:
         self.epoch += 1
         # The caller may be one of them: a commit loop that has lost its partition ends by itself.
         tasks = [task for task in self._tasks if task is not asyncio.current_task()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await _cancelled(tasks)
         partitions = [partition for agent in self.agents.values() for partition in agent.table.partitions.values()]
         for agent in self.agents.values():
             agent.table.partitions.clear()
         await asyncio.gather(*(partition.close() for partition in partitions), return_exceptions=True)
+
+
+async def _cancelled(tasks: Collection["asyncio.Task[None]"]) -> None:
+    """Return when all of them have ended. Libraries swallow a cancellation now and then: who goes on is cancelled again."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_S)
 
 
 def _place(agent: BatchAgent[Any], partition: int) -> str:

@@ -94,7 +94,8 @@ class Recovery(FaustRecovery):
     async def _wait_for_rebalance(self, wait_s: float) -> None:
         """Wait for a new assignment; when there is none in time, start over with the present one."""
         try:
-            await asyncio.wait_for(self.signal_recovery_start.wait(), wait_s)
+            async with asyncio.timeout(wait_s):
+                await self.signal_recovery_start.wait()
         except TimeoutError:
             self.again()
 

@@ -108,7 +108,7 @@ def test_letters_of_every_stage_are_grouped_mended_and_processed_and_one_loops_i
     worker = site.start()
     site.poison()
 
-    eventually(lambda: site.groups().keys() >= WANTED, 40, "a group for each stage")
+    eventually(lambda: site.groups().keys() >= WANTED, 60, "a group for each stage")
     listed = {(each["topic"], each["errorClass"], each["stage"]): each["open"] for each in site.dlt("list")["groups"]}
     assert {group: listed[group] for group in WANTED} == dict.fromkeys(WANTED, 1)
 
