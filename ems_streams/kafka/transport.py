@@ -20,6 +20,7 @@ from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
 from ems_streams.domain.stall import Progress
+from ems_streams.kafka.broken_connections import say_broken_connections
 from ems_streams.kafka.catalogue import TRANSACTIONAL_TOPICS
 from ems_streams.kafka.engine import Engine
 from ems_streams.kafka.fetched_records import use_source_records
@@ -53,6 +54,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         consumer._fetch_max_wait_ms = self.app.settings.kafka_fetch_max_wait_ms
         consumer._max_poll_records = None
         use_source_records(self.app.engine.source_topics)
+        say_broken_connections()
         return consumer
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
