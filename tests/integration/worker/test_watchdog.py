@@ -22,7 +22,7 @@ from ems_streams.kafka.transport import Consumer
 deliver = Consumer._deliver
 
 async def deliver_some(self, tp, records, active, generation):
-    if not any(b"2.5" in record.value for record in records):
+    if not any(b"2.5" in (record.value or b"") for record in records):
         await deliver(self, tp, records, active, generation)
 
 Consumer._deliver = deliver_some
