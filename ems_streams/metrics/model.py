@@ -1,6 +1,6 @@
 """What a metric is here: defined once, typed, documented, and only exported by the processes that have something to say about it.
 
-Recording is for code that works on a batch, a commit or a connection: an increment costs about a microsecond, too much for every event.
+Recording is for code that works on a batch, a commit or a connection: an increment costs up to a microsecond, too much for every event.
 """
 
 from collections.abc import Iterator, Sequence
@@ -71,7 +71,7 @@ class Label(StrEnum):
 
 
 LABEL_VALUES: Final = {
-    Label.AGENT: "agents of the worker: `aggregates`, `status`, `notifications`, `sites` and those that are added",
+    Label.AGENT: "agents of the worker: `aggregates`, `status`, `notifications`, `sites`, `alarms`, `commands`",
     Label.BREAKER: "what is behind the circuit breaker: `kafka`, `postgres`",
     Label.CHANNEL: "channels of the file that `EMS_CHANNELS_FILE` names",
     Label.CHECK: "named checks of the endpoint",
