@@ -217,15 +217,16 @@ class Consumer(driver.Consumer):
 
         A partition without a position counts as behind: nothing would ever be fetched from it. Empty when Kafka does not answer.
         """
-        self.lags = {}
         sources = [tp for tp in self.assignment() if tp.topic in self.engine.source_topics]
         subscription = self._thread._ensure_consumer()._subscription.subscription
         if not sources or subscription is None or subscription.assignment is None:
+            self.lags = {}
             return {}
         try:
             async with asyncio.timeout(PROGRESS_TIMEOUT_S):
                 ends = await self._thread.highwaters(*sources)
         except (KafkaError, TimeoutError):
+            self.lags = {}
             return {}
         ends = await self._without_markers({tp: ends[tp] for tp in sources})
         states = {tp: subscription.assignment.state_value(driver.ensure_aiokafka_TP(tp)) for tp in sources}
