@@ -49,12 +49,3 @@ async def test_the_moment_and_health_are_told(url: str) -> None:
     assert 'ems_endpoint_ok{endpoint="readyz"} 0.0' in lines
     assert 'ems_health_check_ok{check="kafka",endpoint="readyz"} 0.0' in lines
     assert 'ems_health_check_ok{check="loop",endpoint="livez"} 1.0' in lines
-
-
-async def test_what_is_not_required_is_shown_and_fails_nothing() -> None:
-    health = Health()
-    health.mark_started()
-    health.add_readiness("postgres", lambda: CheckResult(False, "away"), required=False)
-    status, body = health.readyz()
-    assert status == 200
-    assert body["checks"]["postgres"] == {"ok": False, "detail": "away", "forS": 0.0, "required": False}  # type: ignore[index]
