@@ -159,6 +159,7 @@ class Connection(aiomqtt.Client):
         self._may_read.set()
         self.session_present = False
         self.taken_over = False
+        self._goodbye = ""
         self.broker_receive_max = 65_535
         self.greeting: mqtt5.ConnAckPacket | None = None
 
@@ -297,6 +298,7 @@ class Connection(aiomqtt.Client):
         packet = await super()._receive()
         if isinstance(packet, mqtt5.DisconnectPacket):
             self.taken_over = packet.reason_code == mqtt5.DisconnectReasonCode.SESSION_TAKEN_OVER
+            self._goodbye = packet.reason_code.name.lower().replace("_", " ")
         return packet
 
     async def lost(self) -> str:
@@ -308,7 +310,7 @@ class Connection(aiomqtt.Client):
         await asyncio.wait((self._tasks, self._disconnected), return_when=asyncio.FIRST_COMPLETED)
         if self._tasks.done() and not self._tasks.cancelled():
             return _root_cause(self._tasks.exception())
-        return "closed by the broker, or the broker did not answer"
+        return f"closed by the broker: {self._goodbye}" if self._goodbye else "closed by the broker, or the broker did not answer"
 
     async def close(self, *, forget_session: bool = False) -> None:
         """Disconnect, keeping the session at the broker unless told otherwise; returns within `CLOSE_TIMEOUT_S`, and never raises."""
