@@ -29,7 +29,7 @@ from ems_streams.errors import MalformedError
 
 KEY_MAX_CHARS: Final = 128
 EXPIRES_IN_MAX_S: Final = 86_400
-"""As long as the MQTT broker keeps the session that remembers what has been sent."""
+"""As long as the MQTT broker keeps the session that remembers what has been sent, unless `EMS_MQTT_SESSION_EXPIRY_S` says otherwise."""
 _SEPARATOR: Final = "~"
 _DIGEST_BYTES: Final = 8
 

@@ -1,6 +1,6 @@
 """Publishes with QoS 2 step by step: whoever uses it decides when each packet goes out, and remembers between the steps.
 
-The library's own publish does all four steps in one call, in memory. Here each is one call or one answer, so that what has been done can be made durable in
+The library's own calls wait for the answers, and what they have no waiter for is dropped. Here each step is one call or one answer, so that what has been done can be made durable in
 between, and another process can go on where this one ended: with the same client id it takes the session over, and with it what the broker knows of packet ids.
 """
 
