@@ -189,8 +189,7 @@ class Courier:
                 self._let_go(work, packet_id)
                 changed(self._partition, command, lost_sight_of(command, doubt, self._now_ms()))
                 log.warning("command_delivery_unknown", command_id=command.request.command_id, reason=doubt)
-                # If the broker has kept the id, it lets go of it.
-                self.session.release(self._number, packet_id)
+                packets.append(_Packet(packet_id, command.request.command_id, Delivery.UNKNOWN))
         for serial_number in list(work.heads):
             work.look_at(serial_number)
         return packets
@@ -250,6 +249,10 @@ class Courier:
         """Send what is durable, as far as it still holds: a rollback may have come in between."""
         work, now_ms = work_of(self._partition), self._now_ms()
         for packet_id, command_id, step in packets:
+            if step is Delivery.UNKNOWN:
+                # If the broker has kept the id, it lets go of it: whoever repeats the command after that would make a second one of it.
+                self.session.release(self._number, packet_id)
+                continue
             command = command_of(self._partition, command_id)
             if command is None or command.packet_id != packet_id or command.delivery is not step or packet_id not in work.flows:
                 continue

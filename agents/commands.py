@@ -8,12 +8,11 @@ from ems_streams.domain.command_events import CancelRequest, CommandRequest, dec
 from ems_streams.domain.command_table import CommandInput, CommandStatus
 from ems_streams.domain.commands import OPEN_MAX, answer, begin, check_same, contradicts, happen, remark
 from ems_streams.domain.commands_codec import CommandRecord
-from ems_streams.domain.timestamps import to_epoch_ms
 from ems_streams.errors import MalformedError
 from ems_streams.kafka.catalogue import DEVICE_COMMAND_ACKS, DEVICE_COMMANDS, INGRESS_HEARTBEATS
 from ems_streams.kafka.dead_letters import good_records, publish_dead_letter
 from ems_streams.kafka.engine import BatchAgent
-from ems_streams.kafka.heartbeats import heartbeats
+from ems_streams.kafka.heartbeats import HeartbeatGate, heartbeats
 from ems_streams.kafka.partition_state import PartitionState
 from ems_streams.kafka.record_batch import RecordBatch
 from ems_streams.kafka.state_table import StateTable
@@ -22,7 +21,7 @@ from tables.commands import command_of, queue_key, queue_of
 NAME: Final = "commands"
 COMMIT_INTERVAL_S: Final = 2.0
 """Of positions alone: whatever happens to a command is published, and so durable at once."""
-_BEATS: Final = "heartbeats"
+_GATE: Final = "heartbeats"
 
 Service = Callable[[PartitionState[CommandRecord]], Coroutine[Any, Any, None]]
 
@@ -100,15 +99,13 @@ def _fold_answers(batch: RecordBatch, start: int, partition: PartitionState[Comm
 
 
 def _fold_heartbeats(batch: RecordBatch, start: int, partition: PartitionState[CommandRecord]) -> None:
-    waiting: list[tuple[int, int]] = partition.derived.setdefault(_BEATS, [])
+    gate: HeartbeatGate = partition.derived.setdefault(_GATE, HeartbeatGate(DEVICE_COMMAND_ACKS))
     # What is no heartbeat is put aside by the aggregates agent.
     for record, heartbeat in heartbeats(batch, start, partition, None):
-        if heartbeat.acks_end is not None:
-            # The oldest that is ahead of this partition, and the newest: one that lags all the time still gets to the first of them.
-            waiting[1:] = [(min(to_epoch_ms(heartbeat.timestamp), record.timestamp), heartbeat.acks_end)]
-    folded_to = partition.positions.get(DEVICE_COMMAND_ACKS, -1)
-    while waiting and waiting[0][1] <= folded_to + 1:
-        _give_up(partition, waiting.pop(0)[0])
+        gate.take(record, heartbeat)
+    now_ms = gate.advance(partition.positions.get(DEVICE_COMMAND_ACKS, -1))
+    if now_ms is not None:
+        _give_up(partition, now_ms)
 
 
 def _give_up(partition: PartitionState[CommandRecord], now_ms: int) -> None:

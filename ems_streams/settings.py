@@ -52,7 +52,11 @@ class Settings(BaseSettings):
     mqtt_receive_max: int = Field(
         default=4000, ge=1, le=65535, description="QoS 1 messages in flight before the broker waits for acknowledgements"
     )
-    mqtt_session_expiry_s: int = Field(default=86_400, ge=60, description="How long the broker keeps messages for an ingress that is away")
+    mqtt_session_expiry_s: int = Field(
+        default=86_400,
+        ge=60,
+        description="How long the broker keeps messages for an ingress that is away, and what it knows of commands under way",
+    )
     mqtt_keep_alive_s: int = Field(default=15, ge=1, le=65535, description="MQTT keep alive")
 
     database_url: SecretStr = Field(

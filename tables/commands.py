@@ -9,7 +9,6 @@ from collections.abc import Iterator
 import faust
 
 from ems_streams.domain import commands_codec
-from ems_streams.domain.command_events import serial_number_of
 from ems_streams.domain.commands import Command, DeviceHistory, DeviceQueue
 from ems_streams.domain.commands_codec import CommandRecord
 from ems_streams.kafka.catalogue import COMMANDS_TABLE
@@ -72,9 +71,3 @@ def devices_with_work(partition: PartitionState[CommandRecord]) -> Iterator[byte
     for key in sorted(found):
         if partition.peek(key) is not None:
             yield key.removeprefix(_QUEUE_PREFIX)
-
-
-def key_of(command_id: str) -> bytes | None:
-    """Key of the records about the command's device, which decides their partition; None when it is the id of no command."""
-    serial_number = serial_number_of(command_id)
-    return None if serial_number is None else serial_number.encode()

@@ -8,7 +8,7 @@ import orjson
 from pydantic import Field, StringConstraints, ValidationError
 
 from ems_streams.domain.command_catalogue import CommandError, check_command
-from ems_streams.domain.command_table import FINAL, CommandStatus
+from ems_streams.domain.command_table import CommandStatus
 from ems_streams.domain.device_topic import DeviceTopic, TopicKind
 from ems_streams.domain.events import (
     CommandAck,
@@ -29,7 +29,7 @@ from ems_streams.errors import MalformedError
 
 KEY_MAX_CHARS: Final = 128
 EXPIRES_IN_MAX_S: Final = 86_400
-"""As long as the MQTT broker keeps the session that remembers what has been sent."""
+"""As long as the MQTT broker keeps the session that remembers what has been sent, unless `EMS_MQTT_SESSION_EXPIRY_S` says otherwise."""
 _SEPARATOR: Final = "~"
 _DIGEST_BYTES: Final = 8
 
@@ -264,8 +264,3 @@ def _data(event: CommandEvent) -> dict[str, Any]:
     )
     fields = event.model_dump(mode="json", by_alias=True, exclude_none=True)
     return {"eventId": event.event_id, **{name: fields[name] for name in kept if name in fields}}
-
-
-def is_final(status: CommandStatus) -> bool:
-    """Whether a command's life has ended with this, unless the device says something else later."""
-    return status in FINAL

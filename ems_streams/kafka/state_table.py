@@ -52,10 +52,14 @@ class StateTable(Generic[S]):
         """Partition in which a key lives."""
         return partition_for(key, self.partition_count)
 
+    def ready(self, key: bytes) -> PartitionState[S]:
+        """The partition in which a key lives; raises `PartitionNotReadyError`."""
+        number = self.partition_of(key)
+        partition = self.partitions.get(number)
+        if partition is None:
+            raise PartitionNotReadyError(self.name, number)
+        return partition
+
     def live(self, key: bytes) -> S | None:
         """The state of a key as folded so far, durable or not; raises `PartitionNotReadyError`."""
-        partition = self.partition_of(key)
-        state = self.partitions.get(partition)
-        if state is None:
-            raise PartitionNotReadyError(self.name, partition)
-        return state.get(key)
+        return self.ready(key).get(key)

@@ -121,6 +121,10 @@ class Connection(aiomqtt.Client):
         on_message: Called synchronously with each PUBLISH, in the order of arrival; must be fast and must not raise.
         on_release: Likewise, with the packet id of each PUBREL.
         on_answer: The same with each PUBREC and PUBCOMP, for who publishes with QoS 2.
+
+    Attributes:
+        asked: Whether CONNECT may have reached the broker.
+        greeting: The broker's CONNACK, if it has come.
     """
 
     def __init__(
@@ -161,6 +165,7 @@ class Connection(aiomqtt.Client):
         self.taken_over = False
         self._goodbye = ""
         self.broker_receive_max = 65_535
+        self.asked = False
         self.greeting: mqtt5.ConnAckPacket | None = None
 
     async def open(self, timeout_s: float) -> None:
@@ -181,6 +186,7 @@ class Connection(aiomqtt.Client):
             raise
 
     async def _greet(self) -> None:
+        self.asked = True
         await self._send(
             mqtt5.ConnectPacket(
                 self.identifier,

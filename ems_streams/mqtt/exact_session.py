@@ -1,6 +1,6 @@
 """Publishes with QoS 2 step by step: whoever uses it decides when each packet goes out, and remembers between the steps.
 
-The library's own publish does all four steps in one call, in memory. Here each is one call or one answer, so that what has been done can be made durable in
+The library's own calls wait for the answers, and what they have no waiter for is dropped. Here each step is one call or one answer, so that what has been done can be made durable in
 between, and another process can go on where this one ended: with the same client id it takes the session over, and with it what the broker knows of packet ids.
 """
 
@@ -76,7 +76,8 @@ class ExactSession:
 
     Attributes:
         number: Of the connection, from 1; 0 before the first.
-        session_present: Whether the broker still had the session when this connection was made, and all before it since `resumed`.
+        session_present: Whether the broker still had the session when this connection was made, and all before it since `resumed`; also false when it may have said
+            otherwise, and was not heard.
         answers: Those not taken yet.
     """
 
@@ -132,7 +133,7 @@ class ExactSession:
 
     def resumed(self, number: int) -> None:
         """What follows from `session_present` of this connection is durable; until then a later connection must not hide that the session was lost."""
-        if number == self.number:
+        if number == self.number and self._connection is not None:
             self._lost = False
 
     def renew(self) -> None:
@@ -178,6 +179,8 @@ class ExactSession:
         try:
             await connection.open(CONNECT_TIMEOUT_S)
         except BaseException as error:
+            # A broker that had lost the session has made another by an answer that nobody has heard; one that refuses makes none.
+            self._lost = self._lost or (connection.asked and connection.greeting is None)
             self.state = f"cannot connect: {type(error).__name__}: {error}"
             raise
         return connection

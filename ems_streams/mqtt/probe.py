@@ -10,7 +10,7 @@ import aiomqtt
 import mqtt5
 
 from ems_streams.mqtt.connection import Connection
-from ems_streams.mqtt.endpoint import Endpoint, Login, parse_url
+from ems_streams.mqtt.endpoint import broker_of
 from ems_streams.settings import Settings
 
 _KEEP_ALIVE_S = 15
@@ -52,16 +52,9 @@ class BrokerAbilities:
     round_trip_s: float
 
 
-def endpoint_of(settings: Settings) -> tuple[Endpoint, Login]:
-    """Where the broker is, and who we are to it."""
-    endpoint, login = parse_url(str(settings.mqtt_url))
-    password = settings.mqtt_password.get_secret_value() if settings.mqtt_password else None
-    return endpoint, Login(settings.mqtt_username, password) if settings.mqtt_username else login
-
-
 async def probe_broker(settings: Settings, timeout_s: float) -> BrokerAbilities:
     """Connect, ping, disconnect; raises `BrokerUnusableError`, and what TLS raises for a certificate that is not trusted."""
-    endpoint, login = endpoint_of(settings)
+    endpoint, login = broker_of(settings)
     connection = Connection(
         endpoint,
         login,

@@ -15,7 +15,7 @@ from ems_streams.domain.status import DeviceStatusState
 from ems_streams.domain.status_state import device_view
 from ems_streams.domain.window_reading import current_windows
 from ems_streams.domain.windows import Window, WindowPolicy
-from ems_streams.kafka.state_table import PartitionNotReadyError, StateTable
+from ems_streams.kafka.state_table import StateTable
 from ems_streams.kafka.worker_app import WorkerApp
 from ems_streams.web.live_alarms import LiveAlarms
 from tables.device_aggregates import DeviceQuarters, Record, state_of
@@ -62,10 +62,7 @@ class LiveTables:
         return aggregates_view(state, current_windows(state, quarters, self._policy, window, limit=limit, start_ms=start_ms, end_ms=end_ms))
 
     def _state(self, key: bytes) -> DeviceAggregates | None:
-        partition = self._aggregates.partition_of(key)
-        if partition not in self._aggregates.partitions:
-            raise PartitionNotReadyError(self._aggregates.name, partition)
-        return state_of(self._aggregates.partitions[partition], key)
+        return state_of(self._aggregates.ready(key), key)
 
     def devices(self, *, after: str, limit: int, site: int | None, status: str | None) -> dict[str, Any]:
         """Devices of this worker's own partitions behind serial `after`, in the order of their serials."""

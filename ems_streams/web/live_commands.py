@@ -5,9 +5,9 @@ from typing import Any
 from ems_streams.domain.command_events import serial_number_of
 from ems_streams.domain.commands import command_view
 from ems_streams.domain.commands_codec import CommandRecord
-from ems_streams.kafka.partition_state import PartitionState
-from ems_streams.kafka.state_table import PartitionNotReadyError, StateTable
+from ems_streams.kafka.state_table import StateTable
 from ems_streams.kafka.worker_app import WorkerApp
+from ems_streams.web.owners import owner_of
 from tables.commands import command_of, history_of, queue_of
 
 
@@ -23,13 +23,13 @@ class LiveCommands:
         serial_number = serial_number_of(command_id)
         if serial_number is None:
             return None
-        command = command_of(self._partition(serial_number), command_id)
+        command = command_of(self._commands.ready(serial_number.encode()), command_id)
         return None if command is None else command_view(command)
 
     def of_device(self, serial_number: str, limit: int) -> dict[str, Any]:
         """Commands of a device, the newest first: those that are open, and the last ones of those that are done with; raises `PartitionNotReadyError`."""
-        partition = self._partition(serial_number)
         key = serial_number.encode()
+        partition = self._commands.ready(key)
         queue = queue_of(partition, key)
         ids = [*reversed(queue.open), *(done.command_id for done in reversed(history_of(partition, key).done))][:limit]
         found = (command_of(partition, command_id) for command_id in ids)
@@ -41,14 +41,4 @@ class LiveCommands:
 
     def owner(self, serial_number: str) -> str | None:
         """Base URL of the worker that owns the device's partition; None when nobody does."""
-        number = self._commands.partition_of(serial_number.encode())
-        distribution = self._app.router.table_metadata(self._commands.name)
-        owners = (url for url, topics in distribution.items() if number in topics.get(self._commands.changelog, ()))
-        return next((str(url).rstrip("/") for url in owners), None)
-
-    def _partition(self, serial_number: str) -> PartitionState[CommandRecord]:
-        number = self._commands.partition_of(serial_number.encode())
-        partition = self._commands.partitions.get(number)
-        if partition is None:
-            raise PartitionNotReadyError(self._commands.name, number)
-        return partition
+        return owner_of(self._app, self._commands, serial_number.encode())

@@ -7,8 +7,9 @@ from ems_streams.domain.site_contents import current_windows
 from ems_streams.domain.site_events import site_view
 from ems_streams.domain.site_records import SiteRecord
 from ems_streams.domain.windows import Window
-from ems_streams.kafka.state_table import PartitionNotReadyError, StateTable
+from ems_streams.kafka.state_table import StateTable
 from ems_streams.kafka.worker_app import WorkerApp
+from ems_streams.web.owners import owner_of
 
 
 class LiveSites:
@@ -20,16 +21,10 @@ class LiveSites:
 
     def aggregates(self, site_id: int, window: Window, limit: int, start_ms: int, end_ms: int) -> dict[str, Any] | None:
         """The newest windows of a kind that begin between two times, or None; raises `PartitionNotReadyError`."""
-        number = self._windows.partition_of(site_key(site_id))
-        partition = self._windows.partitions.get(number)
-        if partition is None:
-            raise PartitionNotReadyError(self._windows.name, number)
+        partition = self._windows.ready(site_key(site_id))
         windows = current_windows(site_id, partition, window, limit=limit, start_ms=start_ms, end_ms=end_ms)
         return None if windows is None else site_view(site_id, windows)
 
     def owner(self, site_id: int) -> str | None:
         """Base URL of the worker that owns the site's partition; None when nobody does."""
-        number = self._windows.partition_of(site_key(site_id))
-        distribution = self._app.router.table_metadata(self._windows.name)
-        owners = (url for url, topics in distribution.items() if number in topics.get(self._windows.changelog, ()))
-        return next((str(url).rstrip("/") for url in owners), None)
+        return owner_of(self._app, self._windows, site_key(site_id))

@@ -2,32 +2,12 @@
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Any
 
 import mqtt5
 import orjson
 
 from ems_streams.mqtt.connection import Connection
 from ems_streams.mqtt.endpoint import Login, parse_url
-
-
-class _Everything:
-    """Takes PUBREL as well as PUBLISH."""
-
-    def __init__(self, deliver: Any) -> None:
-        self._deliver = deliver
-
-    def __len__(self) -> int:
-        return 1
-
-    def popleft(self) -> "_Everything":
-        return self
-
-    def set_result(self, packet: mqtt5.PublishPacket | mqtt5.PubRelPacket) -> None:
-        self._deliver(packet)
-
-    def clear(self) -> None:
-        """Nothing waits."""
 
 
 @dataclass
@@ -45,8 +25,16 @@ class CommandDevice:
     async def connect(self) -> None:
         """Come back with the session, and listen."""
         endpoint, _ = parse_url(self.url)
-        connection = Connection(endpoint, Login(), self.client_id, clean_start=False, session_expiry_s=3600, keep_alive_s=10)
-        connection._getters = _Everything(self._take)  # type: ignore[assignment]  # as much of a queue as is used
+        connection = Connection(
+            endpoint,
+            Login(),
+            self.client_id,
+            clean_start=False,
+            session_expiry_s=3600,
+            keep_alive_s=10,
+            on_message=self._take,
+            on_release=self._release,
+        )
         await connection.open(5.0)
         self._connection = connection
         # Subscribing again would make the broker take back what it has just sent, and send it as something new.
@@ -71,20 +59,19 @@ class CommandDevice:
         """Ids of the commands that came."""
         return [orjson.loads(packet.payload)["commandId"] for packet in self.received]
 
-    def _take(self, packet: mqtt5.PublishPacket | mqtt5.PubRelPacket) -> None:
-        connection = self._connection
+    def _take(self, packet: mqtt5.PublishPacket) -> None:
         assert packet.packet_id is not None
-        if isinstance(packet, mqtt5.PubRelPacket):
-            self._taken.discard(packet.packet_id)
-            if connection is not None:
-                connection.write(mqtt5.PubCompPacket(packet.packet_id).write())
-            return
         if packet.packet_id not in self._taken:
             self._taken.add(packet.packet_id)
             self.received.append(packet)
             self._answer(packet)
-        if connection is not None:
-            connection.write(mqtt5.PubRecPacket(packet.packet_id).write())
+        if self._connection is not None:
+            self._connection.received(packet.packet_id)
+
+    def _release(self, packet_id: int) -> None:
+        self._taken.discard(packet_id)
+        if self._connection is not None:
+            self._connection.completed(packet_id, known=True)
 
     def _answer(self, packet: mqtt5.PublishPacket) -> None:
         if self._connection is None or packet.response_topic is None:

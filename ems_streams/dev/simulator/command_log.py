@@ -9,11 +9,12 @@ those that stand here; `session` is the name of the MQTT session.
 | `RECEIVED` | a message came; before the broker is told so | `session`, `packetId`, `identity`, `payload`, `expiryS`, `responseTopic`, `correlation`, `flagged` |
 | `RESENT` | the broker sent it once more within the same QoS 2 exchange; nothing follows | as above |
 | `RELEASED` | the broker will not send it again | `packetId` and `session` only |
-| `MALFORMED` | it is no command | `payload` |
-| `REFUSED`, `EXPIRED` | it is not executed | `detail` |
+| `MALFORMED` | it is no command | `payload` (base64), `detail` |
+| `REFUSED` | it is not executed | `detail` |
+| `EXPIRED` | it came, or its turn came, too late to be executed | |
 | `EXECUTED` | before its effect; twice for one command means twice executed | `result`: `COMPLETED` or `FAILED` |
-| `ANSWERED` | the broker has the answer | `result`, `detail` |
-| `OFFLINE`, `ONLINE` | the device has lost its connection, or has it again | |
+| `ANSWERED` | the broker has the answer | `result` |
+| `OFFLINE`, `ONLINE` | the device has lost its connection or reboots, or is there again | `detail` |
 """
 
 from collections.abc import Iterator

@@ -4,8 +4,8 @@ import asyncio
 import ssl
 from typing import Any
 
-from ems_streams.mqtt.endpoint import Endpoint
-from ems_streams.mqtt.probe import BrokerUnusableError, Trouble, endpoint_of, probe_broker
+from ems_streams.mqtt.endpoint import Endpoint, broker_of
+from ems_streams.mqtt.probe import BrokerUnusableError, Trouble, probe_broker
 from ems_streams.ops.doctor.checks import Report
 from ems_streams.ops.doctor.findings import Finding, finding
 from ems_streams.processes.doctor.context import Context
@@ -27,7 +27,7 @@ _KINDS = {
 async def check_mqtt(context: Context) -> Report:
     """Whether the broker takes us, and can do what is needed."""
     settings = context.settings
-    endpoint, login = endpoint_of(settings)
+    endpoint, login = broker_of(settings)
     facts: dict[str, Any] = {"broker": str(endpoint), "user": login.username or "anonymous"}
     trouble = await reach(endpoint.host, endpoint.port, _SETTING)
     if trouble is not None:
@@ -55,7 +55,7 @@ async def check_mqtt(context: Context) -> Report:
 
 async def check_tls(context: Context) -> Report:
     """Whether the certificate of an mqtts broker is trusted, and for how long; nothing without TLS."""
-    endpoint, _ = endpoint_of(context.settings)
+    endpoint, _ = broker_of(context.settings)
     tls = endpoint.ssl_context()
     if tls is None:
         return Report(facts={"mqtt": "without TLS"})

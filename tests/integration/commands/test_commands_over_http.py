@@ -7,6 +7,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -87,76 +88,112 @@ def statuses(view: dict[str, Any]) -> list[str]:
     return [step["status"] for step in view["steps"]]
 
 
+@dataclass
+class Place:
+    """A system that is up, with a device that does what it is told, and one that hears it and says nothing."""
+
+    deployment: Deployment
+    device: CommandDevice
+    silent: CommandDevice
+    api: str
+
+    def commands_of(self, device: CommandDevice) -> str:
+        return f"{self.api}/devices/{serial_of(device)}/commands"
+
+    def shown(self, command_id: str) -> dict[str, Any]:
+        view: dict[str, Any] = get(f"{self.api}/commands/{command_id}")[1]
+        return view
+
+
+WANTED = {"command": "SET_POWER_LIMIT", "parameters": {"powerLimitKw": 40}, "expiresInS": 60, "requestedBy": "ann"}
+
+
 def test_a_command_from_the_request_to_the_result(deployment: Deployment, devices: Devices) -> None:
+    """One system for all of it, since it takes longer to start than to try."""
     deployment.extra |= FAST
     for process in (deployment.worker(), deployment.ingress(), deployment.gateway()):
         process.wait_until_ready()
     api = f"http://127.0.0.1:{deployment.ports.gateway}/api/v1"
-    device, silent = devices.add("A", limits={"maxPowerKw": 50}), devices.add("B", answers=())
-    serial, commands = serial_of(device), f"{api}/devices/{serial_of(device)}/commands"
-    eventually(lambda: get(commands)[0] == 200 and get(f"{api}/devices/{serial_of(silent)}/commands")[0] == 200, 30, "known")
+    place = Place(deployment, devices.add("A", limits={"maxPowerKw": 50}), devices.add("B", answers=()), api)
+    eventually(lambda: all(get(place.commands_of(each))[0] == 200 for each in (place.device, place.silent)), 30, "known")
+    what_is_refused_is_told_with_field_and_limit_and_never_published(place)
+    done = what_is_taken_goes_its_way_and_each_step_is_told(place)
+    the_same_key_is_the_same_command_and_for_the_same_thing_only(place, done)
+    waiting = one_waits_for_the_other_and_can_be_cancelled_until_then(place)
+    devices.do(place.silent.wait_for(1))
+    assert place.silent.ids == [waiting]
+    the_command_line_does_the_same(place, waiting)
 
-    # What is refused is told with field and limit, and never published.
+
+def what_is_refused_is_told_with_field_and_limit_and_never_published(place: Place) -> None:
+    commands = place.commands_of(place.device)
     status, problem, _ = call("POST", commands, {"command": "SET_POWER_LIMIT", "parameters": {"powerLimitKw": 51}})
     assert (status, problem["field"], problem["value"], problem["limit"], problem["limitOf"]) == (
         422, "parameters.powerLimitKw", 51, 50.0, "limits.maxPowerKw",
     )  # fmt: skip
     assert call("POST", commands, {"command": "EXPLODE"})[1]["field"] == "command"
-    assert call("POST", f"{api}/devices/{serial}x/commands", {"command": "REBOOT"})[0] == 404
+    assert call("POST", f"{place.api}/devices/{serial_of(place.device)}x/commands", {"command": "REBOOT"})[0] == 404
     assert call("POST", commands, ["REBOOT"])[0] == 400
-    assert consume(deployment.stack.kafka_bootstrap, DEVICE_COMMANDS) == []
+    assert consume(place.deployment.stack.kafka_bootstrap, DEVICE_COMMANDS) == []
 
-    # What is taken goes its way, each step told.
-    wanted = {"command": "SET_POWER_LIMIT", "parameters": {"powerLimitKw": 40}, "expiresInS": 60, "requestedBy": "ann"}
-    status, made, headers = call("POST", commands, wanted, Idempotency_Key="k1")
-    assert (status, headers["Location"]) == (202, f"/api/v1/commands/{made['commandId']}")
-    shown = f"{api}/commands/{made['commandId']}"
-    eventually(lambda: get(shown)[1]["final"], 20, "done")
-    view = get(shown)[1]
+
+def what_is_taken_goes_its_way_and_each_step_is_told(place: Place) -> str:
+    """The id of the command."""
+    status, made, headers = call("POST", place.commands_of(place.device), WANTED, Idempotency_Key="k1")
+    command_id: str = made["commandId"]
+    assert (status, headers["Location"]) == (202, f"/api/v1/commands/{command_id}")
+    eventually(lambda: place.shown(command_id)["final"], 20, "done")
+    view = place.shown(command_id)
     # The device's own word may come before the broker's.
     assert [step for step in statuses(view) if step != "DELIVERED"] == [step for step in WELL if step != "DELIVERED"]
     assert (view["executed"], view["requestedBy"], view["requestedFrom"]) == ("yes", "ann", "127.0.0.1 by HTTP")
-    assert device.ids == [made["commandId"]]
-    events = [json.loads(record.value) for record in consume(deployment.stack.kafka_bootstrap, DEVICE_COMMAND_EVENTS)]
+    assert place.device.ids == [command_id]
+    events = [json.loads(record.value) for record in consume(place.deployment.stack.kafka_bootstrap, DEVICE_COMMAND_EVENTS)]
     assert [event["status"] for event in events] == statuses(view)
 
     def told() -> list[str]:
-        found = [each for each in get(f"{api}/notifications?limit=500")[1]["notifications"] if each["kind"] == "COMMAND_UPDATE"]
-        return [each["data"]["status"] for each in reversed(found) if each["data"]["commandId"] == made["commandId"]]
+        found = [each for each in get(f"{place.api}/notifications?limit=500")[1]["notifications"] if each["kind"] == "COMMAND_UPDATE"]
+        return [each["data"]["status"] for each in reversed(found) if each["data"]["commandId"] == command_id]
 
     eventually(lambda: told() == statuses(view), 10, "each step is told")
+    return command_id
 
-    # The same key is the same command, for the same thing only.
-    status, again, headers = call("POST", commands, wanted, Idempotency_Key="k1")
-    assert (status, again["commandId"], headers["Idempotency-Replayed"]) == (202, made["commandId"], "true")
-    status, problem, _ = call("POST", commands, {**wanted, "parameters": {"powerLimitKw": 41}}, Idempotency_Key="k1")
-    assert (status, problem["field"], problem["commandId"]) == (409, "Idempotency-Key", made["commandId"])
 
-    # One at a time: the second waits for the first, and can be cancelled until then.
-    first = call("POST", f"{api}/devices/{serial_of(silent)}/commands", {"command": "REBOOT"})[1]["commandId"]
-    second = call("POST", f"{api}/devices/{serial_of(silent)}/commands", {"command": "REBOOT"})[1]["commandId"]
-    eventually(lambda: get(f"{api}/commands/{first}")[1]["status"] == "DELIVERED", 10, "the broker has the first one")
-    assert call("POST", f"{api}/commands/{second}/cancel", {"requestedBy": "bob"})[:2][1]["status"] == "CANCELLED"
-    status, problem, _ = call("POST", f"{api}/commands/{first}/cancel")
+def the_same_key_is_the_same_command_and_for_the_same_thing_only(place: Place, command_id: str) -> None:
+    commands = place.commands_of(place.device)
+    status, again, headers = call("POST", commands, WANTED, Idempotency_Key="k1")
+    assert (status, again["commandId"], headers["Idempotency-Replayed"]) == (202, command_id, "true")
+    status, problem, _ = call("POST", commands, {**WANTED, "parameters": {"powerLimitKw": 41}}, Idempotency_Key="k1")
+    assert (status, problem["field"], problem["commandId"]) == (409, "Idempotency-Key", command_id)
+
+
+def one_waits_for_the_other_and_can_be_cancelled_until_then(place: Place) -> str:
+    """The id of the command that is with the device, and is not answered."""
+    commands = place.commands_of(place.silent)
+    first, second = (call("POST", commands, {"command": "REBOOT"})[1]["commandId"] for _ in range(2))
+    eventually(lambda: place.shown(first)["status"] == "DELIVERED", 10, "the broker has the first one")
+    status, view, _ = call("POST", f"{place.api}/commands/{second}/cancel", {"requestedBy": "bob"})
+    assert (status, view["status"]) == (200, "CANCELLED")
+    status, problem, _ = call("POST", f"{place.api}/commands/{first}/cancel")
     assert (status, problem["commandStatus"]) == (409, "DELIVERED")
-    assert call("POST", f"{api}/commands/{second}x/cancel")[0] == 404
-    listed = get(f"{api}/devices/{serial_of(silent)}/commands")[1]
+    assert call("POST", f"{place.api}/commands/{second}x/cancel")[0] == 404
+    listed = get(commands)[1]
     assert ([each["commandId"] for each in listed["commands"]], listed["open"]) == ([first, second], 1)
-    devices.do(silent.wait_for(1))
-    assert silent.ids == [first]
+    return str(first)
 
-    # From the command line.
-    arguments = ("command", "send", serial, "SET_POWER_LIMIT", "--param", "powerLimitKw=30", "--expires-in", "30", "--wait")
-    sent = deployment.command(*arguments)
+
+def the_command_line_does_the_same(place: Place, waiting: str) -> None:
+    run, serial = place.deployment.command, serial_of(place.device)
+    sent = run("command", "send", serial, "SET_POWER_LIMIT", "--param", "powerLimitKw=30", "--expires-in", "30", "--wait")
     assert [line.split()[3] for line in sent.stdout.splitlines() if "DELIVERED" not in line] == [
         each for each in WELL if each != "DELIVERED"
     ]
-    over = deployment.command("command", "send", serial, "SET_POWER_LIMIT", "--param", "powerLimitKw=51", check=False)
+    over = run("command", "send", serial, "SET_POWER_LIMIT", "--param", "powerLimitKw=51", check=False)
     assert (over.returncode, over.stdout) == (2, "")
     assert "must be at most 50 kW (limits.maxPowerKw)" in over.stderr
-    assert deployment.command("command", "cancel", first, check=False).returncode == 1
-    assert json.loads(deployment.command("command", "show", first, "--json").stdout)["status"] == "DELIVERED"
-    assert deployment.command("command", "list", serial).stdout.count("COMPLETED") == 2
+    assert run("command", "cancel", waiting, check=False).returncode == 1
+    assert json.loads(run("command", "show", waiting, "--json").stdout)["status"] == "DELIVERED"
+    assert run("command", "list", serial).stdout.count("COMPLETED") == 2
 
 
 def test_commands_outlive_their_worker_and_expire_when_nobody_answers(deployment: Deployment, devices: Devices) -> None:

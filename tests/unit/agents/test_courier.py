@@ -208,6 +208,26 @@ def test_what_a_device_has_answered_is_not_sent_to_it_again(site: Site) -> None:
     assert (site.delivery(asked), site.command(asked).status) == ("UNKNOWN", "ACCEPTED")
 
 
+def test_the_broker_lets_go_of_a_packet_id_only_when_that_is_durable(site: Site) -> None:
+    """Otherwise whoever has not heard of the device's answer, and goes on from what is durable, sends with an id that the broker takes for a new one."""
+    asked = site.ask()
+    site.session.connect(session_present=False)
+    site.step()
+    commit = site.partition.commit
+
+    async def rolled_back() -> None:
+        site.partition.rollback()
+
+    site.partition.commit = rolled_back  # type: ignore[method-assign]  # another record could not be folded just then
+    site.device_says(asked, "ACCEPTED")
+    site.session.connect(session_present=True)
+    assert site.step() == []
+    site.partition.commit = commit  # type: ignore[method-assign]  # and is put aside
+    site.step()
+    site.session.connect(session_present=True)
+    assert site.step() == [("PUBLISH", 1, True)], "the answer is not known any more, and the broker still has the id"
+
+
 def test_what_could_not_be_written_is_no_doubt(site: Site) -> None:
     asked = site.ask()
     site.session.connect(session_present=False)

@@ -3,6 +3,7 @@
 import asyncio
 from typing import cast
 
+import mqtt5
 import pytest
 
 from ems_streams.mqtt import exact_session
@@ -103,3 +104,48 @@ async def test_a_lost_session_is_not_hidden_by_the_connection_after_it(monkeypat
             while len(told) < 4:
                 await asyncio.sleep(0.01)
     assert told == [True, False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("second", "lost"),
+    [(None, True), (mqtt5.ConnAckPacket(reason_code=mqtt5.ConnAckReasonCode.SERVER_BUSY), False)],
+    ids=["no answer", "refused"],
+)
+async def test_a_connect_without_an_answer_may_have_made_a_new_session(
+    monkeypatch: pytest.MonkeyPatch, second: mqtt5.ConnAckPacket | None, lost: bool
+) -> None:
+    """The broker had lost the old one, and nobody heard it say so: to the next connect it says that there is a session."""
+    present = mqtt5.ConnAckPacket(session_present=True)
+    greetings = iter([present, second, present, present])
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(65_536)
+        greeting = next(greetings)
+        if greeting is not None:
+            writer.write(greeting.write())
+        if greeting is present:
+            await reader.read()
+        writer.close()
+
+    async def told(number: int) -> bool:
+        async with asyncio.timeout(5):
+            while not (session.connected and session.number == number):
+                await asyncio.sleep(0.01)
+        return session.session_present
+
+    monkeypatch.setattr(exact_session, "SHORT_LIFE_S", 0.0)
+    monkeypatch.setattr(exact_session, "RECONNECT_MAX_S", 0.05)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    settings = Settings.load(mqtt_url=f"mqtt://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    async with server, ExactSession(settings, "c", clean_start=lambda: False, on_change=lambda: None) as session:
+        assert await told(1)
+        session.resumed(1)
+        session.renew()
+        while not session.connected:
+            # As a courier that goes on looking: this is of the connection that is gone, and says nothing of the next one.
+            session.resumed(1)
+            await asyncio.sleep(0.01)
+        assert await told(2) is not lost
+        session.resumed(2)
+        session.renew()
+        assert await told(3), "and no longer than until that is durable"
