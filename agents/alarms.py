@@ -63,7 +63,7 @@ def fold_batch(batch: RecordBatch, start: int, partition: PartitionState[Record]
     else:
         _fold_telemetry(batch, start, partition)
         if (clock := clock_of(partition)) is not None:
-            clock.folded_to(batch.last_offset)
+            clock.after(batch)
 
 
 def _fold_telemetry(batch: RecordBatch, start: int, partition: PartitionState[Record]) -> None:
