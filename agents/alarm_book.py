@@ -18,9 +18,9 @@ from ems_streams.domain.alarms import (
     AlarmEvidence,
     acknowledged,
     alarm_event,
-    alarm_id,
     cleared,
     escalated,
+    new_alarm_id,
 )
 from ems_streams.domain.due_index import NEVER_MS
 from ems_streams.domain.timestamps import from_epoch_ms
@@ -116,14 +116,9 @@ class AlarmBook:
         of_window = isinstance(step.check, Check) and step.check.of_window
         topic = DEVICE_AGGREGATES if of_window else DEVICE_TELEMETRY
         evidence = AlarmEvidence(topic=topic, partition=self._partition.partition, offset=step.held.offset)
-        alarm = raised(memory, step, evidence, self._new_id(memory.serial_number, step.check.rule_id, evidence))
+        new_id = new_alarm_id(memory.serial_number, step.check.rule_id, evidence, index_of(self._partition))
+        alarm = raised(memory, step, evidence, new_id)
         self._put(alarm, AlarmEventType.ALARM_RAISED, alarm.raised_at)
-
-    def _new_id(self, serial_number: str, rule_id: str, evidence: AlarmEvidence) -> str:
-        known, repetition = index_of(self._partition), 0
-        while (found := alarm_id(serial_number, rule_id, evidence, repetition)) in known:
-            repetition += 1
-        return found
 
     def _clear(self, cleared_id: str, cause: AlarmInput, because: str, at_ms: int, *, value: float | None = None) -> None:
         alarm = alarm_of(self._partition, cleared_id)

@@ -63,7 +63,7 @@ def fold_batch(batch: RecordBatch, start: int, partition: PartitionState[Record]
     else:
         _fold_telemetry(batch, start, partition)
         if (clock := clock_of(partition)) is not None:
-            clock.folded_to(batch.last_offset)
+            clock.after(batch)
 
 
 def _fold_telemetry(batch: RecordBatch, start: int, partition: PartitionState[Record]) -> None:
@@ -78,16 +78,15 @@ def _fold_telemetry(batch: RecordBatch, start: int, partition: PartitionState[Re
         arrived_ms = record.timestamp
         at_ms = min(arrived_ms, telemetry.timestamp_ms)
         memory = memory_of(partition, key)
-        known = memory is not None
         if memory is None:
+            if plans.of(telemetry.device_type, telemetry.site_id, telemetry.serial_number).ignores_telemetry:
+                continue
             memory = _new_memory(telemetry)
         elif memory.site_id != telemetry.site_id or memory.device_type != telemetry.device_type:
             if not is_news(memory, at_ms, arrived_ms):
                 continue
             _move(partition, memory, telemetry, at_ms)
         plan = memory.plan_by(plans)
-        if not (plan.metrics or plan.missing) and not known:
-            continue
         # Also one that only its windows made known: with its first message the time begins in which it can be missed.
         first = memory.newest_ms < 0
         steps = observe(memory, plan, telemetry.metrics, Arrival(at_ms, arrived_ms, record.offset))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ems_streams.kafka.alarm_rules import StoredRule, StoredRules
 
 app = typer.Typer(
-    help="Alarm rules: check files of them, try them on data, and bring them to the workers, which follow within a second.",
+    help="Alarm rules: check files of them, try them on data, and bring them to the workers, none of which is restarted.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )

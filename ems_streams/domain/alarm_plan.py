@@ -90,6 +90,11 @@ class Plan:
     windows: Mapping[str, tuple[Check, ...]] = field(default_factory=dict)
     fingerprints: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def ignores_telemetry(self) -> bool:
+        """Whether messages have nothing to be looked at."""
+        return not (self.metrics or self.missing)
+
 
 NOTHING: Final = Plan()
 

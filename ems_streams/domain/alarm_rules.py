@@ -8,12 +8,11 @@ import re
 from difflib import get_close_matches
 from typing import Annotated, Any, Final
 
-import orjson
-from pydantic import Field, StringConstraints, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, StringConstraints, ValidationInfo, field_validator
 
 from ems_streams.domain.alarm_conditions import Condition, DurationS, RulePart
 from ems_streams.domain.channel_config import SEVERITY_ORDER
-from ems_streams.domain.events import PositiveId, SerialNumber, Severity, decode, malformed
+from ems_streams.domain.events import PositiveId, SerialNumber, Severity, decode
 from ems_streams.domain.maintenance import DeviceType
 from ems_streams.errors import MalformedError
 
@@ -120,14 +119,6 @@ def decode_rule(key: bytes | None, value: bytes) -> AlarmRule:
     if key != rule.key:
         raise MalformedError("key_mismatch", f"id={rule.id!r}: the key of the record is {key!r}, expected the id of the rule")
     return rule
-
-
-def rule_of(fields: dict[str, Any]) -> AlarmRule:
-    """The rule of what somebody asks for; raises `MalformedError`, which names field, value and expectation."""
-    try:
-        return AlarmRule.model_validate_json(orjson.dumps(fields))
-    except ValidationError as error:
-        raise malformed(error) from None
 
 
 def rule_view(rule: AlarmRule) -> dict[str, Any]:

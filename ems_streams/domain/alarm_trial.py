@@ -17,7 +17,7 @@ from ems_streams.domain.alarm_rules import AlarmRule
 from ems_streams.domain.alarm_table import AlarmInput
 from ems_streams.domain.alarm_trial_windows import Closed, TrialWindows
 from ems_streams.domain.alarm_words import CLEARING_CAUSES, over_in_words
-from ems_streams.domain.alarms import Alarm, AlarmEvidence, alarm_id, cleared, escalated
+from ems_streams.domain.alarms import Alarm, AlarmEvidence, cleared, escalated, new_alarm_id
 from ems_streams.domain.telemetry_record import TelemetryRecord
 from ems_streams.domain.timestamps import from_epoch_ms
 from ems_streams.domain.windows import WindowPolicy
@@ -188,10 +188,8 @@ class Trial:
 
     def _raise(self, device: _Device, step: Raise) -> None:
         evidence = AlarmEvidence(topic=self._topic, partition=device.partition, offset=step.held.offset)
-        serial_number, rule_id, repetition = device.memory.serial_number, step.check.rule_id, 0
-        while (found := alarm_id(serial_number, rule_id, evidence, repetition)) in self._alarms:
-            repetition += 1
-        self._put(raised(device.memory, step, evidence, found))
+        new_id = new_alarm_id(device.memory.serial_number, step.check.rule_id, evidence, self._alarms)
+        self._put(raised(device.memory, step, evidence, new_id))
 
     def _put(self, alarm: Alarm | None) -> None:
         if alarm is not None:

@@ -4,6 +4,7 @@ Everything is a function of the records that were read: an alarm has the same id
 those of the evidence. An alarm that was acknowledged and then cleared says both, who and when.
 """
 
+from collections.abc import Container
 from datetime import datetime
 from enum import StrEnum
 from functools import partial
@@ -132,17 +133,22 @@ decode_acknowledgement = partial(decode, Acknowledgement)
 decode_alarm_event = partial(decode, AlarmEvent)
 
 
-def alarm_id(serial_number: str, rule_id: str, evidence: AlarmEvidence, repetition: int = 0) -> str:
+def new_alarm_id(serial_number: str, rule_id: str, evidence: AlarmEvidence, known: Container[str]) -> str:
     """Id of the alarm that a rule raises at a device, from the record on that it began with.
 
     Args:
         serial_number: Device.
         rule_id: Rule.
         evidence: That record.
-        repetition: How often an alarm of these three was raised before: missing data that a changed rule looks at anew rest on the same record.
+        known: Ids that there are already: missing data that a changed rule looks at anew rest on the same record.
     """
-    kind = f"alarm:{rule_id}" if not repetition else f"alarm:{rule_id}:{repetition}"
-    return event_id(serial_number, evidence.topic, evidence.partition, evidence.offset, kind)
+    repetition = 0
+    while True:
+        kind = f"alarm:{rule_id}" if not repetition else f"alarm:{rule_id}:{repetition}"
+        found = event_id(serial_number, evidence.topic, evidence.partition, evidence.offset, kind)
+        if found not in known:
+            return found
+        repetition += 1
 
 
 def alarm_event(alarm: Alarm, event_type: AlarmEventType, at: datetime) -> AlarmEvent:

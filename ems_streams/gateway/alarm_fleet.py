@@ -1,22 +1,18 @@
 """The alarms of all workers together: each is asked for those of its partitions, and the answers are merged, newest first."""
 
-import asyncio
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from heapq import merge
 from typing import Any
 
 import aiohttp
 import orjson
-import structlog
 
 from ems_streams.domain.alarm_index import AlarmFilter, Place
 from ems_streams.domain.timestamps import to_epoch_ms
 from ems_streams.gateway.coverage import Coverage
-from ems_streams.gateway.forwarding import no_worker
+from ems_streams.gateway.every_worker import EveryWorker
 from ems_streams.gateway.topology import Topology
-
-log = structlog.get_logger(__name__)
 
 AlarmView = dict[str, Any]
 
@@ -38,9 +34,7 @@ class AlarmFleet:
     """Asks all live workers at once, each with the deadline `timeout_s`."""
 
     def __init__(self, session: aiohttp.ClientSession, topology: Topology, timeout_s: float) -> None:
-        self._session = session
-        self._topology = topology
-        self._timeout_s = timeout_s
+        self._workers = EveryWorker(session, topology, timeout_s)
 
     async def page(self, wanted: AlarmFilter, after: Place | None, limit: int) -> Alarms:
         """The first `limit` alarms behind a place, newest first; a 503 problem when no worker answers."""
@@ -59,27 +53,13 @@ class AlarmFleet:
         return await self._gather(f"/internal/v1/alarms/{alarm_id}", {}, 1)
 
     async def _gather(self, path: str, query: dict[str, str], limit: int) -> Alarms:
-        as_of = datetime.now(UTC)
-        answers = await asyncio.gather(*(self._ask(url, path, query) for url in self._topology.live()))
-        heard = [answer for answer in answers if answer is not None]
-        if not heard:
-            raise no_worker()
-        answered = frozenset[int]().union(*(answer.partitions for answer in heard))
-        # Two workers can name one alarm for a moment while its partition moves.
-        found = {alarm["alarmId"]: alarm for alarm in merge(*(answer.alarms for answer in heard), key=place_of)}
-        return Alarms(as_of, max(self._topology.view.partitions, len(answered)), len(answered), list(found.values())[:limit])
+        async def ask(url: str) -> _Answer:
+            return _parse(await self._workers.get(url + path, query))
 
-    async def _ask(self, url: str, path: str, query: dict[str, str]) -> _Answer | None:
-        timeout = aiohttp.ClientTimeout(total=self._timeout_s)
-        try:
-            async with self._session.get(url + path, params=query, timeout=timeout) as response:
-                if response.status != 200:
-                    raise ValueError(f"status {response.status}")
-                return _parse(await response.read())
-        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-            log.warning("worker did not answer", url=url, error=f"{type(error).__name__}: {error}")
-            self._topology.report_failure(url)
-            return None
+        covered, answers = await self._workers.answers(ask)
+        # Two workers can name one alarm for a moment while its partition moves.
+        found = {alarm["alarmId"]: alarm for alarm in merge(*(answer.alarms for answer in answers), key=place_of)}
+        return Alarms(covered.as_of, covered.partitions_total, covered.partitions_answered, list(found.values())[:limit])
 
 
 def place_of(alarm: AlarmView) -> Place:

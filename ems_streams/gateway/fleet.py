@@ -1,25 +1,19 @@
 """The devices of all workers together: each is asked for its own, and the answers are merged by serial number."""
 
-import asyncio
 import heapq
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 import aiohttp
 import orjson
-import structlog
 
 from ems_streams.gateway.coverage import Coverage
-from ems_streams.gateway.forwarding import no_worker
+from ems_streams.gateway.every_worker import EveryWorker
 from ems_streams.gateway.topology import Topology
 
-log = structlog.get_logger(__name__)
-
 Device = dict[str, Any]
-T = TypeVar("T")
 WORKER_PAGE = 1000
 
 
@@ -39,12 +33,10 @@ class Gathered(Coverage):
 
 
 class Fleet:
-    """Asks all live workers at once, each with the deadline `timeout_s`."""
+    """Asks all live workers at once, each request with the deadline `timeout_s`."""
 
     def __init__(self, session: aiohttp.ClientSession, topology: Topology, timeout_s: float) -> None:
-        self._session = session
-        self._topology = topology
-        self._timeout_s = timeout_s
+        self._workers = EveryWorker(session, topology, timeout_s)
 
     async def page(self, wanted: DeviceFilter, after: str | None, limit: int) -> Gathered:
         """The first `limit` devices after a serial number; a 503 problem when no worker answers."""
@@ -55,24 +47,9 @@ class Fleet:
         return await self._gather(lambda url: self._ask_all(url, wanted), None)
 
     async def _gather(self, ask: Callable[[str], Awaitable["_Answer"]], limit: int | None) -> Gathered:
-        as_of = datetime.now(UTC)
-        workers = self._topology.live()
-        answers = await asyncio.gather(*(self._or_none(url, ask(url)) for url in workers))
-        heard = [answer for answer in answers if answer is not None]
-        if not heard:
-            raise no_worker()
-        answered = frozenset[int]().union(*(answer.partitions for answer in heard))
-        devices = list(islice(merge(answer.devices for answer in heard), limit))
-        total = max(self._topology.view.partitions, len(answered))
-        return Gathered(as_of, total, len(answered), devices)
-
-    async def _or_none(self, url: str, call: Awaitable["_Answer"]) -> "_Answer | None":
-        try:
-            return await call
-        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-            log.warning("worker did not answer", url=url, error=f"{type(error).__name__}: {error}")
-            self._topology.report_failure(url)
-            return None
+        covered, answers = await self._workers.answers(ask)
+        devices = list(islice(merge(answer.devices for answer in answers), limit))
+        return Gathered(covered.as_of, covered.partitions_total, covered.partitions_answered, devices)
 
     async def _ask_all(self, url: str, wanted: DeviceFilter) -> "_Answer":
         devices: list[Device] = []
@@ -95,11 +72,7 @@ class Fleet:
     async def _ask(self, url: str, wanted: DeviceFilter, after: str | None, limit: int) -> "_Answer":
         parameters = {"limit": str(limit), "after": after, "site": wanted.site_id, "status": wanted.status}
         query = {name: str(value) for name, value in parameters.items() if value is not None}
-        timeout = aiohttp.ClientTimeout(total=self._timeout_s)
-        async with self._session.get(f"{url}/internal/v1/devices", params=query, timeout=timeout) as response:
-            if response.status != 200:
-                raise ValueError(f"status {response.status}")
-            return _parse(await response.read())
+        return _parse(await self._workers.get(f"{url}/internal/v1/devices", query))
 
 
 @dataclass(frozen=True, slots=True)

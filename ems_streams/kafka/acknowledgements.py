@@ -1,31 +1,28 @@
 """Acknowledgements of alarms on their topic, from outside: each is one record, in the partition of its device."""
 
-import uuid
-
-from aiokafka.errors import KafkaError
+import asyncio
+from typing import Final
 
 from ems_streams.domain.alarms import Acknowledgement
 from ems_streams.kafka.admin import unreachable
 from ems_streams.kafka.catalogue import ALARM_ACKNOWLEDGEMENTS
-from ems_streams.kafka.partitioner import partition_for
-from ems_streams.kafka.range_reader import partitions_of, positioned_consumer
-from ems_streams.kafka.transactions import CommitError, PartitionWriter
+from ems_streams.kafka.outbox import KafkaOutbox, Record
 from ems_streams.settings import Settings
+
+PUBLISH_TIMEOUT_S: Final = 5.0
 
 
 async def publish_acknowledgement(settings: Settings, acknowledgement: Acknowledgement) -> None:
-    """Return when Kafka has it; raises `EmsError`."""
-    async with positioned_consumer(settings) as consumer:
-        count = len(await partitions_of(consumer, ALARM_ACKNOWLEDGEMENTS))
-    key = acknowledgement.key
+    """Return when Kafka has it; raises `EmsError`, after which it may be there all the same: to take note once more does no harm.
+
+    No transaction: it is one record, and each transactional id is remembered by the brokers for days.
+    """
+    outbox = KafkaOutbox(settings, (ALARM_ACKNOWLEDGEMENTS,), client_id="ems-gateway-acknowledgements")
     try:
-        # Nobody shares the id: two who acknowledge at the same time must not fence each other.
-        writer = await PartitionWriter.open(settings, f"{settings.application_id}-acknowledgements-{uuid.uuid4().hex}")
-    except (KafkaError, OSError):
-        raise unreachable(settings) from None
-    try:
-        await writer.commit({(ALARM_ACKNOWLEDGEMENTS, partition_for(key, count)): [(key, acknowledgement.encode(), ())]})
-    except CommitError:
+        async with asyncio.timeout(PUBLISH_TIMEOUT_S):
+            await outbox.start()
+            await outbox.deliver([Record(ALARM_ACKNOWLEDGEMENTS, acknowledgement.key, acknowledgement.encode())])
+    except TimeoutError:
         raise unreachable(settings) from None
     finally:
-        await writer.close()
+        await outbox.stop()

@@ -7,14 +7,14 @@ from ems_streams.domain.alarm_folds import Arrival, Clear, Escalate, Raise, Step
 from ems_streams.domain.alarm_memory import DeviceMemory, decode, encode
 from ems_streams.domain.alarm_plan import Plans
 from ems_streams.domain.alarm_rule_set import rule_set_of
-from ems_streams.domain.alarm_rules import AlarmRule, rule_of
+from ems_streams.domain.alarm_rules import AlarmRule
 from tests.unit.domain.builders import NOON_MS
 
 THRESHOLD: dict[str, Any] = {"kind": "threshold", "metric": "temperature", "above": 80.0, "clearAt": 75.0, "forS": 10.0}
 
 
 def rule(condition: Mapping[str, Any], rule_id: str = "r", **more: Any) -> AlarmRule:
-    return rule_of({"id": rule_id, "title": "Too much", "severity": "WARNING", "condition": dict(condition), **more})
+    return AlarmRule.model_validate({"id": rule_id, "title": "Too much", "severity": "WARNING", "condition": condition, **more})
 
 
 class Device:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from ems_streams.domain.alarm_rule_set import RuleSet, decode_rule_set, rule_set_of
-from ems_streams.domain.alarm_rules import AlarmRule, decode_rule, rule_of, rule_view
+from ems_streams.domain.alarm_rules import AlarmRule, decode_rule, rule_view
 from ems_streams.domain.state_codec import StateCodecError
 from ems_streams.errors import MalformedError
 
@@ -108,7 +108,7 @@ def test_a_message_has_the_facts_and_a_question_mark_for_what_is_not_known() -> 
 def test_a_record_is_the_rule_again() -> None:
     rule = a_rule(scope={"deviceTypes": ["BATTERY"], "siteIds": [7]}, escalate={"afterS": 60, "severity": "CRITICAL"}, description="why")
 
-    assert decode_rule(rule.key, rule.encode()) == rule == rule_of(rule_view(rule))
+    assert decode_rule(rule.key, rule.encode()) == rule == AlarmRule.model_validate(rule_view(rule))
     assert rule_view(rule)["condition"]["clearAt"] == 65.0
 
 

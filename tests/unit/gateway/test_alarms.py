@@ -12,6 +12,7 @@ from ems_streams.domain.timestamps import format_epoch_ms
 from ems_streams.gateway.alarm_fleet import AlarmFleet
 from ems_streams.gateway.alarms import AlarmApi
 from ems_streams.gateway.topology import Topology
+from ems_streams.kafka import acknowledgements
 from ems_streams.ops.http import bound_port, error_middleware, start_site
 from ems_streams.settings import Settings
 from tests.support.worker_stand_in import WorkerCluster
@@ -114,7 +115,10 @@ async def test_a_bad_acknowledgement_is_refused(world: World, body: bytes) -> No
     assert (status, document["title"]) == (400, "Bad acknowledgement")
 
 
-async def test_acknowledging_what_is_over_is_a_conflict_and_without_kafka_nothing_is_promised(world: World) -> None:
+async def test_acknowledging_what_is_over_is_a_conflict_and_without_kafka_nothing_is_promised(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(acknowledgements, "PUBLISH_TIMEOUT_S", 0.3)
     world.cluster.alarms[0] |= {"clearedAt": "2025-10-04T12:00:05Z", "clearedBecause": "temperature is 20"}
     status, document = await world.ack(f"{0:032x}")
     assert (status, document["detail"]) == (409, "It was cleared at 2025-10-04T12:00:05Z: temperature is 20.")

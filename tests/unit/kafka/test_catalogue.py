@@ -99,6 +99,14 @@ def test_what_is_in_every_partition_is_kept_and_has_as_many_of_them_as_the_devic
     assert name in TRANSACTIONAL_TOPICS
 
 
+@pytest.mark.parametrize(
+    "name", ["device-telemetry", "device-status-reports", "device-commands", "device-command-acks", "alarm-acknowledgements"]
+)
+def test_what_comes_from_outside_record_by_record_must_be_folded_up_to_the_end_of_its_log(catalogue: Catalogue, name: str) -> None:
+    assert not catalogue[name].compacted
+    assert name not in TRANSACTIONAL_TOPICS
+
+
 def test_what_channels_have_to_deliver_is_kept_for_each_application(catalogue: Catalogue) -> None:
     deliveries = catalogue["app-deliveries-changelog"]
     assert deliveries.compacted
