@@ -7,7 +7,7 @@ from typing import Final
 
 from ems_streams.dead_letters.decoding import defect_of
 from ems_streams.dead_letters.reader import is_dead_letter_topic
-from ems_streams.domain.dead_letter import Origin, dead_letter_headers, foreign_headers
+from ems_streams.domain.dead_letter import LETTER, Origin, dead_letter_headers, foreign_headers
 from ems_streams.domain.device_topic import parse_topic, serial_number_in
 from ems_streams.domain.letter import Letter, redriven_headers
 from ems_streams.domain.letter_edit import Edit, Edited
@@ -95,7 +95,7 @@ class Resolver:
             return Verdict(
                 Outcome.REFUSED, reason="topic_gone", detail=f"there is no topic {QUARANTINE}; `ems-streams topics apply` makes it"
             )
-        record: KeyValue = (letter.key, letter.value, [*letter.headers, ("dlt-letter", str(letter.letter_id).encode())])
+        record: KeyValue = (letter.key, letter.value, [*letter.headers, (LETTER, str(letter.letter_id).encode())])
         where = letter.letter_id.partition % self._partitions[QUARANTINE]
         return Verdict(Outcome.QUARANTINED, QUARANTINE, detail=detail, outputs=((QUARANTINE, where, record),))
 
