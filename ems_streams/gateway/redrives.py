@@ -2,7 +2,7 @@
 
 import asyncio
 import base64
-from collections.abc import Set as AbstractSet
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Final
 
@@ -161,20 +161,20 @@ class RedriveApi:
         )
 
     async def _list(self, _: web.Request) -> web.Response:
-        running = frozenset(self._running)
-        state = await state_of_redrives(self._settings)
-        known = {**self._running, **state.redrives}
-        newest = sorted(known.values(), key=lambda each: each.definition.created_at, reverse=True)
-        return json_response({"redrives": [self._view(each, running) for each in newest]})
+        return json_response({"redrives": await self._views()})
 
     async def _show(self, request: web.Request) -> web.Response:
         redrive_id = request.match_info["redriveId"]
-        running = frozenset(self._running)
-        state = await state_of_redrives(self._settings)
-        found = state.redrives.get(redrive_id) or self._running.get(redrive_id)
+        found = next((view for view in await self._views() if view["redriveId"] == redrive_id), None)
         if found is None:
             raise ProblemError(404, "No such redrive", f"There is no redrive {redrive_id[:64]!r}.")
-        return json_response(self._view(found, running))
+        return json_response(found)
+
+    async def _views(self) -> list[dict[str, Any]]:
+        # In this order: one that ends while the topic is read is still known to have run.
+        ran = dict(self._running)
+        state = await state_of_redrives(self._settings)
+        return views(state.redrives, ran, self._running, self._failures)
 
     async def _resume(self, request: web.Request) -> web.Response:
         await _check_json(request)
@@ -199,7 +199,8 @@ class RedriveApi:
         self._tasks[redrive_id] = task
         task.add_done_callback(lambda _: self._tasks.pop(redrive_id, None))
         where = f"/api/v1/redrives/{redrive_id}"
-        return json_response(self._view(redrive), 202, headers={"Location": where})
+        (begun,) = views({}, {}, {redrive_id: redrive}, {})
+        return json_response(begun, 202, headers={"Location": where})
 
     async def _run(self, redrive: Redrive) -> None:
         redrive_id = redrive.definition.redrive_id
@@ -216,20 +217,38 @@ class RedriveApi:
         finally:
             self._running.pop(redrive_id, None)
 
-    def _view(self, redrive: Redrive, running: AbstractSet[str] = frozenset()) -> dict[str, Any]:
-        """A redrive as people see it; `running` are those that ran here before its state was read, which may be over by now."""
-        redrive_id = redrive.definition.redrive_id
-        if redrive_id in self._running:
-            state = "running"
-        elif redrive.finished:
-            state = "finished"
-        elif redrive_id in running and redrive_id not in self._failures:
-            # Its end was not there to be read yet.
-            state = "running"
-        else:
-            # Under way elsewhere, such as on the command line, or waiting for somebody to resume it.
-            state = "failed" if redrive_id in self._failures else "unfinished"
-        return {**redrive_view(redrive), "state": state, "error": self._failures.get(redrive_id)}
+
+def views(
+    stored: Mapping[str, Redrive], ran: Mapping[str, Redrive], runs: Mapping[str, Redrive], failures: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """Redrives as people see them, the newest first.
+
+    Args:
+        stored: What the topic says of them.
+        ran: Those that ran here before the topic was read: of one that is over by now the end, or all of it, may not have been there yet.
+        runs: Those that run here now.
+        failures: Why the last run here ended, by id, if it did not end well.
+    """
+    newest = sorted({**ran, **runs, **stored}.items(), key=lambda item: item[1].definition.created_at, reverse=True)
+    return [
+        {
+            **redrive_view(redrive),
+            "state": _phase(redrive, ran=redrive_id in ran, runs=redrive_id in runs, failed=redrive_id in failures),
+            "error": failures.get(redrive_id),
+        }
+        for redrive_id, redrive in newest
+    ]
+
+
+def _phase(redrive: Redrive, *, ran: bool, runs: bool, failed: bool) -> str:
+    if runs:
+        return "running"
+    if redrive.finished:
+        return "finished"
+    if failed:
+        return "failed"
+    # Else it is under way elsewhere, such as on the command line, or waits for somebody to resume it.
+    return "running" if ran else "unfinished"
 
 
 async def _check_json(request: web.Request) -> None:
