@@ -11,8 +11,9 @@ from urllib.parse import urlencode
 import pytest
 
 from ems_streams.kafka.catalogue import DEVICE_TELEMETRY
-from tests.support.dead_letters import Given, committed, letter_of, put, telemetry_value, unique
+from tests.support.dead_letters import Given, letter_of, put, telemetry_value, unique
 from tests.support.processes import Deployment, eventually, get
+from tests.support.records import consume
 
 pytestmark = pytest.mark.integration
 
@@ -123,7 +124,7 @@ def test_a_redrive_is_tried_done_in_the_background_and_watched(deployment: Deplo
     assert (done["outcomes"]["sent"], done["outcomes"]["doneBefore"]) == (len(letters) - 1, 1)
     sent = [
         json.loads(each.value)
-        for each in committed(deployment.stack.kafka_bootstrap, [DEVICE_TELEMETRY])
+        for each in consume(deployment.stack.kafka_bootstrap, DEVICE_TELEMETRY)
         if each.key.startswith(serial.encode())
     ]
     assert len(sent) == len(letters)

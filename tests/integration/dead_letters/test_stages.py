@@ -12,11 +12,12 @@ from ems_streams.domain.letter_filter import LetterFilter
 from ems_streams.kafka.catalogue import QUARANTINE
 from ems_streams.mqtt.publisher import MqttPublisher
 from ems_streams.settings import Settings
-from tests.support.dead_letters import committed, put, telemetry_value, unique
+from tests.support.dead_letters import put, telemetry_value, unique
 from tests.support.failing_processes import FOLD_NEVER_KW
 from tests.support.notifier import channels_file, hook, secrets
 from tests.support.processes import Deployment, Running, eventually, get
 from tests.support.receivers import webhook
+from tests.support.records import consume
 from tests.support.sink import notification_of
 
 pytestmark = pytest.mark.integration
@@ -147,7 +148,7 @@ def test_letters_of_every_stage_are_grouped_mended_and_processed_and_one_loops_i
     looped = site.dlt("redrive", "device-telemetry-dlt", "--where", f"serial={names['FOLD']}")
     assert (last["replayCount"], looped["outcomes"]["quarantined"], looped["outcomes"]["sent"]) == (3, 1, 0)
     assert site.letters("device-telemetry-dlt", "FOLD") == []
-    (quarantined,) = [each for each in committed(site.bootstrap, [QUARANTINE]) if each.key == names["FOLD"].encode()]
+    (quarantined,) = [each for each in consume(site.bootstrap, QUARANTINE) if each.key == names["FOLD"].encode()]
     assert quarantined.value == telemetry_value(names["FOLD"], FOLD_NEVER_KW)
     assert dict(quarantined.headers)["dlt-replay-count"] == b"3"
     # Out of there it goes mended.
