@@ -37,7 +37,8 @@ FAILURES_KEPT: Final = 100
 DRY_RUN_S: Final = 10.0
 """A dry run that takes longer says what it has seen by then."""
 
-_Texts = Annotated[list[str], Field(max_length=100)]
+_Text = Annotated[str, Field(min_length=1)]
+_Texts = Annotated[list[_Text], Field(min_length=1, max_length=100)]
 
 
 class _Body(BaseModel):
@@ -45,14 +46,14 @@ class _Body(BaseModel):
 
 
 class FilterBody(_Body):
-    """Which letters; of several values of one field any will do."""
+    """Which letters; of several values of one field any will do, and `-` is what a letter does not say."""
 
-    error_class: str | _Texts | None = None
-    stage: str | _Texts | None = None
-    serial: str | _Texts | None = None
-    origin: str | _Texts | None = None
-    channel: str | _Texts | None = None
-    message: str | _Texts | None = None
+    error_class: _Text | _Texts | None = None
+    stage: _Text | _Texts | None = None
+    serial: _Text | _Texts | None = None
+    origin: _Text | _Texts | None = None
+    channel: _Text | _Texts | None = None
+    message: _Text | _Texts | None = None
     since: Annotated[Time, Field(strict=False)] | None = None
     until: Annotated[Time, Field(strict=False)] | None = None
 

@@ -3,9 +3,10 @@
 from datetime import UTC, datetime
 
 import pytest
+from pydantic import ValidationError
 
 from ems_streams.domain.redrives import Redrive, RedriveDefinition, RedriveProgress
-from ems_streams.gateway.redrives import views
+from ems_streams.gateway.redrives import FilterBody, views
 
 RD = "rd-0001"
 
@@ -56,3 +57,17 @@ def test_a_redrive_is_in_one_state_whenever_it_is_looked_at(
 def test_the_newest_comes_first_wherever_it_is_known_from() -> None:
     found = views({"rd-0002": redrive("rd-0002", hour=9), RD: HALF}, {"rd-0003": redrive("rd-0003", hour=12)}, {}, {})
     assert [each["redriveId"] for each in found] == ["rd-0003", RD, "rd-0002"]
+
+
+def test_a_filter_is_what_it_says() -> None:
+    body = FilterBody.model_validate({"errorClass": ["a", "-"], "stage": "sink", "since": "2026-01-05T10:00:00Z"})
+    assert body.chosen().where == {"error-class": ("a", "-"), "stage": ("sink",)}
+    assert body.chosen().since_ms is not None
+    assert FilterBody().chosen().empty
+
+
+@pytest.mark.parametrize("field", ["errorClass", "stage", "serial", "origin", "channel", "message"])
+@pytest.mark.parametrize("nothing", ["", [], [""]])
+def test_a_condition_that_holds_nothing_does_not_mean_every_letter(field: str, nothing: object) -> None:
+    with pytest.raises(ValidationError, match=field):
+        FilterBody.model_validate({field: nothing})
