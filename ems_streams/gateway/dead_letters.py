@@ -2,12 +2,13 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from aiohttp import web
 
-from ems_streams.dead_letters.groups import group_view, grouped
+from ems_streams.dead_letters.groups import Groups, group_view, grouped
 from ems_streams.dead_letters.listing import show_letter
 from ems_streams.dead_letters.reader import (
     NewestFirst,
@@ -31,6 +32,8 @@ from ems_streams.gateway.single_flight import SingleFlight
 from ems_streams.kafka.range_reader import positioned_consumer
 from ems_streams.ops.http import ProblemError, json_response
 from ems_streams.settings import Settings
+
+T = TypeVar("T")
 
 DEFAULT_LIMIT: Final = 50
 MAX_LIMIT: Final = 200
@@ -145,7 +148,7 @@ def problem_of(error: EmsError) -> ProblemError:
     return ProblemError(503, "Not done", str(error), headers={"Retry-After": "5"})
 
 
-async def _answered(work: Any) -> Any:
+async def _answered(work: Awaitable[T]) -> T:
     try:
         async with asyncio.timeout(DEADLINE_S):
             return await work
@@ -157,11 +160,10 @@ async def _answered(work: Any) -> Any:
 
 async def state_of_redrives(settings: Settings) -> RedriveState:
     """What is known of redrives; raises `ProblemError`."""
-    state: RedriveState = await _answered(read_state(settings))
-    return state
+    return await _answered(read_state(settings))
 
 
-def _topic_view(topic: str, letters: int, scanned: int, groups: Any) -> dict[str, Any]:
+def _topic_view(topic: str, letters: int, scanned: int, groups: Groups) -> dict[str, Any]:
     return {
         "topic": topic,
         # Distance of offsets, which counts markers of transactions too: a bound from above, until all was looked at.

@@ -15,7 +15,7 @@ from pydantic.alias_generators import to_camel
 from ems_streams.dead_letters.listing import plan_view
 from ems_streams.dead_letters.planning import plan, prepare
 from ems_streams.dead_letters.redrive import run
-from ems_streams.dead_letters.state import NoSuchRedriveError, read_state
+from ems_streams.dead_letters.state import NoSuchRedriveError
 from ems_streams.dead_letters.views import redrive_view
 from ems_streams.domain.events import Time, malformed
 from ems_streams.domain.letter import LetterId
@@ -179,13 +179,11 @@ class RedriveApi:
 
     async def _resume(self, request: web.Request) -> web.Response:
         await _check_json(request)
+        state = await state_of_redrives(self._settings)
         try:
-            redrive = (await read_state(self._settings)).redrive(request.match_info["redriveId"])
+            return self._start(state.redrive(request.match_info["redriveId"]))
         except NoSuchRedriveError as error:
             raise ProblemError(404, "No such redrive", str(error)) from None
-        except EmsError as error:
-            raise problem_of(error) from None
-        return self._start(redrive)
 
     def _start(self, redrive: Redrive) -> web.Response:
         """Begin in the background; the answer says where to look."""
