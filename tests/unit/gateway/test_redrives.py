@@ -6,7 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from ems_streams.domain.redrives import Redrive, RedriveDefinition, RedriveProgress
-from ems_streams.gateway.redrives import FilterBody, views
+from ems_streams.gateway.redrive_bodies import FilterBody
+from ems_streams.gateway.redrives import views
 
 RD = "rd-0001"
 
