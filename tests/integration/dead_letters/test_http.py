@@ -147,7 +147,7 @@ def test_what_cannot_be_meant_is_a_problem_that_says_so(deployment: Deployment) 
     for body, word in [
         ({}, "ids or filter"), ({"ids": []}, "ids"), ({"ids": ["x"]}, "expected the id"), ({"filter": {"colour": "red"}}, "colour"),
         ({"filter": {}, "ratePerS": 0}, "ratePerS"), ({"filter": {}, "edits": [{"key": "x"}]}, "id of its letter"), (b"{", "json"),
-        ({"filter": {}, "edit": {"key": "x"}}, "one letter's"), ({"ids": ["other-dlt/0/0"]}, "another topic"), ({"filter": {}, "edit": {"set": {"a..b": 1}}}, "path"),
+        ({"filter": {"errorClass": ""}}, "errorClass"), ({"filter": {}, "edit": {"key": "x"}}, "one letter's"), ({"ids": ["other-dlt/0/0"]}, "another topic"), ({"filter": {}, "edit": {"set": {"a..b": 1}}}, "path"),
     ]:  # fmt: skip
         status, problem = gateway.post(redrive, body)
         assert status == 400, (body, problem)
