@@ -16,8 +16,8 @@ from ems_streams.domain.device_topic import TopicKind, parse_topic, serial_numbe
 from ems_streams.domain.receipt_clock import ReceiptClock, moment
 from ems_streams.domain.registry import Directory
 from ems_streams.errors import MalformedError
-from ems_streams.kafka.catalogue import DEVICE_REGISTRY, DEVICE_TELEMETRY, dlt_of
-from ems_streams.kafka.ingress_routes import ROUTES, STAGE
+from ems_streams.kafka.catalogue import DEVICE_REGISTRY, dlt_of
+from ems_streams.kafka.ingress_routes import ROUTES, STAGE, target_of
 from ems_streams.kafka.outbox import Record
 from ems_streams.kafka.retries import ATTEMPTS_MAX, attempts
 from ems_streams.mqtt.inbox import MqttBatch, MqttMessage
@@ -67,7 +67,6 @@ class Translator:
 
     def _record(self, message: MqttMessage) -> Record | None:
         received_us = self._clock.tick(self._now_us())
-        target = DEVICE_TELEMETRY
         try:
             topic = parse_topic(message.topic)
             if topic.kind is TopicKind.COMMANDS or (message.retain and not message.payload):
@@ -76,7 +75,7 @@ class Translator:
             return Record(target, topic.serial_number.encode(), encode(message.payload, topic, received_us, self._directory))
         except MalformedError as error:
             headers = malformed_headers(_origin(message, received_us), error, stage=STAGE, failed_at=moment(received_us))
-            return _dead_letter(message, target, headers)
+            return _dead_letter(message, headers)
 
     async def translate_patiently(self, messages: Sequence[MqttMessage]) -> list[Record]:
         """As `translate`, but a message at which it fails is tried again by itself, and then becomes a dead letter."""
@@ -104,25 +103,18 @@ class Translator:
                 failed_at=moment(received_us),
                 attempts=ATTEMPTS_MAX,
             )
-            records = [_dead_letter(message, _target(message), headers)]
+            records = [_dead_letter(message, headers)]
         return records
-
-
-def _target(message: MqttMessage) -> str:
-    try:
-        return ROUTES[parse_topic(message.topic).kind][0]
-    except (MalformedError, KeyError):
-        return DEVICE_TELEMETRY
 
 
 def _origin(message: MqttMessage, received_us: int) -> Origin:
     return Origin(message.topic, timestamp_ms=received_us // 1000)
 
 
-def _dead_letter(message: MqttMessage, target: str, headers: Headers) -> Record:
+def _dead_letter(message: MqttMessage, headers: Headers) -> Record:
     serial_number = serial_number_in(message.topic)
     value, size_headers = kept_value(message.payload)
-    return Record(dlt_of(target), serial_number.encode() if serial_number else None, value, headers + size_headers)
+    return Record(dlt_of(target_of(message.topic)), serial_number.encode() if serial_number else None, value, headers + size_headers)
 
 
 def register(

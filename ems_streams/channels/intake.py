@@ -7,7 +7,16 @@ from datetime import UTC, datetime
 from ems_streams.channels.journal import Output
 from ems_streams.channels.source import KafkaRecord
 from ems_streams.domain.channel_config import ChannelsConfig
-from ems_streams.domain.dead_letter import Headers, Origin, dead_letter_headers, kept_value, malformed_headers, replay_count_of
+from ems_streams.domain.dead_letter import (
+    CHANNEL,
+    Headers,
+    Origin,
+    contents,
+    dead_letter_headers,
+    foreign_headers,
+    malformed_headers,
+    replay_count_of,
+)
 from ems_streams.domain.deliveries import Chain, Change, Deliveries, Outcome, Source
 from ems_streams.domain.events import Notification, decode
 from ems_streams.domain.timestamps import from_epoch_ms
@@ -16,7 +25,6 @@ from ems_streams.kafka.catalogue import DEVICE_NOTIFICATIONS, dlt_of
 from ems_streams.tracing import current
 
 STAGE = "notifier"
-CHANNEL_HEADER = "dlt-channel"
 
 
 @dataclass(slots=True)
@@ -78,7 +86,8 @@ def dead_letters_of(channel: str, chains: Iterable[Chain], outcome: Outcome) -> 
 
 
 def _source(record: KafkaRecord) -> Source:
-    return Source(record.partition, record.offset, record.timestamp, record.key, replay_count_of(record.headers))
+    carried = tuple(foreign_headers(record.headers))
+    return Source(record.partition, record.offset, record.timestamp, record.key, replay_count_of(record.headers), carried)
 
 
 def _origin(source: Source) -> Origin:
@@ -86,7 +95,6 @@ def _origin(source: Source) -> Origin:
 
 
 def _dead_letter(channel: str, source: Source, value: bytes | None, headers: Headers) -> Output:
-    kept, size_headers = kept_value(value or b"")
-    all_headers = [*headers, (CHANNEL_HEADER, channel.encode()), *size_headers]
+    kept, all_headers = contents(value, [*headers, (CHANNEL, channel.encode())], source.carried)
     # The dead letters have as many partitions as their topic.
-    return dlt_of(DEVICE_NOTIFICATIONS), source.partition, (source.key, None if value is None else kept, all_headers)
+    return dlt_of(DEVICE_NOTIFICATIONS), source.partition, (source.key, kept, all_headers)

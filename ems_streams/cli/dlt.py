@@ -111,15 +111,17 @@ def redrive(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would become of each letter; write nothing.")] = False,
     rate: Annotated[str | None, typer.Option("--rate", metavar="N[/s]", help="At most so many letters a second.")] = None,
     max_replays: Annotated[
-        int, typer.Option("--max-replays", min=1, max=1000, help="Letters that were redriven so often go to the quarantine.")
-    ] = 3,
+        int | None,
+        typer.Option("--max-replays", min=1, max=1000, show_default="3", help="Letters that were redriven so often go to the quarantine."),
+    ] = None,
     again: Annotated[bool, typer.Option("--again", help="Also letters that were redriven before.")] = False,
     resume: Annotated[str | None, typer.Option("--resume", metavar="ID", help="Go on with a redrive that was interrupted.")] = None,
     json: JsonOption = False,
 ) -> None:
     """Send letters back to where they came from, each once. Exit 1 when any of them is refused."""
     if resume is not None:
-        if topic or ids or where or sets or unsets or edit or editor or key or mqtt_topic or dry_run or since or until or again or rate:
+        others = (topic, ids, where, sets, unsets, edit, editor, key, mqtt_topic, dry_run, since, until, again, rate, max_replays)
+        if any(others):
             raise UsageError("--resume goes on with what was asked for then: expected nothing else with it")
         redriving.resume(resume, json=json)
         return

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 MESSAGE_CHARS = 80
 _HEADINGS = {"error-class": "ERROR", "stage": "STAGE", "device": "DEVICE", "origin": "CAME FROM"}
-_FIELDS = {"error-class": "errorClass", "stage": "stage", "device": "device", "origin": "origin"}
 
 
 def epoch_ms(moment: datetime) -> int:
@@ -52,11 +51,13 @@ def print_letters(found: Sequence[dict[str, Any]]) -> None:
 
 def print_groups(groups: Sequence[dict[str, Any]], by: Sequence[str]) -> None:
     """A line for each group."""
+    from ems_streams.dead_letters.groups import FIELDS
+
     headings = [_HEADINGS[name] for name in by]
     rows = [
         (
             each["topic"],
-            *(each[_FIELDS[name]] for name in by),
+            *(each[FIELDS[name]] for name in by),
             each["open"],
             each["count"],
             each["firstSeen"],

@@ -30,13 +30,14 @@ class Asked:
     edit: "Edit"
     file: Path | None
     editor: bool
-    max_replays: int
+    max_replays: int | None
     rate_per_s: float | None
     again: bool
 
     async def definition(self, settings: "Settings") -> "RedriveDefinition":
         """What is to be done; raises `EmsError`."""
         from ems_streams.dead_letters.planning import prepare
+        from ems_streams.domain.redrives import REPLAYS_MAX
 
         edit = self.edit
         if self.file is not None or self.editor:
@@ -48,7 +49,7 @@ class Asked:
             chosen=self.chosen,
             ids=self.ids,
             edit=edit,
-            max_replays=self.max_replays,
+            max_replays=REPLAYS_MAX if self.max_replays is None else self.max_replays,
             rate_per_s=self.rate_per_s,
             again=self.again,
         )

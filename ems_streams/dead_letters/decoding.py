@@ -9,7 +9,8 @@ import orjson
 
 from ems_streams.domain.alarm_rules import AlarmRule
 from ems_streams.domain.alarms import decode_acknowledgement, decode_alarm_event
-from ems_streams.domain.events import StatusReport, TelemetryEvent, decode
+from ems_streams.domain.command_events import decode_ack, decode_request
+from ems_streams.domain.events import StatusEvent, StatusReport, TelemetryEvent, decode
 from ems_streams.domain.maintenance import decode_window
 from ems_streams.domain.promotions import decode_promotion
 from ems_streams.domain.registry import RegistryEntry
@@ -20,7 +21,10 @@ from ems_streams.kafka.catalogue import (
     ALARM_ACKNOWLEDGEMENTS,
     ALARM_EVENTS,
     ALARM_RULES,
+    DEVICE_COMMAND_ACKS,
+    DEVICE_COMMANDS,
     DEVICE_REGISTRY,
+    DEVICE_STATUS,
     DEVICE_STATUS_REPORTS,
     DEVICE_TELEMETRY,
     MAINTENANCE_WINDOWS,
@@ -41,17 +45,31 @@ def _registry_entry(value: bytes | None) -> RegistryEntry:
 _DECODERS: Final[dict[str, Callable[[bytes | None], Any]]] = {
     DEVICE_TELEMETRY: partial(decode, TelemetryEvent),
     DEVICE_STATUS_REPORTS: partial(decode, StatusReport),
+    DEVICE_STATUS: partial(decode, StatusEvent),
     DEVICE_REGISTRY: _registry_entry,
     MAINTENANCE_WINDOWS: decode_window,
     ALARM_RULES: partial(decode, AlarmRule),
     ALARM_ACKNOWLEDGEMENTS: decode_acknowledgement,
     ALARM_EVENTS: decode_alarm_event,
+    DEVICE_COMMANDS: decode_request,
+    DEVICE_COMMAND_ACKS: decode_ack,
     SITE_PARTS: decode_site_record,
     WINDOW_PROMOTIONS: decode_promotion,
 }
 _DELETABLE: Final = frozenset({DEVICE_REGISTRY, MAINTENANCE_WINDOWS, ALARM_RULES})
 """Topics on which a record without a value means something."""
-_KEYED_BY_DEVICE: Final = frozenset({DEVICE_TELEMETRY, DEVICE_STATUS_REPORTS, DEVICE_REGISTRY, ALARM_ACKNOWLEDGEMENTS, ALARM_EVENTS})
+_KEYED_BY_DEVICE: Final = frozenset(
+    {
+        DEVICE_TELEMETRY,
+        DEVICE_STATUS_REPORTS,
+        DEVICE_STATUS,
+        DEVICE_REGISTRY,
+        ALARM_ACKNOWLEDGEMENTS,
+        ALARM_EVENTS,
+        DEVICE_COMMANDS,
+        DEVICE_COMMAND_ACKS,
+    }
+)
 
 
 def defect_of(topic: str, key: bytes | None, value: bytes | None) -> MalformedError | None:
@@ -61,7 +79,6 @@ def defect_of(topic: str, key: bytes | None, value: bytes | None) -> MalformedEr
     try:
         if topic in SINK_TOPICS:
             row_of(topic, value, Source(0, 0, round(time.time() * 1000)))
-            return None
         decoder = _DECODERS.get(topic)
         event = None if decoder is None else decoder(value)
     except MalformedError as error:

@@ -96,7 +96,8 @@ async def grouped(
     return groups
 
 
-_FIELDS = {"error-class": "errorClass", "stage": "stage", "device": "device", "origin": "origin"}
+FIELDS = {"error-class": "errorClass", "stage": "stage", "device": "device", "origin": "origin"}
+"""Of a group as JSON, by what letters are grouped by."""
 
 
 def group_view(group: Group, grouping: Sequence[str]) -> dict[str, Any]:
@@ -104,7 +105,7 @@ def group_view(group: Group, grouping: Sequence[str]) -> dict[str, Any]:
     example = group.example
     assert example is not None, "a group has letters"
     return {
-        **{_FIELDS[name]: value for name, value in zip(grouping, group.names, strict=True)},
+        **{FIELDS[name]: value for name, value in zip(grouping, group.names, strict=True)},
         "count": group.count,
         "open": group.open,
         "firstSeen": format_epoch_ms(group.first_ms),

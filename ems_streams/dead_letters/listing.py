@@ -6,21 +6,14 @@ from typing import Any
 
 from ems_streams.dead_letters.groups import group_view, grouped
 from ems_streams.dead_letters.planning import Plan, plan_of
-from ems_streams.dead_letters.reader import NewestFirst, counts, is_dead_letter_topic, letter_at, ranges_of, topics_of
+from ems_streams.dead_letters.reader import NewestFirst, check_topic, counts, letter_at, ranges_of, topics_of
 from ems_streams.dead_letters.state import read_state
 from ems_streams.dead_letters.views import detail_view, summary_view
 from ems_streams.domain.letter import LetterId
 from ems_streams.domain.letter_filter import LetterFilter
 from ems_streams.domain.redrives import Outcome
-from ems_streams.errors import UsageError
 from ems_streams.kafka.range_reader import positioned_consumer
 from ems_streams.settings import Settings
-
-
-def check_topic(topic: str) -> None:
-    """Raises `UsageError` for a topic that is not one of dead letters."""
-    if not is_dead_letter_topic(topic):
-        raise UsageError(f"{topic!r}: expected a topic of dead letters; `ems-streams dlt list` shows them")
 
 
 async def list_letters(settings: Settings, topic: str, chosen: LetterFilter, limit: int, *, only_open: bool) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from typing import Final
 
 from aiokafka import AIOKafkaConsumer
 
-from ems_streams.dead_letters.reader import is_dead_letter_topic, letter_at, ranges_of
+from ems_streams.dead_letters.reader import check_topic, letter_at, ranges_of
 from ems_streams.dead_letters.resolve import Verdict
 from ems_streams.dead_letters.resolving import reading
 from ems_streams.dead_letters.state import read_state
@@ -18,7 +18,6 @@ from ems_streams.domain.letter import Letter, LetterId
 from ems_streams.domain.letter_edit import Edit
 from ems_streams.domain.letter_filter import LetterFilter
 from ems_streams.domain.redrives import REPLAYS_MAX, DoneIndex, Outcome, RedriveDefinition
-from ems_streams.errors import UsageError
 from ems_streams.kafka.range_reader import positioned_consumer
 from ems_streams.settings import Settings
 
@@ -70,8 +69,7 @@ async def prepare(
 
     Raises `UsageError`, `NoSuchLetterError` for an id that is not there, and other `EmsError`.
     """
-    if not is_dead_letter_topic(topic):
-        raise UsageError(f"{topic!r}: expected a topic of dead letters; `ems-streams dlt list` shows them")
+    check_topic(topic)
     for each in (edit or Edit(), *(edits or {}).values()):
         each.check()
     async with positioned_consumer(settings) as consumer:

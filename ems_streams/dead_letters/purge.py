@@ -9,7 +9,7 @@ from confluent_kafka import TopicPartition as AdminPartition
 from confluent_kafka.admin import AdminClient
 
 from ems_streams.dead_letters.groups import Groups, grouped
-from ems_streams.dead_letters.reader import Ranges, is_dead_letter_topic, ranges_of
+from ems_streams.dead_letters.reader import Ranges, check_topic, ranges_of
 from ems_streams.dead_letters.state import read_state
 from ems_streams.domain.letter_filter import LetterFilter
 from ems_streams.errors import EmsError, UsageError
@@ -46,8 +46,7 @@ async def plan_purge(
     settings: Settings, topic: str, *, before_ms: int | None, before_offset: int | None, partition: int | None
 ) -> PurgePlan:
     """What lies before a time, or before an offset of one partition; raises `UsageError` and other `EmsError`."""
-    if not is_dead_letter_topic(topic):
-        raise UsageError(f"{topic!r}: expected a topic of dead letters; `ems-streams dlt list` shows them")
+    check_topic(topic)
     done = (await read_state(settings)).done_of(topic)
     async with positioned_consumer(settings) as consumer:
         everything = await ranges_of(consumer, topic)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from ems_streams.domain.letter import Letter, LetterId, read_letter
-from ems_streams.errors import EmsError
+from ems_streams.errors import EmsError, UsageError
 from ems_streams.kafka.catalogue import DLT_SUFFIX, QUARANTINE
 from ems_streams.kafka.range_reader import partitions_of, read_ranges
 
@@ -29,6 +29,12 @@ class NoSuchLetterError(EmsError):
 def is_dead_letter_topic(name: str) -> bool:
     """Whether a topic holds dead letters, by its name; Spring's older name for them counts as well."""
     return name.endswith((DLT_SUFFIX, SPRING_SUFFIX)) or name == QUARANTINE
+
+
+def check_topic(topic: str) -> None:
+    """Raises `UsageError` for a topic that is not one of dead letters."""
+    if not is_dead_letter_topic(topic):
+        raise UsageError(f"{topic!r}: expected a topic of dead letters; `ems-streams dlt list` shows them")
 
 
 def letter_of(record: "ConsumerRecord[bytes, bytes]", kept_bytes: int | None = None) -> Letter:

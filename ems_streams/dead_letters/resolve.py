@@ -7,7 +7,7 @@ from typing import Final
 
 from ems_streams.dead_letters.decoding import defect_of
 from ems_streams.dead_letters.reader import is_dead_letter_topic
-from ems_streams.domain.dead_letter import Origin, dead_letter_headers, foreign_headers
+from ems_streams.domain.dead_letter import LETTER, Origin, dead_letter_headers, foreign_headers
 from ems_streams.domain.device_topic import parse_topic, serial_number_in
 from ems_streams.domain.letter import Letter, redriven_headers
 from ems_streams.domain.letter_edit import Edit, Edited
@@ -17,7 +17,7 @@ from ems_streams.domain.registry import Directory
 from ems_streams.errors import MalformedError
 from ems_streams.kafka.batching import Headers, KeyValue
 from ems_streams.kafka.catalogue import DEVICE_REGISTRY, INGRESS_HEARTBEATS, QUARANTINE, REDRIVES, Catalogue, dlt_of
-from ems_streams.kafka.ingress_routes import ROUTES, STAGE
+from ems_streams.kafka.ingress_routes import ROUTES, STAGE, target_of
 from ems_streams.kafka.partitioner import partition_for
 
 KAFKA_MESSAGE_BYTES: Final = 1_048_588
@@ -95,7 +95,7 @@ class Resolver:
             return Verdict(
                 Outcome.REFUSED, reason="topic_gone", detail=f"there is no topic {QUARANTINE}; `ems-streams topics apply` makes it"
             )
-        record: KeyValue = (letter.key, letter.value, [*letter.headers, ("dlt-letter", str(letter.letter_id).encode())])
+        record: KeyValue = (letter.key, letter.value, [*letter.headers, (LETTER, str(letter.letter_id).encode())])
         where = letter.letter_id.partition % self._partitions[QUARANTINE]
         return Verdict(Outcome.QUARANTINED, QUARANTINE, detail=detail, outputs=((QUARANTINE, where, record),))
 
@@ -183,7 +183,7 @@ class Resolver:
         return Verdict(Outcome.SENT, target, outputs=tuple(outputs))
 
     def _failed_again(self, letter: Letter, origin: Origin, reason: str, detail: str, received_us: int) -> Verdict:
-        target = letter.letter_id.topic if letter.letter_id.topic != QUARANTINE else self._letters_of(origin.topic)
+        target = letter.letter_id.topic if letter.letter_id.topic != QUARANTINE else dlt_of(target_of(origin.topic))
         headers = dead_letter_headers(
             origin,
             reason,
@@ -198,12 +198,6 @@ class Resolver:
         record: KeyValue = (key, letter.value, [*headers, *foreign_headers(letter.headers)])
         partition = letter.letter_id.partition % self._partitions[target]
         return Verdict(Outcome.FAILED_AGAIN, target, reason, detail, ((target, partition, record),))
-
-    def _letters_of(self, mqtt_topic: str) -> str:
-        try:
-            return dlt_of(ROUTES[parse_topic(mqtt_topic).kind][0])
-        except (MalformedError, KeyError):
-            return dlt_of("device-telemetry")
 
 
 def _time(text: str | None) -> datetime | None:

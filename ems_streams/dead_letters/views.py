@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from ems_streams.dead_letters.decoding import as_json
 from ems_streams.domain.letter import Letter
-from ems_streams.domain.redrives import DEALT_WITH, Done, Outcome, Redrive
+from ems_streams.domain.redrives import Done, Outcome, Redrive
 from ems_streams.domain.timestamps import format_epoch_ms
 
 PREVIEW_CHARS: Final = 200
@@ -88,11 +88,6 @@ def redrive_view(redrive: Redrive) -> dict[str, Any]:
         "outcomes": {outcome.value: outcomes.get(outcome, 0) for outcome in Outcome},
         "refusals": dict(sorted(redrive.reasons.items())),
     }
-
-
-def dealt_with(redrive: Redrive) -> int:
-    """Letters that are done by a redrive."""
-    return sum(redrive.outcomes.get(outcome, 0) for outcome in DEALT_WITH)
 
 
 def hex_dump(value: bytes, limit: int = 4096) -> Iterable[str]:

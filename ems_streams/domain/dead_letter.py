@@ -23,11 +23,13 @@ STAGE = "dlt-stage"
 ATTEMPTS = "dlt-attempts"
 FIRST_FAILED_AT = "dlt-first-failed-at"
 REPLAY_COUNT = "dlt-replay-count"
+CHANNEL = "dlt-channel"
 PAYLOAD_SIZE = "dlt-payload-size"
 PAYLOAD_SHA256 = "dlt-payload-sha256"
 
 REDRIVE_ID = "dlt-redrive-id"
 REDRIVEN_FROM = "dlt-redriven-from"
+LETTER = "dlt-letter"
 OWN_PREFIX = "dlt-"
 SPRING_PREFIX = "kafka_dlt-"
 
@@ -109,6 +111,18 @@ def replay_count_of(headers: Iterable[tuple[str, bytes]]) -> int:
 def foreign_headers(headers: Iterable[tuple[str, bytes]]) -> Headers:
     """What a record carries for others, such as the context of a trace: all that is not about dead letters."""
     return [(name, bytes(value or b"")) for name, value in headers if not name.startswith((OWN_PREFIX, SPRING_PREFIX))]
+
+
+def contents(value: bytes | None, why: Headers, carried: Iterable[tuple[str, bytes]]) -> tuple[bytes | None, Headers]:
+    """Value and headers of the dead letter of a record.
+
+    Args:
+        value: Of the record; one without a value has none as a letter either.
+        why: From `dead_letter_headers`.
+        carried: The record's own headers, of which those for others are kept.
+    """
+    kept, size_headers = kept_value(value or b"")
+    return None if value is None else kept, [*why, *size_headers, *foreign_headers(carried)]
 
 
 def kept_value(value: bytes) -> tuple[bytes, Headers]:

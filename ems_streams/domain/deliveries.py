@@ -32,6 +32,7 @@ class Source(NamedTuple):
         timestamp_ms: Of the record.
         key: Of the record: the device; its notifications are delivered in order.
         replay_count: How often it was redriven from the dead letters before.
+        carried: Headers of the record that are for others, such as the context of a trace.
     """
 
     partition: int
@@ -39,6 +40,7 @@ class Source(NamedTuple):
     timestamp_ms: int
     key: bytes | None
     replay_count: int = 0
+    carried: tuple[tuple[str, bytes], ...] = ()
 
 
 class End(StrEnum):

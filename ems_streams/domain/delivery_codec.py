@@ -137,8 +137,9 @@ def _chain_fields(chain: Chain) -> dict[str, Any]:
         "offset": source.offset,
         "timestamp": source.timestamp_ms,
         "replays": source.replay_count,
-        # Keys may be any bytes, which JSON text cannot hold; what was decoded as a notification is text.
+        # Keys and headers may be any bytes, which JSON text cannot hold; what was decoded as a notification is text.
         "key": None if source.key is None else source.key.hex(),
+        "headers": [(name, content.hex()) for name, content in source.carried],
         "value": chain.value.decode(),
     }
 
@@ -150,8 +151,15 @@ def _chain(fields: dict[str, Any]) -> Chain:
     return Chain(
         notification=decode(Notification, value),
         value=value,
-        # Records of a release that knew no redrives have no count.
-        source=Source(int(fields["partition"]), int(fields["offset"]), int(fields["timestamp"]), key, int(fields.get("replays", 0))),
+        source=Source(
+            int(fields["partition"]),
+            int(fields["offset"]),
+            int(fields["timestamp"]),
+            key,
+            # Records of a release that knew no redrives have neither.
+            replay_count=int(fields.get("replays", 0)),
+            carried=tuple((str(name), bytes.fromhex(content)) for name, content in fields.get("headers", ())),
+        ),
         number=int(fields["number"]),
         attempts=int(fields["attempts"]),
         sending=bool(fields["sending"]),

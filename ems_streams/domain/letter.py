@@ -8,7 +8,6 @@ from ems_streams.domain import dead_letter as names
 from ems_streams.domain.dead_letter import Headers, Origin, replay_count_of
 from ems_streams.errors import UsageError
 
-CHANNEL: Final = "dlt-channel"
 _SPRING_CAUSE: Final = "kafka_dlt-exception-cause-fqcn"
 _LONGEST_NUMBER: Final = 19
 
@@ -123,7 +122,7 @@ def read_failure(headers: Iterable[tuple[str, bytes]]) -> Failure:
         error_class=_text(found, names.ERROR_CLASS, _SPRING_CAUSE, "kafka_dlt-exception-fqcn"),
         error_message=_text(found, names.ERROR_MESSAGE, "kafka_dlt-exception-message"),
         stage=_text(found, names.STAGE, "kafka_dlt-original-consumer-group"),
-        channel=_text(found, CHANNEL),
+        channel=_text(found, names.CHANNEL),
         attempts=_number(found.get(names.ATTEMPTS)),
         first_failed_at=_text(found, names.FIRST_FAILED_AT),
         replay_count=replay_count_of(found.items()),

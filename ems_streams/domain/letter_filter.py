@@ -12,6 +12,9 @@ from ems_streams.errors import UsageError
 FIELDS: Final = ("error-class", "stage", "serial", "origin", "channel", "message", "replays")
 """What can be asked for; `message` is a part of the error message, `origin` the topic that the record came from."""
 
+NOT_SAID: Final = "-"
+"""Names the group of what a letter does not say, and asks for it."""
+
 GROUPINGS: Final = ("error-class", "stage", "device", "origin")
 
 
@@ -62,7 +65,7 @@ def group_of(letter: Letter, grouping: str) -> str:
     failure = letter.failure
     origin = None if failure.origin is None else failure.origin.topic
     name = {"error-class": failure.error_class, "stage": failure.stage, "device": letter.serial, "origin": origin}[grouping]
-    return name or "-"
+    return name or NOT_SAID
 
 
 def _has(letter: Letter, field: str, wanted: tuple[str, ...]) -> bool:
@@ -77,4 +80,4 @@ def _has(letter: Letter, field: str, wanted: tuple[str, ...]) -> bool:
         "channel": failure.channel,
         "replays": str(failure.replay_count),
     }
-    return values[field] in wanted
+    return (values[field] or NOT_SAID) in wanted

@@ -2,12 +2,13 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from aiohttp import web
 
-from ems_streams.dead_letters.groups import group_view, grouped
+from ems_streams.dead_letters.groups import Groups, group_view, grouped
 from ems_streams.dead_letters.listing import show_letter
 from ems_streams.dead_letters.reader import (
     NewestFirst,
@@ -26,11 +27,13 @@ from ems_streams.domain.letter_filter import LetterFilter
 from ems_streams.domain.timestamps import to_epoch_ms
 from ems_streams.errors import DependencyError, EmsError, UsageError
 from ems_streams.gateway.cursors import decode_letters, encode_letters
-from ems_streams.gateway.parameters import bad_parameter, cursor_of, limit_of
+from ems_streams.gateway.parameters import bad_parameter, cursor_of, limit_of, time_of
 from ems_streams.gateway.single_flight import SingleFlight
 from ems_streams.kafka.range_reader import positioned_consumer
 from ems_streams.ops.http import ProblemError, json_response
 from ems_streams.settings import Settings
+
+T = TypeVar("T")
 
 DEFAULT_LIMIT: Final = 50
 MAX_LIMIT: Final = 200
@@ -87,7 +90,7 @@ class DeadLetterApi:
         topic = topic_of(request)
         limit = limit_of(request, DEFAULT_LIMIT, MAX_LIMIT)
         before = cursor_of(request, decode_letters)
-        chosen = _filter_of(request)
+        chosen = letter_filter_of(request)
         wanted = _state_of(request)
         return json_response(await _answered(self._read_page(topic, limit, before, chosen, wanted)))
 
@@ -145,7 +148,7 @@ def problem_of(error: EmsError) -> ProblemError:
     return ProblemError(503, "Not done", str(error), headers={"Retry-After": "5"})
 
 
-async def _answered(work: Any) -> Any:
+async def _answered(work: Awaitable[T]) -> T:
     try:
         async with asyncio.timeout(DEADLINE_S):
             return await work
@@ -157,11 +160,10 @@ async def _answered(work: Any) -> Any:
 
 async def state_of_redrives(settings: Settings) -> RedriveState:
     """What is known of redrives; raises `ProblemError`."""
-    state: RedriveState = await _answered(read_state(settings))
-    return state
+    return await _answered(read_state(settings))
 
 
-def _topic_view(topic: str, letters: int, scanned: int, groups: Any) -> dict[str, Any]:
+def _topic_view(topic: str, letters: int, scanned: int, groups: Groups) -> dict[str, Any]:
     return {
         "topic": topic,
         # Distance of offsets, which counts markers of transactions too: a bound from above, until all was looked at.
@@ -173,11 +175,12 @@ def _topic_view(topic: str, letters: int, scanned: int, groups: Any) -> dict[str
     }
 
 
-def _filter_of(request: web.Request) -> LetterFilter:
+def letter_filter_of(request: web.Request) -> LetterFilter:
+    """The filter in a query such as `errorClass=invalid_json&errorClass=invalid_field&since=2026-01-31T12:00:00Z`."""
     where = {
         field: tuple(values) for name, field in _PARAMETERS.items() if (values := [text for text in request.query.getall(name, ()) if text])
     }
-    return LetterFilter(where=where, since_ms=_time_of(request, "since"), until_ms=_time_of(request, "until"))
+    return LetterFilter(where=where, since_ms=_epoch_ms_of(request, "since"), until_ms=_epoch_ms_of(request, "until"))
 
 
 def _state_of(request: web.Request) -> str | None:
@@ -187,12 +190,6 @@ def _state_of(request: web.Request) -> str | None:
     return text or None
 
 
-def _time_of(request: web.Request, name: str) -> int | None:
-    text = request.query.get(name)
-    if not text:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise bad_parameter(name, f"{text[:40]!r}: must be an ISO-8601 time such as 2026-01-05T00:00:00Z") from None
-    return max(0, to_epoch_ms(moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)))
+def _epoch_ms_of(request: web.Request, name: str) -> int | None:
+    moment = time_of(request, name)
+    return None if moment is None else to_epoch_ms(moment)

@@ -1,6 +1,7 @@
 """Query parameters of the gateway's API, checked before anybody is asked: what is wrong is a 400 that says so."""
 
 from collections.abc import Callable
+from datetime import datetime
 from enum import StrEnum
 from typing import TypeVar
 
@@ -10,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from ems_streams.domain.alarm_index import AlarmFilter
 from ems_streams.domain.alarm_table import AlarmState
 from ems_streams.domain.events import DeviceStatus, NotificationKind, SerialNumber, Severity
+from ems_streams.domain.timestamps import time_in_query
 from ems_streams.gateway.cursors import BadCursorError
 from ems_streams.gateway.filters import Filter
 from ems_streams.ops.http import ProblemError
@@ -62,6 +64,17 @@ def status_of(request: web.Request) -> str | None:
     """`status`, when it is given."""
     text = request.query.get("status")
     return _member(text, "status", DeviceStatus) if text else None
+
+
+def time_of(request: web.Request, name: str) -> datetime | None:
+    """A time, when it is given."""
+    text = request.query.get(name)
+    if not text:
+        return None
+    try:
+        return time_in_query(text)
+    except ValueError:
+        raise bad_parameter(name, f"{text[:40]!r}: must be a time with its zone, such as 2026-01-31T12:00:00Z") from None
 
 
 def filter_of(request: web.Request) -> Filter:

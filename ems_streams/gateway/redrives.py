@@ -1,104 +1,36 @@
 """Redrives over HTTP: asked for with a POST, done in the background, watched by their id."""
 
 import asyncio
-import base64
-from collections.abc import Set as AbstractSet
-from datetime import datetime
-from typing import Annotated, Any, Final
+from collections.abc import Mapping
+from typing import Any, Final
 
-import orjson
 import structlog
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic.alias_generators import to_camel
+from pydantic import ValidationError
 
 from ems_streams.dead_letters.listing import plan_view
 from ems_streams.dead_letters.planning import plan, prepare
 from ems_streams.dead_letters.redrive import run
-from ems_streams.dead_letters.state import NoSuchRedriveError, read_state
+from ems_streams.dead_letters.state import NoSuchRedriveError
 from ems_streams.dead_letters.views import redrive_view
-from ems_streams.domain.events import Time, malformed
+from ems_streams.domain.events import malformed
 from ems_streams.domain.letter import LetterId
 from ems_streams.domain.letter_edit import Edit
 from ems_streams.domain.letter_filter import LetterFilter
-from ems_streams.domain.redrives import REPLAYS_MAX, Redrive, RedriveDefinition
-from ems_streams.domain.timestamps import to_epoch_ms
+from ems_streams.domain.redrives import Redrive, RedriveDefinition
 from ems_streams.errors import EmsError
 from ems_streams.gateway.dead_letters import problem_of, state_of_redrives, topic_of
+from ems_streams.gateway.redrive_bodies import RedriveBody
 from ems_streams.ops.http import ProblemError, json_response
 from ems_streams.settings import Settings
 
 log = structlog.get_logger(__name__)
 
 BODY_MAX_BYTES: Final = 2 * 1024 * 1024
-IDS_MAX: Final = 1000
 RUNNING_MAX: Final = 4
 FAILURES_KEPT: Final = 100
 DRY_RUN_S: Final = 10.0
 """A dry run that takes longer says what it has seen by then."""
-
-_Texts = Annotated[list[str], Field(max_length=100)]
-
-
-class _Body(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", strict=True)
-
-
-class FilterBody(_Body):
-    """Which letters; of several values of one field any will do."""
-
-    error_class: str | _Texts | None = None
-    stage: str | _Texts | None = None
-    serial: str | _Texts | None = None
-    origin: str | _Texts | None = None
-    channel: str | _Texts | None = None
-    message: str | _Texts | None = None
-    since: Annotated[Time, Field(strict=False)] | None = None
-    until: Annotated[Time, Field(strict=False)] | None = None
-
-    def chosen(self) -> LetterFilter:
-        """The filter."""
-        fields = {
-            "error-class": self.error_class, "stage": self.stage, "serial": self.serial, "origin": self.origin,
-            "channel": self.channel, "message": self.message,
-        }  # fmt: skip
-        where = {name: (value,) if isinstance(value, str) else tuple(value) for name, value in fields.items() if value}
-        return LetterFilter(where=where, since_ms=_ms(self.since), until_ms=_ms(self.until))
-
-
-class EditBody(_Body):
-    """What is changed of a letter, or of all; the value is given as text, as base64 or as JSON."""
-
-    id: str | None = None
-    set: dict[str, Any] = Field(default_factory=dict)
-    unset: list[str] = Field(default_factory=list)
-    value_text: str | None = None
-    value_base64: str | None = None
-    value_json: Any = None
-    key: str | None = None
-    mqtt_topic: str | None = None
-
-    def edit(self) -> Edit:
-        """The edit."""
-        value = self.value_base64
-        if self.value_text is not None:
-            value = base64.b64encode(self.value_text.encode()).decode()
-        elif "value_json" in self.model_fields_set:
-            value = base64.b64encode(orjson.dumps(self.value_json)).decode()
-        return Edit(sets=self.set, unsets=tuple(self.unset), value=value, key=self.key, mqtt_topic=self.mqtt_topic)
-
-
-class RedriveBody(_Body):
-    """What a POST asks for: letters by their ids or by a filter, `{}` for all."""
-
-    ids: Annotated[list[str], Field(min_length=1, max_length=IDS_MAX)] | None = None
-    filter: FilterBody | None = None
-    edit: EditBody | None = None
-    edits: Annotated[list[EditBody], Field(max_length=IDS_MAX)] = Field(default_factory=list)
-    dry_run: bool = False
-    rate_per_s: Annotated[float, Field(gt=0, allow_inf_nan=False, strict=False)] | None = None
-    max_replays: Annotated[int, Field(ge=1, le=1000)] = REPLAYS_MAX
-    again: bool = False
 
 
 class RedriveApi:
@@ -161,30 +93,28 @@ class RedriveApi:
         )
 
     async def _list(self, _: web.Request) -> web.Response:
-        running = frozenset(self._running)
-        state = await state_of_redrives(self._settings)
-        known = {**self._running, **state.redrives}
-        newest = sorted(known.values(), key=lambda each: each.definition.created_at, reverse=True)
-        return json_response({"redrives": [self._view(each, running) for each in newest]})
+        return json_response({"redrives": await self._views()})
 
     async def _show(self, request: web.Request) -> web.Response:
         redrive_id = request.match_info["redriveId"]
-        running = frozenset(self._running)
-        state = await state_of_redrives(self._settings)
-        found = state.redrives.get(redrive_id) or self._running.get(redrive_id)
+        found = next((view for view in await self._views() if view["redriveId"] == redrive_id), None)
         if found is None:
             raise ProblemError(404, "No such redrive", f"There is no redrive {redrive_id[:64]!r}.")
-        return json_response(self._view(found, running))
+        return json_response(found)
+
+    async def _views(self) -> list[dict[str, Any]]:
+        # In this order: one that ends while the topic is read is still known to have run.
+        ran = dict(self._running)
+        state = await state_of_redrives(self._settings)
+        return views(state.redrives, ran, self._running, self._failures)
 
     async def _resume(self, request: web.Request) -> web.Response:
         await _check_json(request)
+        state = await state_of_redrives(self._settings)
         try:
-            redrive = (await read_state(self._settings)).redrive(request.match_info["redriveId"])
+            return self._start(state.redrive(request.match_info["redriveId"]))
         except NoSuchRedriveError as error:
             raise ProblemError(404, "No such redrive", str(error)) from None
-        except EmsError as error:
-            raise problem_of(error) from None
-        return self._start(redrive)
 
     def _start(self, redrive: Redrive) -> web.Response:
         """Begin in the background; the answer says where to look."""
@@ -199,7 +129,8 @@ class RedriveApi:
         self._tasks[redrive_id] = task
         task.add_done_callback(lambda _: self._tasks.pop(redrive_id, None))
         where = f"/api/v1/redrives/{redrive_id}"
-        return json_response(self._view(redrive), 202, headers={"Location": where})
+        (begun,) = views({}, {}, {redrive_id: redrive}, {})
+        return json_response(begun, 202, headers={"Location": where})
 
     async def _run(self, redrive: Redrive) -> None:
         redrive_id = redrive.definition.redrive_id
@@ -216,20 +147,38 @@ class RedriveApi:
         finally:
             self._running.pop(redrive_id, None)
 
-    def _view(self, redrive: Redrive, running: AbstractSet[str] = frozenset()) -> dict[str, Any]:
-        """A redrive as people see it; `running` are those that ran here before its state was read, which may be over by now."""
-        redrive_id = redrive.definition.redrive_id
-        if redrive_id in self._running:
-            state = "running"
-        elif redrive.finished:
-            state = "finished"
-        elif redrive_id in running and redrive_id not in self._failures:
-            # Its end was not there to be read yet.
-            state = "running"
-        else:
-            # Under way elsewhere, such as on the command line, or waiting for somebody to resume it.
-            state = "failed" if redrive_id in self._failures else "unfinished"
-        return {**redrive_view(redrive), "state": state, "error": self._failures.get(redrive_id)}
+
+def views(
+    stored: Mapping[str, Redrive], ran: Mapping[str, Redrive], runs: Mapping[str, Redrive], failures: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """Redrives as people see them, the newest first.
+
+    Args:
+        stored: What the topic says of them.
+        ran: Those that ran here before the topic was read: of one that is over by now the end, or all of it, may not have been there yet.
+        runs: Those that run here now.
+        failures: Why the last run here ended, by id, if it did not end well.
+    """
+    newest = sorted({**ran, **runs, **stored}.items(), key=lambda item: item[1].definition.created_at, reverse=True)
+    return [
+        {
+            **redrive_view(redrive),
+            "state": _phase(redrive, ran=redrive_id in ran, runs=redrive_id in runs, failed=redrive_id in failures),
+            "error": failures.get(redrive_id),
+        }
+        for redrive_id, redrive in newest
+    ]
+
+
+def _phase(redrive: Redrive, *, ran: bool, runs: bool, failed: bool) -> str:
+    if runs:
+        return "running"
+    if redrive.finished:
+        return "finished"
+    if failed:
+        return "failed"
+    # Else it is under way elsewhere, such as on the command line, or waits for somebody to resume it.
+    return "running" if ran else "unfinished"
 
 
 async def _check_json(request: web.Request) -> None:
@@ -249,7 +198,3 @@ async def _body(request: web.Request) -> RedriveBody:
     if (body.ids is None) == (body.filter is None):
         raise ProblemError(400, "Bad redrive", "expected either ids or filter; {} as filter is every letter")
     return body
-
-
-def _ms(moment: datetime | None) -> int | None:
-    return None if moment is None else to_epoch_ms(moment)

@@ -4,15 +4,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar, cast
 
-from ems_streams.domain.dead_letter import (
-    Headers,
-    Origin,
-    dead_letter_headers,
-    foreign_headers,
-    kept_value,
-    malformed_headers,
-    replay_count_of,
-)
+from ems_streams.domain.dead_letter import Headers, Origin, contents, dead_letter_headers, malformed_headers, replay_count_of
 from ems_streams.domain.timestamps import format_epoch_ms
 from ems_streams.errors import MalformedError
 from ems_streams.kafka.catalogue import DEVICE_TELEMETRY_LATE, dlt_of
@@ -111,9 +103,8 @@ def _origin(batch: RecordBatch, record: Record) -> Origin:
 
 
 def _publish(partition: PartitionState[Any], batch: RecordBatch, record: Record, headers: Headers) -> None:
-    value, size_headers = kept_value(record.value or b"")
-    all_headers = [*headers, *size_headers, *foreign_headers(record.headers)]
-    partition.publish(dlt_of(batch.topic), record.key, value if record.value is not None else None, all_headers)
+    value, all_headers = contents(record.value, headers, record.headers)
+    partition.publish(dlt_of(batch.topic), record.key, value, all_headers)
 
 
 def wrong_key(key: bytes | None, wanted: bytes) -> MalformedError:

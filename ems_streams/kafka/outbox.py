@@ -37,14 +37,14 @@ class Record:
     Attributes:
         topic: Kafka topic.
         key: Decides the partition, unless one is named; records of one key keep their order.
-        value: Encoded.
+        value: Encoded; None for the dead letter of a record that had none.
         headers: Of the record.
         partition: The partition; None leaves it to the key.
     """
 
     topic: str
     key: bytes | None
-    value: bytes
+    value: bytes | None
     headers: Sequence[tuple[str, bytes]] = field(default_factory=list)
     partition: int | None = None
 

@@ -13,15 +13,7 @@ import structlog
 from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
-from ems_streams.domain.dead_letter import (
-    Headers,
-    Origin,
-    dead_letter_headers,
-    foreign_headers,
-    kept_value,
-    malformed_headers,
-    replay_count_of,
-)
+from ems_streams.domain.dead_letter import Headers, Origin, contents, dead_letter_headers, malformed_headers, replay_count_of
 from ems_streams.errors import MalformedError
 from ems_streams.kafka.catalogue import dlt_of
 from ems_streams.kafka.outbox import KafkaOutbox, Record
@@ -131,5 +123,4 @@ def _origin(record: KafkaRecord) -> Origin:
 
 
 def _dead_letter(record: KafkaRecord, headers: Headers) -> Record:
-    value, size_headers = kept_value(record.value or b"")
-    return Record(dlt_of(record.topic), record.key, value, [*headers, *size_headers, *foreign_headers(record.headers)])
+    return Record(dlt_of(record.topic), record.key, *contents(record.value, headers, record.headers))

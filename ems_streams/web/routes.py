@@ -1,7 +1,6 @@
 """The worker's HTTP side, on Faust's built-in web: every worker answers for every device and site, by asking its owner."""
 
 from collections.abc import Callable
-from datetime import datetime
 from functools import partial
 from typing import Any, cast
 
@@ -10,7 +9,7 @@ from aiohttp import web
 
 from ems_streams.domain.command_events import serial_number_of
 from ems_streams.domain.fold_outcome import NEVER_MS, NOT_YET_MS
-from ems_streams.domain.timestamps import to_epoch_ms
+from ems_streams.domain.timestamps import time_in_query, to_epoch_ms
 from ems_streams.domain.windows import LABELS, Window
 from ems_streams.kafka.state_table import PartitionNotReadyError
 from ems_streams.kafka.worker_app import WorkerApp
@@ -159,7 +158,6 @@ def time_of(request: web.Request, name: str, default_ms: int) -> int:
     if not text:
         return default_ms
     try:
-        moment = datetime.fromisoformat(text.replace(" ", "+"))
-        return to_epoch_ms(moment)
-    except (ValueError, TypeError):
+        return to_epoch_ms(time_in_query(text))
+    except ValueError:
         raise ProblemError(400, "Bad Request", f"{name}={text!r}: must be a time with its zone, such as 2026-01-31T12:00:00Z") from None

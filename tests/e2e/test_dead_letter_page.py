@@ -3,15 +3,12 @@
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator
 
 import pytest
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import Browser, Page, expect
 
 from ems_streams.kafka.catalogue import DEVICE_TELEMETRY
-from tests.support.browser import ARGUMENTS, HOW_TO_GET_ONE, find_browser
 from tests.support.dead_letters import letter_of, put, telemetry_value, unique
-from tests.support.deployment import deployment  # noqa: F401 - a fixture
 from tests.support.processes import Deployment, Running, eventually, get
 
 pytestmark = pytest.mark.e2e
@@ -25,40 +22,48 @@ XSS = '<img src=x onerror="window.hacked=1">'
 
 
 @pytest.fixture
-def gateway(deployment: Deployment) -> Running:  # noqa: F811
+def gateway(deployment: Deployment) -> Running:
     running = deployment.gateway()
     eventually(lambda: get(f"{running.url}/livez")[0], 30, "the gateway answers")
     return running
 
 
 @pytest.fixture
-async def page() -> AsyncIterator[Page]:
-    executable = find_browser()
-    if executable is None:
-        pytest.skip(HOW_TO_GET_ONE)
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=executable, args=list(ARGUMENTS))
-        yield await browser.new_page(viewport={"width": 1360, "height": 860})
-        await browser.close()
+async def page(browser: Browser) -> Page:
+    return await browser.new_page(viewport={"width": 1360, "height": 860})
 
 
 async def test_a_letter_is_mended_tried_and_sent_back_and_its_group_follows(
-    deployment: Deployment,  # noqa: F811
+    deployment: Deployment,
     gateway: Running,
     page: Page,
 ) -> None:
     serial = unique("PAGE")
     bad = telemetry_value(serial, "high", note=XSS)
+    await put_letters(deployment, serial, bad)
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    await page.goto(f"{gateway.url}/dead-letters")
+    await open_the_letter(page, serial, bad)
+    await mend_it(page, serial)
+    await send_the_rest_of_its_group(page)
+    assert await page.evaluate("window.hacked") is None
+    assert await page.locator("main img").count() == 0
+    assert complaints == []
+
+
+async def put_letters(deployment: Deployment, serial: str, bad: bytes) -> None:
+    """Four of one group, of which one is to be mended, and one of bytes whose error class is markup."""
     others = [letter_of(DEVICE_TELEMETRY, f"{serial}-{n}".encode(), telemetry_value(f"{serial}-{n}"), stage="aggregates") for n in range(3)]
     raw = letter_of(DEVICE_TELEMETRY, f"{serial}-raw".encode(), b"\xff\x00\x01", error_class=XSS, stage="ingress")
     await asyncio.to_thread(
         put, deployment.stack.kafka_bootstrap, [letter_of(DEVICE_TELEMETRY, serial.encode(), bad, stage="aggregates"), *others, raw]
     )
-    complaints: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
 
-    await page.goto(f"{gateway.url}/dead-letters")
+
+async def open_the_letter(page: Page, serial: str, bad: bytes) -> None:
+    """Two groups, the letters of one, and one of them in full."""
     await expect(page.locator("#open-total")).to_have_text("5")
     await expect(page.locator("#groups tr")).to_have_count(2)
     await expect(page.locator("#groups tr", has_text="onerror")).to_contain_text(XSS)
@@ -70,6 +75,9 @@ async def test_a_letter_is_mended_tried_and_sent_back_and_its_group_follows(
     await page.locator("#letter summary", has_text="Bytes").click()
     await expect(page.locator("#letter pre")).to_contain_text("00000000  7b")
 
+
+async def mend_it(page: Page, serial: str) -> None:
+    """A dry run says what is wrong, and another that the change is right; then it is sent, and gone from the list."""
     await page.click("#letter-dry-run")
     await expect(page.locator("#letter-result")).to_contain_text("telemetryData")
     await page.fill("#letter-value", telemetry_value(serial, 45.5).decode())
@@ -84,6 +92,9 @@ async def test_a_letter_is_mended_tried_and_sent_back_and_its_group_follows(
     await page.keyboard.press("Escape")
     await expect(page.locator("#letter-value")).to_have_count(0)
 
+
+async def send_the_rest_of_its_group(page: Page) -> None:
+    """With one button; what is no text stays, and cannot be changed here."""
     await page.click("#group-dry-run")
     await expect(page.locator("#group-result")).to_contain_text("Dry run: 3 sent back")
     await page.click("#group-redrive")
@@ -92,9 +103,6 @@ async def test_a_letter_is_mended_tried_and_sent_back_and_its_group_follows(
     await page.locator("#groups tr", has_text="onerror").click()
     await page.locator("#letters tr", has_text="raw").click()
     await expect(page.locator("#letter-value")).to_be_disabled()
-    assert await page.evaluate("window.hacked") is None
-    assert await page.locator("main img").count() == 0
-    assert complaints == []
 
 
 async def test_it_fits_a_phone_and_both_pages_lead_to_each_other(gateway: Running, page: Page) -> None:

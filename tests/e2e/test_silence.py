@@ -12,8 +12,9 @@ import pytest
 
 from ems_streams.kafka.catalogue import DEVICE_STATUS, INGRESS_HEARTBEATS
 from ems_streams.mqtt.publisher import MqttPublisher
-from tests.integration.worker.test_worker import PARTITIONS, consume
+from tests.integration.worker.test_worker import PARTITIONS
 from tests.support.processes import Deployment, eventually
+from tests.support.records import consume
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 

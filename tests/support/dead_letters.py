@@ -3,11 +3,11 @@
 import asyncio
 import json
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaProducer
 
 from ems_streams.domain.dead_letter import Headers, Origin, dead_letter_headers
 from ems_streams.domain.timestamps import to_epoch_ms
@@ -53,29 +53,6 @@ def put(bootstrap: str, letters: Iterable[Given]) -> None:
                 await producer.send(topic, value, key=key, partition=partition_for(key or b"", PARTITIONS), headers=headers)
 
     asyncio.run(send())
-
-
-def committed(bootstrap: str, topics: Sequence[str]) -> list[ConsumerRecord]:
-    """Every committed record of topics; waits for transactions that are under way."""
-
-    async def read() -> list[ConsumerRecord]:
-        tps = [TopicPartition(topic, number) for topic in topics for number in range(PARTITIONS)]
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=bootstrap, isolation_level="read_committed", auto_offset_reset="earliest", fetch_max_wait_ms=50
-        )
-        await consumer.start()
-        try:
-            consumer.assign(tps)
-            ends = await consumer.end_offsets(tps)
-            found: list[ConsumerRecord] = []
-            while any([await consumer.position(tp) < ends[tp] for tp in tps]):
-                for batch in (await consumer.getmany(timeout_ms=100)).values():
-                    found += batch
-            return found
-        finally:
-            await consumer.stop()
-
-    return asyncio.run(read())
 
 
 def unique(name: str) -> str:

@@ -5,42 +5,19 @@ import subprocess
 from typing import Any
 
 import orjson
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from tests.support.processes import Deployment
+from tests.support.records import consume
 
 WindowKey = tuple[str, str, str]
 """Serial number, kind of window, start."""
 
 
-def committed(bootstrap: str, topic: str) -> list[ConsumerRecord]:
-    """Every committed record of a topic."""
-
-    async def read() -> list[ConsumerRecord]:
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=bootstrap, isolation_level="read_committed", auto_offset_reset="earliest", fetch_max_wait_ms=50
-        )
-        await consumer.start()
-        try:
-            metadata = await consumer._client.fetch_all_metadata()
-            tps = [TopicPartition(topic, number) for number in metadata.partitions_for_topic(topic) or ()]
-            consumer.assign(tps)
-            ends = await consumer.end_offsets(tps)
-            found: list[ConsumerRecord] = []
-            while any([await consumer.position(tp) < ends[tp] for tp in tps]):
-                for batch in (await consumer.getmany(timeout_ms=100)).values():
-                    found += batch
-            return found
-        finally:
-            await consumer.stop()
-
-    return asyncio.run(read())
-
-
 def last_windows(bootstrap: str, topic: str) -> dict[WindowKey, dict[str, Any]]:
     """The last revision of every window on a topic."""
     found: dict[WindowKey, dict[str, Any]] = {}
-    for record in committed(bootstrap, topic):
+    for record in consume(bootstrap, topic):
         window = orjson.loads(record.value)
         key = window["serialNumber"], window["window"], window["windowStart"]
         if key not in found or found[key]["revision"] <= window["revision"]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 
-from ems_streams.channels.intake import CHANNEL_HEADER
 from ems_streams.domain import dead_letter
 from ems_streams.domain.promotions import PROMOTED_HEADER
 from ems_streams.kafka.catalogue import (
@@ -12,6 +11,7 @@ from ems_streams.kafka.catalogue import (
     DEVICE_TELEMETRY,
     DEVICE_TELEMETRY_LATE,
     DLT_SUFFIX,
+    QUARANTINE,
     Catalogue,
     Topic,
     dlt_of,
@@ -45,9 +45,10 @@ HEADERS = (
         f"size in bytes, of a value over {dead_letter.MAX_KEPT_BYTES // 2**20} MiB of which only the beginning was kept",
     ),
     (dead_letter.PAYLOAD_SHA256, _LETTERS, "SHA-256 in hex, of such a value"),
-    (CHANNEL_HEADER, f"`{dlt_of(DEVICE_NOTIFICATIONS)}`", "channel that could not deliver it"),
+    (dead_letter.CHANNEL, f"`{dlt_of(DEVICE_NOTIFICATIONS)}`", "channel that could not deliver it"),
     (dead_letter.REDRIVE_ID, _REDRIVEN, "by which redrive"),
     (dead_letter.REDRIVEN_FROM, _REDRIVEN, "id of the letter"),
+    (dead_letter.LETTER, f"`{QUARANTINE}`", "id of the letter that it was"),
     *(
         (f"late-original-{what}", f"`{DEVICE_TELEMETRY_LATE}`", f"{what} of the record on `{DEVICE_TELEMETRY}`")
         for what in ("topic", "partition", "offset")

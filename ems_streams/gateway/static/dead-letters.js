@@ -12,8 +12,8 @@ const detail = new LetterDetail({ onClose: () => select(null), onDone: () => ref
 
 const withDone = () => byId("with-done").checked;
 const sameGroup = (one, other) => one && other && one.topic === other.topic && one.errorClass === other.errorClass && one.stage === other.stage;
-// What a letter does not say is a dash, and a dash is nothing to be asked for.
-const said = (text) => (text === "-" || text === "(others)" ? null : text);
+// Beyond so many groups the rest are counted together: no filter says which letters those are.
+const isRest = (group) => group.errorClass === "(others)";
 
 function showTrouble(message) {
   setText(byId("banner"), message ?? "");
@@ -64,8 +64,10 @@ function groupRow(group) {
 function query(cursor) {
   const { group } = state;
   const asked = new URLSearchParams({ limit: PAGE });
-  if (said(group.errorClass)) asked.set("errorClass", group.errorClass);
-  if (said(group.stage)) asked.set("stage", group.stage);
+  if (!isRest(group)) {
+    asked.set("errorClass", group.errorClass);
+    asked.set("stage", group.stage);
+  }
   if (!withDone()) asked.set("state", "open");
   if (cursor) asked.set("cursor", cursor);
   return asked;
@@ -89,7 +91,7 @@ function showLetters() {
   const { group, letters, cursor } = state;
   setText(byId("letters-title"), group.errorClass);
   setText(byId("letters-note"), `${group.stage}, ${group.topic}, newest first`);
-  byId("group-actions").hidden = !letters.length;
+  byId("group-actions").hidden = !letters.length || isRest(group);
   byId("letters-empty").hidden = letters.length > 0;
   setText(byId("letters-empty"), cursor ? "None among the newest; older ones may be there." : "No letter of this group is open.");
   byId("more").hidden = !cursor;
@@ -115,9 +117,7 @@ function select(id) {
 
 async function redriveGroup(dryRun) {
   const { group } = state;
-  const filter = {};
-  if (said(group.errorClass)) filter.errorClass = group.errorClass;
-  if (said(group.stage)) filter.stage = group.stage;
+  const filter = { errorClass: group.errorClass, stage: group.stage };
   const buttons = [byId("group-dry-run"), byId("group-redrive")];
   buttons.forEach((button) => { button.disabled = true; });
   showResult(byId("group-result"), dryRun ? "Looking at every letter of the group" : "Redriving");

@@ -17,9 +17,9 @@ from ems_streams.dev.ports import Ports
 from ems_streams.domain.registry import RegistryEntry
 from ems_streams.kafka.catalogue import DEVICE_COMMAND_EVENTS, DEVICE_COMMANDS, DEVICE_REGISTRY
 from ems_streams.kafka.partitioner import partition_for
-from tests.integration.worker.test_worker import consume
 from tests.support.command_device import CommandDevice
 from tests.support.processes import Deployment, eventually, get
+from tests.support.records import consume
 
 pytestmark = pytest.mark.integration
 

@@ -9,9 +9,9 @@ import pytest
 
 from ems_streams.kafka.catalogue import DEVICE_COMMAND_EVENTS
 from tests.chaos.command_oracles import Deeds, broken_life, deeds_of, untrue
-from tests.integration.worker.test_worker import consume
 from tests.support.commands import DeviceLog
 from tests.support.processes import Deployment, eventually, get
+from tests.support.records import consume
 
 pytestmark = pytest.mark.integration
 

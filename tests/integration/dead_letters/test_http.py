@@ -11,8 +11,9 @@ from urllib.parse import urlencode
 import pytest
 
 from ems_streams.kafka.catalogue import DEVICE_TELEMETRY
-from tests.support.dead_letters import Given, committed, letter_of, put, telemetry_value, unique
+from tests.support.dead_letters import Given, letter_of, put, telemetry_value, unique
 from tests.support.processes import Deployment, eventually, get
+from tests.support.records import consume
 
 pytestmark = pytest.mark.integration
 
@@ -123,7 +124,7 @@ def test_a_redrive_is_tried_done_in_the_background_and_watched(deployment: Deplo
     assert (done["outcomes"]["sent"], done["outcomes"]["doneBefore"]) == (len(letters) - 1, 1)
     sent = [
         json.loads(each.value)
-        for each in committed(deployment.stack.kafka_bootstrap, [DEVICE_TELEMETRY])
+        for each in consume(deployment.stack.kafka_bootstrap, DEVICE_TELEMETRY)
         if each.key.startswith(serial.encode())
     ]
     assert len(sent) == len(letters)
@@ -146,7 +147,7 @@ def test_what_cannot_be_meant_is_a_problem_that_says_so(deployment: Deployment) 
     for body, word in [
         ({}, "ids or filter"), ({"ids": []}, "ids"), ({"ids": ["x"]}, "expected the id"), ({"filter": {"colour": "red"}}, "colour"),
         ({"filter": {}, "ratePerS": 0}, "ratePerS"), ({"filter": {}, "edits": [{"key": "x"}]}, "id of its letter"), (b"{", "json"),
-        ({"filter": {}, "edit": {"key": "x"}}, "one letter's"), ({"ids": ["other-dlt/0/0"]}, "another topic"), ({"filter": {}, "edit": {"set": {"a..b": 1}}}, "path"),
+        ({"filter": {"errorClass": ""}}, "errorClass"), ({"filter": {}, "edit": {"key": "x"}}, "one letter's"), ({"ids": ["other-dlt/0/0"]}, "another topic"), ({"filter": {}, "edit": {"set": {"a..b": 1}}}, "path"),
     ]:  # fmt: skip
         status, problem = gateway.post(redrive, body)
         assert status == 400, (body, problem)

@@ -15,8 +15,9 @@ from confluent_kafka import Consumer, TopicPartition
 from ems_streams.dead_letters.state import read_state
 from ems_streams.kafka.catalogue import DEVICE_TELEMETRY
 from ems_streams.settings import Settings
-from tests.support.dead_letters import PARTITIONS, Given, committed, letter_of, put, telemetry_value, unique
+from tests.support.dead_letters import PARTITIONS, Given, letter_of, put, telemetry_value, unique
 from tests.support.processes import Deployment, eventually
+from tests.support.records import consume
 
 pytestmark = pytest.mark.integration
 
@@ -33,7 +34,7 @@ def some(serial: str, count: int) -> list[Given]:
 
 def redriven(deployment: Deployment, serial: str) -> list[ConsumerRecord]:
     """What is on the topic of the letters' devices."""
-    found = committed(deployment.stack.kafka_bootstrap, [DEVICE_TELEMETRY])
+    found = consume(deployment.stack.kafka_bootstrap, DEVICE_TELEMETRY)
     return [each for each in found if each.key.startswith(serial.encode())]
 
 

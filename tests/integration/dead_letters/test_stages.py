@@ -12,14 +12,19 @@ from ems_streams.domain.letter_filter import LetterFilter
 from ems_streams.kafka.catalogue import QUARANTINE
 from ems_streams.mqtt.publisher import MqttPublisher
 from ems_streams.settings import Settings
-from tests.support.dead_letters import committed, put, telemetry_value, unique
+from tests.support.dead_letters import put, telemetry_value, unique
 from tests.support.failing_processes import FOLD_NEVER_KW
 from tests.support.notifier import channels_file, hook, secrets
 from tests.support.processes import Deployment, Running, eventually, get
 from tests.support.receivers import webhook
+from tests.support.records import consume
 from tests.support.sink import notification_of
 
 pytestmark = pytest.mark.integration
+
+
+Group = tuple[str, str, str]
+"""Topic, error class and stage."""
 
 
 class Site:
@@ -75,11 +80,21 @@ class Site:
         chosen = LetterFilter(where={"serial": (self.names[name],)})
         return asyncio.run(list_letters(self.settings, topic, chosen, 50, only_open=True))
 
-    def groups(self) -> dict[tuple[str, str, str], dict[str, Any]]:
-        """Groups of all topics by topic, error class and stage."""
+    def groups(self) -> set[Group]:
+        """Groups of the letters of these devices, on all topics."""
         by = ("error-class", "stage")
-        found = asyncio.run(group_topics(self.settings, None, by, LetterFilter(), 100, only_open=True, on_progress=lambda *_: None))
-        return {(each["topic"], each["errorClass"], each["stage"]): each for each in found}
+        chosen = LetterFilter(where={"serial": tuple(self.names.values())})
+        found = asyncio.run(group_topics(self.settings, None, by, chosen, 100, only_open=True, on_progress=lambda *_: None))
+        return {group_in(each) for each in found}
+
+    def counts(self) -> dict[Group, int]:
+        """The same from the command line, with how many letters are open: other tests have theirs on the same topics."""
+        where = ",".join(f"serial={serial}" for serial in self.names.values())
+        return {group_in(each): each["open"] for each in self.dlt("list", "--where", where)["groups"]}
+
+
+def group_in(view: dict[str, Any]) -> Group:
+    return view["topic"], view["errorClass"], view["stage"]
 
 
 def count(worker: Running, serial: str) -> int:
@@ -104,19 +119,27 @@ def test_letters_of_every_stage_are_grouped_mended_and_processed_and_one_loops_i
     deployment: Deployment, tmp_path: Path
 ) -> None:
     site = Site(deployment)
-    names = site.names
     worker = site.start()
     site.poison()
-
-    eventually(lambda: site.groups().keys() >= WANTED, 60, "a group for each stage")
-    listed = {(each["topic"], each["errorClass"], each["stage"]): each["open"] for each in site.dlt("list")["groups"]}
+    eventually(lambda: site.groups() >= WANTED, 60, "a group for each stage")
+    listed = site.counts()
     assert {group: listed[group] for group in WANTED} == dict.fromkeys(WANTED, 1)
 
-    # One over MQTT, all of whose bytes are replaced; what a person changes wrongly is refused.
+    replace_what_came_over_mqtt(site, tmp_path / "value.json")
+    mend_by_fields_and_topic(site, worker)
+    redrive_into_the_quarantine(site)
+    # Out of there it goes mended.
+    where = f"serial={site.names['FOLD']}"
+    mended = site.dlt("redrive", QUARANTINE, "--where", where, "--set", "telemetryData.powerKw=6", "--max-replays", "9")
+    assert mended["outcomes"]["sent"] == 1
+    eventually(lambda: count(worker, site.names["FOLD"]) == 1, 30, "counted at last")
+
+
+def replace_what_came_over_mqtt(site: Site, file: Path) -> None:
+    """All of its bytes are replaced; what a person changes wrongly is refused, and a dry run does nothing."""
     (over_mqtt,) = site.letters("device-telemetry-dlt", "MQTT")
     shown = site.dlt("show", over_mqtt["id"])
     assert (shown["valueText"], shown["stage"], shown["redrive"]["outcome"]) == ("powerKw=45.2", "ingress", "failedAgain")
-    file = tmp_path / "value.json"
     file.write_bytes(b'{"powerKw": "much"}')
     refused = site.dlt("redrive", "--id", over_mqtt["id"], "--edit", str(file), code=1)
     assert refused["refusals"] == {"still_malformed": 1}
@@ -125,7 +148,11 @@ def test_letters_of_every_stage_are_grouped_mended_and_processed_and_one_loops_i
     assert dry["letters"] == [{"id": over_mqtt["id"], "outcome": "sent", "target": "device-telemetry", "reason": None, "detail": None}]
     assert site.letters("device-telemetry-dlt", "MQTT"), "a dry run leaves it where it is"
     assert site.dlt("redrive", "--id", over_mqtt["id"], "--edit", str(file))["outcomes"]["sent"] == 1
-    # On a wrong topic, with a wrong field, with what no fold can take, and a report.
+
+
+def mend_by_fields_and_topic(site: Site, worker: Running) -> None:
+    """What is on a wrong topic, has a wrong field, and a report; with what was replaced they are all processed, and dealt with."""
+    names = site.names
     (wrong,) = site.letters("device-telemetry-dlt", "WRONG")
     site.dlt("redrive", "--id", wrong["id"], "--mqtt-topic", f"sites/1/devices/{names['WRONG']}/telemetry")
     where = f"serial={names['KAFKA']}"
@@ -138,22 +165,21 @@ def test_letters_of_every_stage_are_grouped_mended_and_processed_and_one_loops_i
     eventually(lambda: (get(f"{worker.url}/api/v1/devices/{names['REPORT']}")[1] or {}).get("status") == "MAINTENANCE", 20, "reported")
     assert site.dlt("redrive", "device-telemetry-dlt", "--where", where)["outcomes"]["doneBefore"] == 1
 
-    # The same bytes again and again: each time a letter with one replay more, and then the quarantine.
+
+def redrive_into_the_quarantine(site: Site) -> None:
+    """The same bytes again and again: each time a letter with one replay more, and then the quarantine."""
+    serial = site.names["FOLD"]
     for replays in range(3):
         (failing,) = eventually(lambda: site.letters("device-telemetry-dlt", "FOLD"), 30, "it is a letter again")
         assert failing["replayCount"] == replays
-        assert site.dlt("redrive", "device-telemetry-dlt", "--where", f"serial={names['FOLD']}")["outcomes"]["sent"] == 1
+        assert site.dlt("redrive", "device-telemetry-dlt", "--where", f"serial={serial}")["outcomes"]["sent"] == 1
     (last,) = eventually(lambda: site.letters("device-telemetry-dlt", "FOLD"), 30, "it is a letter again")
-    looped = site.dlt("redrive", "device-telemetry-dlt", "--where", f"serial={names['FOLD']}")
+    looped = site.dlt("redrive", "device-telemetry-dlt", "--where", f"serial={serial}")
     assert (last["replayCount"], looped["outcomes"]["quarantined"], looped["outcomes"]["sent"]) == (3, 1, 0)
     assert site.letters("device-telemetry-dlt", "FOLD") == []
-    (quarantined,) = [each for each in committed(site.bootstrap, [QUARANTINE]) if each.key == names["FOLD"].encode()]
-    assert quarantined.value == telemetry_value(names["FOLD"], FOLD_NEVER_KW)
+    (quarantined,) = [each for each in consume(site.bootstrap, QUARANTINE) if each.key == serial.encode()]
+    assert quarantined.value == telemetry_value(serial, FOLD_NEVER_KW)
     assert dict(quarantined.headers)["dlt-replay-count"] == b"3"
-    # Out of there it goes mended.
-    mended = site.dlt("redrive", QUARANTINE, "--where", f"serial={names['FOLD']}", "--set", "telemetryData.powerKw=6", "--max-replays", "9")
-    assert mended["outcomes"]["sent"] == 1
-    eventually(lambda: count(worker, names["FOLD"]) == 1, 30, "counted at last")
 
 
 def test_what_a_channel_could_not_deliver_is_delivered_when_it_is_redriven(deployment: Deployment, tmp_path: Path) -> None:

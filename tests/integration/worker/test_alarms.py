@@ -16,8 +16,9 @@ from ems_streams.domain.timestamps import format_epoch_ms
 from ems_streams.kafka.catalogue import ALARM_EVENTS, DEVICE_NOTIFICATIONS, DEVICE_TELEMETRY
 from ems_streams.kafka.partitioner import partition_for
 from tests.integration.worker.test_told import call, of
-from tests.integration.worker.test_worker import PARTITIONS, consume
+from tests.integration.worker.test_worker import PARTITIONS
 from tests.support.processes import Deployment, eventually, get
+from tests.support.records import consume
 
 pytestmark = pytest.mark.integration
 

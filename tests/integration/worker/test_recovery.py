@@ -14,8 +14,9 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from ems_streams.kafka.catalogue import DEVICE_AGGREGATES_TABLE
 from ems_streams.kafka.partitioner import partition_for
-from tests.integration.worker.test_worker import PARTITIONS, consume, produce, telemetry, total
+from tests.integration.worker.test_worker import PARTITIONS, produce, telemetry, total
 from tests.support.processes import Deployment, Running, eventually, get
+from tests.support.records import consume
 
 pytestmark = pytest.mark.integration
 

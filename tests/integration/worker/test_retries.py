@@ -6,9 +6,10 @@ import pytest
 from aiokafka import ConsumerRecord
 
 from ems_streams.kafka.catalogue import DEVICE_TELEMETRY, dlt_of
-from tests.integration.worker.test_worker import consume, produce, telemetry, total
+from tests.integration.worker.test_worker import produce, telemetry, total
 from tests.support.failing_processes import FOLD_LATER_KW, FOLD_NEVER_KW
 from tests.support.processes import Deployment, Running, eventually, get
+from tests.support.records import consume
 
 pytestmark = pytest.mark.integration
 

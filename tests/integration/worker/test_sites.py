@@ -15,8 +15,9 @@ from ems_streams.domain.events import AggregateEvent, SiteAggregateEvent, decode
 from ems_streams.domain.timestamps import from_epoch_ms
 from ems_streams.kafka.catalogue import DEVICE_AGGREGATES, DEVICE_TELEMETRY, SITE_AGGREGATES
 from ems_streams.kafka.partitioner import partition_for
-from tests.integration.worker.test_worker import PARTITIONS, consume
+from tests.integration.worker.test_worker import PARTITIONS
 from tests.support.processes import Deployment, Running, eventually, get
+from tests.support.records import consume
 
 pytestmark = pytest.mark.integration
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from ems_streams.kafka.catalogue import DEVICE_AGGREGATES_TABLE, DEVICE_TELEMETRY
-from tests.integration.worker.test_worker import consume, produce, telemetry, total
+from tests.integration.worker.test_worker import produce, telemetry, total
 from tests.support.processes import Deployment, eventually, get
+from tests.support.records import consume
 
 pytestmark = pytest.mark.integration
 

@@ -12,8 +12,9 @@ import pytest
 
 from ems_streams.kafka.catalogue import DEVICE_AGGREGATES
 from ems_streams.mqtt.publisher import MqttPublisher
-from tests.integration.worker.test_worker import consume, produce, telemetry, total
+from tests.integration.worker.test_worker import produce, telemetry, total
 from tests.support.processes import Deployment, eventually
+from tests.support.records import consume
 
 pytestmark = pytest.mark.integration
 

@@ -12,8 +12,8 @@ import pytest
 
 from ems_streams.kafka.catalogue import DEVICE_NOTIFICATIONS, DEVICE_STATUS
 from ems_streams.mqtt.publisher import MqttPublisher
-from tests.integration.worker.test_worker import consume
 from tests.support.processes import Deployment, eventually, get
+from tests.support.records import consume
 
 pytestmark = pytest.mark.integration
 

@@ -14,8 +14,9 @@ from ems_streams.domain.windows import HOUR_MS
 from ems_streams.kafka.catalogue import DEVICE_AGGREGATES, DEVICE_AGGREGATES_TABLE
 from ems_streams.kafka.partitioner import partition_for
 from tables.device_aggregates import QUARTER_MARK
-from tests.integration.worker.test_worker import PARTITIONS, KeyValue, consume, produce, total
+from tests.integration.worker.test_worker import PARTITIONS, KeyValue, produce, total
 from tests.support.processes import Deployment, Running, eventually, get
+from tests.support.records import consume
 
 pytestmark = pytest.mark.integration
 

@@ -7,12 +7,13 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaProducer, ConsumerRecord
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from ems_streams.kafka.catalogue import DEVICE_TELEMETRY, dlt_of
 from ems_streams.kafka.partitioner import partition_for
 from tests.support.processes import Deployment, Running, eventually, get
+from tests.support.records import consume
 
 pytestmark = pytest.mark.integration
 
@@ -46,29 +47,6 @@ def produce(bootstrap: str, records: Iterable[KeyValue]) -> None:
             await producer.stop()
 
     asyncio.run(send())
-
-
-def consume(bootstrap: str, topic: str) -> list[ConsumerRecord]:
-    """Every committed record of a topic."""
-
-    async def read() -> list[ConsumerRecord]:
-        tps = [TopicPartition(topic, number) for number in range(PARTITIONS)]
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=bootstrap, isolation_level="read_committed", auto_offset_reset="earliest", fetch_max_wait_ms=50
-        )
-        await consumer.start()
-        try:
-            consumer.assign(tps)
-            ends = await consumer.end_offsets(tps)
-            found: list[ConsumerRecord] = []
-            while any([await consumer.position(tp) < ends[tp] for tp in tps]):
-                for batch in (await consumer.getmany(timeout_ms=100)).values():
-                    found += batch
-            return found
-        finally:
-            await consumer.stop()
-
-    return asyncio.run(read())
 
 
 def total(worker: Running, serial: str) -> dict[str, Any]:

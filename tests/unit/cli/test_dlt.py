@@ -26,6 +26,7 @@ from ems_streams.errors import UsageError
         ("redrive a-dlt --key X", "expected exactly one --id"),
         ("redrive --id a-dlt/0/1 --id a-dlt/0/2 --edit x", "expected exactly one --id"),
         ("redrive --resume rd-1234 --dry-run", "expected nothing else with it"),
+        ("redrive --resume rd-1234 --max-replays 9", "expected nothing else with it"),
         ("purge a-dlt --before yesterday", "--before 'yesterday': expected an offset or an ISO-8601 time"),
     ],
 )

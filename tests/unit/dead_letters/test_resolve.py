@@ -187,3 +187,14 @@ def test_a_message_on_a_wrong_topic_goes_by_the_right_one() -> None:
 def test_a_device_that_must_be_registered_first_fails_again_until_it_is() -> None:
     verdict = resolve(letter(MQTT, b'{"powerKw": 1}'), provision=False)
     assert (verdict.outcome, verdict.reason) == (Outcome.FAILED_AGAIN, "unknown_device")
+
+
+@pytest.mark.parametrize(
+    ("mqtt_topic", "letters"),
+    [("sites/1/devices/INV-001/status", "device-status-reports-dlt"), ("sites/01/devices/INV-001/telemetry", "device-telemetry-dlt")],
+)
+def test_out_of_the_quarantine_what_is_still_malformed_goes_to_the_letters_that_the_ingress_would_take(
+    mqtt_topic: str, letters: str
+) -> None:
+    verdict = resolve(letter(Origin(mqtt_topic, AT_MS), topic="dead-letter-quarantine"))
+    assert (verdict.outcome, verdict.target) == (Outcome.FAILED_AGAIN, letters)

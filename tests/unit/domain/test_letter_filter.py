@@ -53,3 +53,12 @@ def test_groups_have_a_name_for_what_is_not_known() -> None:
 def test_a_filter_survives_being_stored() -> None:
     chosen = LetterFilter(where=parse_where(["stage=a,stage=b"]), since_ms=5)
     assert LetterFilter.model_validate_json(chosen.encode()) == chosen
+
+
+@pytest.mark.parametrize("grouping", ["error-class", "stage", "origin"])
+def test_what_a_letter_does_not_say_is_asked_for_by_the_name_of_its_group(grouping: str) -> None:
+    silent, speaking = read_letter(LetterId("device-telemetry-dlt", 0, 2), 1000, b"INV-001", b"{", []), letter()
+    name = group_of(silent, grouping)
+    assert name == "-"
+    chosen = LetterFilter(where=parse_where([f"{grouping}={name}"]))
+    assert (chosen.matches(silent), chosen.matches(speaking)) == (True, False)

@@ -1,4 +1,4 @@
-"""Whoever puts a record aside keeps how often it was redriven: that count is what ends a loop."""
+"""Whoever puts a record aside keeps its bytes, what it carries for others, and how often it was redriven: that count is what ends a loop."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -41,6 +41,7 @@ def assert_kept(headers: Any) -> None:
     names = [name for name, _ in headers]
     assert names.count("dlt-replay-count") == 1
     assert "dlt-redrive-id" not in names
+    assert ("traceparent", b"00-1") in headers, "what a record carries for others stays with it"
 
 
 @pytest.mark.parametrize("failed", [False, True])
@@ -54,7 +55,6 @@ def test_agents(failed: bool) -> None:
     ((topic, key, value, headers),) = published.records
     assert (topic, key, value) == ("device-telemetry-dlt", b"INV-001", b"\xff")
     assert_kept(headers)
-    assert ("traceparent", b"00-1") in headers, "what a record carries for others stays with it"
 
 
 @dataclass
@@ -63,10 +63,11 @@ class KafkaRecord(Stored):
     partition: int = 0
 
 
-def test_sink() -> None:
-    _, dead = decode_all([KafkaRecord(5, 1000, b"INV-001", b"no json", HEADERS)])  # type: ignore[list-item]  # as much as is used
+@pytest.mark.parametrize("value", [b"no json", None])
+def test_sink(value: bytes | None) -> None:
+    _, dead = decode_all([KafkaRecord(5, 1000, b"INV-001", value, HEADERS)])  # type: ignore[arg-type, list-item]  # as much as is used
+    assert dead[0].value == value, "no value is not an empty one"
     assert_kept(dead[0].headers)
-    assert ("traceparent", b"00-1") in dead[0].headers
 
 
 CONFIG = ChannelsConfig.model_validate(
