@@ -19,7 +19,6 @@ from confluent_kafka.admin import (
     ConfigEntry,
     ConfigResource,
     ConfigSource,
-    NewPartitions,
     NewTopic,
     OffsetSpec,
     ResourceType,
@@ -92,7 +91,7 @@ async def plan_topics(settings: Settings, *, allow_record_loss: bool = False) ->
 async def apply_topics(settings: Settings, *, allow_record_loss: bool = False) -> list[TopicPlan]:
     """Create what is missing and alter what differs; safe to run again, and by several at once.
 
-    Deletes nothing, leaves the partition count of keyed topics alone, and alters nothing by which Kafka would delete records, unless
+    Deletes nothing, changes no partition count, and alters nothing by which Kafka would delete records, unless
     `allow_record_loss`. When it returns, the changes are in effect and every partition has a leader. Returns the plan that was carried out;
     its refusals are still to be dealt with by the caller.
     """
@@ -183,17 +182,10 @@ def _has_leaders(topic: TopicMetadata) -> bool:
 
 
 def _alter(each: TopicPlan, client: AdminClient, settings: Settings) -> None:
-    entries = []
-    for change in each.changes:
-        if change.setting == "partitions":
-            grown = client.create_partitions([NewPartitions(each.name, int(change.wanted))], request_timeout=REQUEST_TIMEOUT_S)
-            _result(grown[each.name], f"add partitions to topic {each.name}", settings)
-        else:
-            entries.append(ConfigEntry(change.setting, change.wanted, incremental_operation=AlterConfigOpType.SET))
-    if entries:
-        resource = ConfigResource(ResourceType.TOPIC, each.name, incremental_configs=entries)
-        altered = client.incremental_alter_configs([resource], request_timeout=REQUEST_TIMEOUT_S)
-        _result(altered[resource], f"alter topic {each.name}", settings)
+    entries = [ConfigEntry(change.setting, change.wanted, incremental_operation=AlterConfigOpType.SET) for change in each.changes]
+    resource = ConfigResource(ResourceType.TOPIC, each.name, incremental_configs=entries)
+    altered = client.incremental_alter_configs([resource], request_timeout=REQUEST_TIMEOUT_S)
+    _result(altered[resource], f"alter topic {each.name}", settings)
 
 
 def _describe(settings: Settings, name: str | None) -> list[TopicDescription]:

@@ -79,6 +79,7 @@ _ALL: Final = (
         "topic-partitions", _C, "topics have another number of partitions than is set",
         "set EMS_PARTITIONS={partitions} for every process; for more partitions see docs/howto/topics.md#more-partitions",
     ),
+    Kind("topic-partitions-mixed", _C, "some topics have another number of partitions than the others", "no setting suits all of them: make the topics anew, see docs/howto/topics.md#more-partitions"),
     Kind("topic-settings", _W, "topics are set up otherwise than the catalogue says", "alter them; no record is lost by it", (_OURS, "topics", "apply")),
     Kind(
         "topic-keeps-more", _I, "topics keep records for longer than the catalogue says",

@@ -84,6 +84,22 @@ def test_topics_as_they_should_be_give_nothing_and_replicas_and_strangers_are_na
     assert codes(plan_findings([], [UnknownTopic("app-x", "why")], 4)) == ["topic-unknown"]
 
 
+def test_a_partition_count_that_not_all_topics_have_is_none_to_set() -> None:
+    other, single = replace(TOPIC, name="other"), Topic("single", Key.NONE, 1, "for tests", retention_ms=1000)
+    states = {
+        "telemetry": STATE,
+        "other": replace(STATE, name="other", partitions=2),
+        "single": replace(STATE, name="single", partitions=1),
+    }
+
+    (found,) = plan_findings(plan([TOPIC, other, single], states, 1), [], 4)
+    (of_single,) = plan_findings(plan([TOPIC, single], {**states, "single": replace(STATE, name="single", partitions=3)}, 1), [], 4)
+
+    assert (found.code, found.found) == ("topic-partitions-mixed", "1 topics with 2 partitions: other")
+    assert "EMS_PARTITIONS" not in found.advice
+    assert (of_single.code, of_single.found) == ("topic-partitions-mixed", "1 topics with 3 partitions: single")
+
+
 def test_the_partition_count_that_the_cluster_has_is_what_is_advised() -> None:
     (found,) = plan_findings(plan([TOPIC], {"telemetry": replace(STATE, partitions=2)}, 1), [], 4)
 
