@@ -227,17 +227,11 @@ def _offsets(client: AdminClient, topics: Iterable[TopicMetadata], settings: Set
         futures = client.list_offsets(dict.fromkeys(partitions, spec), request_timeout=REQUEST_TIMEOUT_S)
         return {(each.topic, each.partition): _result(future, "read offsets", settings).offset for each, future in futures.items()}
 
-    deadline = time.monotonic() + REQUEST_TIMEOUT_S
-    while True:
-        try:
-            begin, end = ask(OffsetSpec.earliest()), ask(OffsetSpec.latest())  # type: ignore[no-untyped-call]
-        except _RefusedError as error:
-            # Between the metadata and the question, or while a new topic settles, the leader may be another.
-            if error.code not in _MOVING or time.monotonic() > deadline:
-                raise
-            time.sleep(_SETTLE_S)
-        else:
-            return {key: (begin[key], end[key]) for key in begin}
+    begin, end = (
+        answer_of(lambda spec=spec: ask(spec), "read offsets", settings)
+        for spec in (OffsetSpec.earliest(), OffsetSpec.latest())  # type: ignore[no-untyped-call]
+    )
+    return {key: (begin[key], end[key]) for key in begin}
 
 
 def _metadata(client: AdminClient, settings: Settings) -> dict[str, TopicMetadata]:
@@ -275,6 +269,22 @@ def _call(call: Callable[[], T], what: str, settings: Settings) -> T:
         raise _RefusedError(f"cannot {what}: {problem.str()}", problem.code()) from None
     except TimeoutError:
         raise unreachable(settings) from None
+
+
+def answer_of(call: Callable[[], T], what: str, settings: Settings) -> T:
+    """What Kafka answers about partitions; asked again while their leaders move, and waits for that, so not on an event loop.
+
+    Raises `DependencyError` when there is no answer, and `EmsError` when the answer is a refusal.
+    """
+    deadline = time.monotonic() + REQUEST_TIMEOUT_S
+    while True:
+        try:
+            return _call(call, what, settings)
+        except _RefusedError as error:
+            # Between the metadata and the question, or while a new topic settles, the leader may be another.
+            if error.code not in _MOVING or time.monotonic() > deadline:
+                raise
+            time.sleep(_SETTLE_S)
 
 
 def unreachable(settings: Settings) -> DependencyError:
