@@ -227,10 +227,8 @@ def _offsets(client: AdminClient, topics: Iterable[TopicMetadata], settings: Set
         futures = client.list_offsets(dict.fromkeys(partitions, spec), request_timeout=REQUEST_TIMEOUT_S)
         return {(each.topic, each.partition): _result(future, "read offsets", settings).offset for each, future in futures.items()}
 
-    begin, end = (
-        answer_of(lambda spec=spec: ask(spec), "read offsets", settings)
-        for spec in (OffsetSpec.earliest(), OffsetSpec.latest())  # type: ignore[no-untyped-call]
-    )
+    begin = answer_of(lambda: ask(OffsetSpec.earliest()), "read offsets", settings)  # type: ignore[no-untyped-call]
+    end = answer_of(lambda: ask(OffsetSpec.latest()), "read offsets", settings)  # type: ignore[no-untyped-call]
     return {key: (begin[key], end[key]) for key in begin}
 
 
