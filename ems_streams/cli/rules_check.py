@@ -11,7 +11,7 @@ from ems_streams.cli.output import JsonOption, console, error_console, print_jso
 from ems_streams.cli.progress import progress_bar
 from ems_streams.cli.rules_trial import print_trial, trial_view
 from ems_streams.cli.running import run_with_settings
-from ems_streams.cli.times import duration_of, time_of
+from ems_streams.cli.times import past_of
 from ems_streams.errors import UsageError
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _on_topic(
     from ems_streams.rules.trial import TopicSource, try_on_topic
 
     now = datetime.now(UTC)
-    begin, end = _moment("--since", since or "1h", now), now if until is None else _moment("--until", until, now)
+    begin, end = past_of("--since", since or "1h", now), now if until is None else past_of("--until", until, now)
     if not begin < min(end, now):
         raise UsageError(f"--since {begin.isoformat()}: expected a time before {min(end, now).isoformat()}")
     end_ms = to_epoch_ms(min(end, now))
@@ -129,11 +129,6 @@ def _on_topic(
         return result, source, signals
 
     return run_with_settings("rules", running)
-
-
-def _moment(option: str, text: str, now: datetime) -> datetime:
-    """A time, or how long ago it is."""
-    return now - duration_of(option, text) if text[:-1].isdecimal() and text[-1:].isalpha() else time_of(option, text)
 
 
 def _checked(file: Path | None, builtin: bool, json: bool) -> "Sequence[AlarmRule]":

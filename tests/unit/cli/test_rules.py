@@ -106,7 +106,11 @@ def test_check_gives_programs_the_same_as_json(files: tuple[Path, Path]) -> None
         (("check", "--builtin", "--since", "1h"), 2, "--since: expected only with --recorded or --from-topic"),
         (("check", "--builtin", "--recorded", "data.csv", "--until", "1h"), 2, "--until: expected only with --from-topic"),
         (("check", "--builtin", "--recorded", "data.csv", "--from-topic"), 2, "expected either --recorded or --from-topic"),
-        (("check", "--builtin", "--from-topic", "--since", "soon"), 2, "--since 'soon': expected an ISO-8601 time"),
+        (
+            ("check", "--builtin", "--from-topic", "--since", "soon"),
+            2,
+            "--since 'soon': expected how long ago, such as 90m, or an ISO-8601 time",
+        ),
         (("check", "--builtin", "--from-topic", "--since", "1w"), 2, "--since '1w': expected a whole number of s, m, h or d"),
         (("check", "--builtin", "--from-topic", "--since", "1h", "--until", "2h"), 2, "expected a time before"),
         (("check", "--builtin", "--from-topic"), 3, "Kafka does not answer at 127.0.0.1:1"),
