@@ -241,6 +241,7 @@ async def test_tail_follows_until_it_is_interrupted_and_leaves_no_traceback(sett
                 producer.produce(name, b"1", partition=0)
                 await asyncio.to_thread(producer.flush, 20)
                 await asyncio.wait((seen,), timeout=0.3)
+            assert seen.result(), f"it has ended by itself: {(await process.stderr.read()).decode()}"
             process.send_signal(signal.SIGINT)
             _, errors = await process.communicate()
     finally:
