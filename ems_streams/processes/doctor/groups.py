@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from ems_streams.app import SOURCE_TOPICS
 from ems_streams.channels.changelog import notifier_group
-from ems_streams.channels.config_file import load_channels
+from ems_streams.channels.config_file import ChannelsFileError, load_channels
 from ems_streams.channels.status import channels_status
 from ems_streams.kafka.admin import catalogue_of, client_config
 from ems_streams.kafka.range_reader import positioned_consumer
@@ -52,7 +52,10 @@ async def check_notifier(context: Context) -> Report:
     settings = context.settings
     if settings.channels_file is None:
         return Report(facts={"channels": "none"})
-    config = load_channels(settings.channels_file, None)
+    try:
+        config = load_channels(settings.channels_file, None)
+    except ChannelsFileError:
+        return Report(facts={"channels": "the file cannot be used"})  # the check of the settings says why
     state, partitions = await asyncio.to_thread(_group_state, settings, notifier_group(settings), ())
     status = await channels_status(settings, config)
     findings = [*member_findings(state, "notifier-none", partitions), *_channel_findings(status.channels)]
