@@ -1,4 +1,4 @@
-"""Every kind of thing that doctor can find, with what to do about it; the table in docs/howto/doctor.md is this one."""
+"""Every kind of thing that doctor can find, with what to do about it; docs/reference/doctor-findings.md is made from it."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -119,12 +119,3 @@ _ALL: Final = (
 )  # fmt: skip
 
 KINDS: Final = {kind.code: kind for kind in _ALL}
-
-
-def kinds_table() -> str:
-    """All kinds in Markdown, for the how-to."""
-    rows = []
-    for kind in _ALL:
-        command = f" `{' '.join(kind.command)}`" if kind.command else ""
-        rows.append(f"| `{kind.code}` | {kind.severity} | {kind.meaning} | {kind.advice}{':' if command else ''}{command} |\n")
-    return "| finding | severity | what it is | what to do |\n|---|---|---|---|\n" + "".join(rows)
