@@ -27,6 +27,7 @@ from ems_streams.windowing import window_policy
 from tables.device_aggregates import DeviceQuarters, Record, state_of
 
 NAME = "aggregates"
+SOURCES = (DEVICE_TELEMETRY, INGRESS_HEARTBEATS, WINDOW_PROMOTIONS)
 
 
 def agent(table: StateTable[Record], settings: Settings) -> BatchAgent[Record]:
@@ -34,7 +35,7 @@ def agent(table: StateTable[Record], settings: Settings) -> BatchAgent[Record]:
     policy = window_policy(settings)
     return BatchAgent(
         NAME,
-        (DEVICE_TELEMETRY, INGRESS_HEARTBEATS, WINDOW_PROMOTIONS),
+        SOURCES,
         table,
         partial(fold_sources, policy=policy, partitions=settings.partitions),
         settings.aggregates_commit_interval_s,

@@ -39,13 +39,13 @@ from ems_streams.settings import Settings
 from tables.alarms import RULES_KEY, Record, forget_devices, memory_of, rules_of
 
 NAME: Final = "alarms"
+SOURCES: Final = (DEVICE_TELEMETRY, DEVICE_AGGREGATES, INGRESS_HEARTBEATS, DEVICE_REGISTRY, ALARM_RULES, ALARM_ACKNOWLEDGEMENTS)
 
 
 def agent(table: StateTable[Record], settings: Settings) -> BatchAgent[Record]:
     """The agent on its table; alarms are published at once, what is remembered of values by the interval."""
-    sources = (DEVICE_TELEMETRY, DEVICE_AGGREGATES, INGRESS_HEARTBEATS, DEVICE_REGISTRY, ALARM_RULES, ALARM_ACKNOWLEDGEMENTS)
     gap_ms = round(GAP_HEARTBEATS * settings.heartbeat_interval_s * 1000)
-    return BatchAgent(NAME, sources, table, partial(fold_batch, gap_ms=gap_ms), settings.status_commit_interval_s)
+    return BatchAgent(NAME, SOURCES, table, partial(fold_batch, gap_ms=gap_ms), settings.status_commit_interval_s)
 
 
 def fold_batch(batch: RecordBatch, start: int, partition: PartitionState[Record], *, gap_ms: int) -> None:

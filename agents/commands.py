@@ -19,6 +19,7 @@ from ems_streams.kafka.state_table import StateTable
 from tables.commands import command_of, queue_key, queue_of
 
 NAME: Final = "commands"
+SOURCES: Final = (DEVICE_COMMANDS, DEVICE_COMMAND_ACKS, INGRESS_HEARTBEATS)
 COMMIT_INTERVAL_S: Final = 2.0
 """Of positions alone: whatever happens to a command is published, and so durable at once."""
 _GATE: Final = "heartbeats"
@@ -28,8 +29,7 @@ Service = Callable[[PartitionState[CommandRecord]], Coroutine[Any, Any, None]]
 
 def agent(table: StateTable[CommandRecord], service: Service | None = None) -> BatchAgent[CommandRecord]:
     """The agent on its table, with what runs for as long as a partition is open; without it nothing is ever sent."""
-    sources = (DEVICE_COMMANDS, DEVICE_COMMAND_ACKS, INGRESS_HEARTBEATS)
-    return BatchAgent(NAME, sources, table, fold_batch, COMMIT_INTERVAL_S, service=service)
+    return BatchAgent(NAME, SOURCES, table, fold_batch, COMMIT_INTERVAL_S, service=service)
 
 
 def fold_batch(batch: RecordBatch, start: int, partition: PartitionState[CommandRecord]) -> None:

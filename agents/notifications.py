@@ -25,6 +25,7 @@ from tables import notifications
 from tables.notifications import FIRST_DEVICE_KEY, WINDOWS_KEY, Record, alarm_notices_of, alarms_key, notices_of, serial_key, windows_of
 
 NAME: Final = "notifications"
+SOURCES: Final = (DEVICE_STATUS, ALARM_EVENTS, INGRESS_HEARTBEATS, MAINTENANCE_WINDOWS)
 _GATE: Final = "gate"
 _DUE: Final = "due"
 
@@ -33,8 +34,7 @@ decode_transition = partial(decode, StatusEvent)
 
 def agent(table: StateTable[Record], settings: Settings) -> BatchAgent[Record]:
     """The agent on its table."""
-    sources = (DEVICE_STATUS, ALARM_EVENTS, INGRESS_HEARTBEATS, MAINTENANCE_WINDOWS)
-    return BatchAgent(NAME, sources, table, partial(fold_batch, policy=flapping_policy(settings)), settings.status_commit_interval_s)
+    return BatchAgent(NAME, SOURCES, table, partial(fold_batch, policy=flapping_policy(settings)), settings.status_commit_interval_s)
 
 
 def flapping_policy(settings: Settings) -> FlappingPolicy:

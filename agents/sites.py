@@ -20,6 +20,7 @@ from ems_streams.settings import Settings
 from ems_streams.windowing import site_policy
 
 NAME = "sites"
+SOURCES = (SITE_PARTS, INGRESS_HEARTBEATS)
 
 
 def agent(table: StateTable[SiteRecord], settings: Settings) -> BatchAgent[SiteRecord]:
@@ -27,7 +28,7 @@ def agent(table: StateTable[SiteRecord], settings: Settings) -> BatchAgent[SiteR
     policy = site_policy(settings)
     return BatchAgent(
         NAME,
-        (SITE_PARTS, INGRESS_HEARTBEATS),
+        SOURCES,
         table,
         partial(fold_batch, policy=policy, partitions=settings.partitions),
         settings.aggregates_commit_interval_s,

@@ -19,6 +19,7 @@ from ems_streams.settings import Settings
 from tables.device_status import Record, registered_timeout_ms, state_of, timeout_key
 
 NAME = "status"
+SOURCES = (DEVICE_TELEMETRY, DEVICE_STATUS_REPORTS, INGRESS_HEARTBEATS, DEVICE_REGISTRY)
 GAP_HEARTBEATS = 4
 """So many heartbeats may fail in a row before nobody counts as having listened."""
 
@@ -30,9 +31,8 @@ decode_report = partial(decode, StatusReport)
 
 def agent(table: StateTable[Record], settings: Settings) -> BatchAgent[Record]:
     """The agent on its table; transitions are published at once, times of last life by the interval."""
-    sources = (DEVICE_TELEMETRY, DEVICE_STATUS_REPORTS, INGRESS_HEARTBEATS, DEVICE_REGISTRY)
     fold = partial(fold_batch, policy=silence_policy(settings))
-    return BatchAgent(NAME, sources, table, fold, settings.status_commit_interval_s)
+    return BatchAgent(NAME, SOURCES, table, fold, settings.status_commit_interval_s)
 
 
 def silence_policy(settings: Settings) -> SilencePolicy:

@@ -29,6 +29,17 @@ from ems_streams.web.routes import add_routes
 from ems_streams.windowing import window_policy
 
 PACKAGES = ("ems_streams", "agents", "tables")
+SOURCE_TOPICS = frozenset(
+    (
+        *agents.aggregates.SOURCES,
+        *agents.status.SOURCES,
+        *agents.notifications.SOURCES,
+        *agents.sites.SOURCES,
+        *agents.alarms.SOURCES,
+        *agents.commands.SOURCES,
+    )
+)
+"""Every topic that a worker reads."""
 
 
 def check_one_place() -> None:

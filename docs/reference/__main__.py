@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from pages import alarm_lifecycle, builtin_rules, command_life, http, metrics, settings, status_machine, topics
+from pages import alarm_lifecycle, builtin_rules, command_life, doctor_findings, http, metrics, settings, status_machine, topics
 
 PAGES = {
     "alarm-lifecycle.md": alarm_lifecycle.page,
     "builtin-rules.md": builtin_rules.page,
     "command-life.md": command_life.page,
+    "doctor-findings.md": doctor_findings.page,
     "http.md": http.page,
     "metrics.md": metrics.page,
     "settings.md": settings.page,

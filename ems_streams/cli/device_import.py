@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import typer
 
@@ -16,9 +16,6 @@ from ems_streams.domain.device_rows import FIELDS, LIMIT_PREFIX, devices_of, fie
 from ems_streams.domain.registry_import import RegistryImport, compare
 from ems_streams.errors import UsageError
 from ems_streams.kafka.device_registry import read_registry, write_registry
-
-if TYPE_CHECKING:
-    pass
 
 SHOWN_MAX = 20
 _PROGRESS_EVERY = 1000

@@ -21,13 +21,15 @@ def time_of(option: str, text: str, instead: str = "") -> datetime:
 def duration_of(option: str, text: str) -> timedelta:
     """A time such as `90m`; raises `UsageError`."""
     number, unit = text[:-1], text[-1:]
-    if unit not in _UNITS_S or not (number.isascii() and number.isdigit()) or not 0 < int(number) * _UNITS_S[unit] <= _DURATION_MAX_S:
+    # Python itself refuses to make numbers of thousands of digits.
+    is_number = number.isascii() and number.isdigit() and len(number) <= len(str(_DURATION_MAX_S))
+    if unit not in _UNITS_S or not is_number or not 0 < int(number) * _UNITS_S[unit] <= _DURATION_MAX_S:
         raise UsageError(f"{option} {text!r}: expected a whole number of s, m, h or d, such as 90m")
     return timedelta(seconds=int(number) * _UNITS_S[unit])
 
 
 def past_of(option: str, text: str, now: datetime) -> datetime:
     """A time, or how long ago it was, such as `90m`; raises `UsageError`."""
-    if text[-1:] in _UNITS_S and text[:-1].isdigit():
+    if text[:-1].isdecimal() and text[-1:].isalpha():
         return now - duration_of(option, text)
     return time_of(option, text, "how long ago, such as 90m, or ")

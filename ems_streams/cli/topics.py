@@ -54,7 +54,7 @@ def plan(
 def apply(allow_record_loss: AllowRecordLoss = False, json: JsonOption = False) -> None:
     """Create missing topics and alter their configuration. Exit 1 when differences remain.
 
-    Deletes no topic, changes the partitions of no topic that has keys, and alters nothing by which records would be deleted, unless --allow-record-loss.
+    Deletes no topic, changes the partitions of none, and alters nothing by which records would be deleted, unless --allow-record-loss.
     """
     from ems_streams.kafka.admin import apply_topics
     from ems_streams.settings import Settings
@@ -134,9 +134,10 @@ def _print_plans(plans: "Sequence[TopicPlan]", words: dict[str, str], unknown: "
 
 def _say_partitions(plans: "Sequence[TopicPlan]", settings: "Settings") -> None:
     """When every topic has the same other number of partitions, it is the setting that is wrong."""
-    found = {item.current for each in plans for item in each.refusals if item.setting == "partitions"}
-    if len(found) == 1:
-        (count,) = found
+    from ems_streams.kafka.topic_plan import common_partitions
+
+    count = common_partitions(plans)
+    if count not in {None, settings.partitions}:
         said = f"the topics have {count} partitions, EMS_PARTITIONS is {settings.partitions}: EMS_PARTITIONS={count} is what this cluster needs"
         error_console().print(said, markup=False)
 

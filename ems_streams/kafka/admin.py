@@ -19,7 +19,6 @@ from confluent_kafka.admin import (
     ConfigEntry,
     ConfigResource,
     ConfigSource,
-    NewPartitions,
     NewTopic,
     OffsetSpec,
     ResourceType,
@@ -92,7 +91,7 @@ async def plan_topics(settings: Settings, *, allow_record_loss: bool = False) ->
 async def apply_topics(settings: Settings, *, allow_record_loss: bool = False) -> list[TopicPlan]:
     """Create what is missing and alter what differs; safe to run again, and by several at once.
 
-    Deletes nothing, leaves the partition count of keyed topics alone, and alters nothing by which Kafka would delete records, unless
+    Deletes nothing, changes no partition count, and alters nothing by which Kafka would delete records, unless
     `allow_record_loss`. When it returns, the changes are in effect and every partition has a leader. Returns the plan that was carried out;
     its refusals are still to be dealt with by the caller.
     """
@@ -183,17 +182,10 @@ def _has_leaders(topic: TopicMetadata) -> bool:
 
 
 def _alter(each: TopicPlan, client: AdminClient, settings: Settings) -> None:
-    entries = []
-    for change in each.changes:
-        if change.setting == "partitions":
-            grown = client.create_partitions([NewPartitions(each.name, int(change.wanted))], request_timeout=REQUEST_TIMEOUT_S)
-            _result(grown[each.name], f"add partitions to topic {each.name}", settings)
-        else:
-            entries.append(ConfigEntry(change.setting, change.wanted, incremental_operation=AlterConfigOpType.SET))
-    if entries:
-        resource = ConfigResource(ResourceType.TOPIC, each.name, incremental_configs=entries)
-        altered = client.incremental_alter_configs([resource], request_timeout=REQUEST_TIMEOUT_S)
-        _result(altered[resource], f"alter topic {each.name}", settings)
+    entries = [ConfigEntry(change.setting, change.wanted, incremental_operation=AlterConfigOpType.SET) for change in each.changes]
+    resource = ConfigResource(ResourceType.TOPIC, each.name, incremental_configs=entries)
+    altered = client.incremental_alter_configs([resource], request_timeout=REQUEST_TIMEOUT_S)
+    _result(altered[resource], f"alter topic {each.name}", settings)
 
 
 def _describe(settings: Settings, name: str | None) -> list[TopicDescription]:
@@ -235,17 +227,9 @@ def _offsets(client: AdminClient, topics: Iterable[TopicMetadata], settings: Set
         futures = client.list_offsets(dict.fromkeys(partitions, spec), request_timeout=REQUEST_TIMEOUT_S)
         return {(each.topic, each.partition): _result(future, "read offsets", settings).offset for each, future in futures.items()}
 
-    deadline = time.monotonic() + REQUEST_TIMEOUT_S
-    while True:
-        try:
-            begin, end = ask(OffsetSpec.earliest()), ask(OffsetSpec.latest())  # type: ignore[no-untyped-call]
-        except _RefusedError as error:
-            # Between the metadata and the question, or while a new topic settles, the leader may be another.
-            if error.code not in _MOVING or time.monotonic() > deadline:
-                raise
-            time.sleep(_SETTLE_S)
-        else:
-            return {key: (begin[key], end[key]) for key in begin}
+    begin = answer_of(lambda: ask(OffsetSpec.earliest()), "read offsets", settings)  # type: ignore[no-untyped-call]
+    end = answer_of(lambda: ask(OffsetSpec.latest()), "read offsets", settings)  # type: ignore[no-untyped-call]
+    return {key: (begin[key], end[key]) for key in begin}
 
 
 def _metadata(client: AdminClient, settings: Settings) -> dict[str, TopicMetadata]:
@@ -283,6 +267,22 @@ def _call(call: Callable[[], T], what: str, settings: Settings) -> T:
         raise _RefusedError(f"cannot {what}: {problem.str()}", problem.code()) from None
     except TimeoutError:
         raise unreachable(settings) from None
+
+
+def answer_of(call: Callable[[], T], what: str, settings: Settings) -> T:
+    """What Kafka answers about partitions; asked again while their leaders move, and waits for that, so not on an event loop.
+
+    Raises `DependencyError` when there is no answer, and `EmsError` when the answer is a refusal.
+    """
+    deadline = time.monotonic() + REQUEST_TIMEOUT_S
+    while True:
+        try:
+            return _call(call, what, settings)
+        except _RefusedError as error:
+            # Between the metadata and the question, or while a new topic settles, the leader may be another.
+            if error.code not in _MOVING or time.monotonic() > deadline:
+                raise
+            time.sleep(_SETTLE_S)
 
 
 def unreachable(settings: Settings) -> DependencyError:

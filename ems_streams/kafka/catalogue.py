@@ -55,10 +55,12 @@ TABLES = (DEVICE_AGGREGATES_TABLE, DEVICE_STATUS_TABLE, NOTIFICATIONS_TABLE, SIT
 
 
 class Key(StrEnum):
-    """What a topic is keyed by; records of one key keep their order."""
+    """What decides on a record's partition; but for `NONE`, which is of topics with one partition, the count is `EMS_PARTITIONS`."""
 
     SERIAL_NUMBER = "serial number"
     SITE_ID = "site id"
+    CHANNEL = "channel"
+    ALL_PARTITIONS = "none, in all partitions"
     NONE = "none"
 
 
@@ -69,7 +71,7 @@ class Topic:
     Attributes:
         name: Kafka topic name.
         key: What its records are keyed by.
-        partitions: Number of partitions; fixed for keyed topics, since changing it moves keys.
+        partitions: Number of partitions; never changed on a cluster, since that moves keys.
         retention_ms: How long records are kept; `None` for compacted topics.
         compacted: Keep the last record of every key for ever.
         purpose: One line for people.
@@ -170,7 +172,7 @@ class Catalogue:
         )
         yield Topic(
             INGRESS_HEARTBEATS,
-            Key.NONE,
+            Key.ALL_PARTITIONS,
             self.partitions,
             "that ingress is alive, once in a while in every partition",
             retention_ms=DAY_MS,
@@ -189,9 +191,13 @@ class Catalogue:
     def _known_everywhere(self) -> Iterator[Topic]:
         """What is known until it is changed: of each device in its partition, of what concerns many in every partition."""
         yield Topic(
-            MAINTENANCE_WINDOWS, Key.NONE, self.partitions, "when people are not told of devices, each in every partition", compacted=True
+            MAINTENANCE_WINDOWS,
+            Key.ALL_PARTITIONS,
+            self.partitions,
+            "when people are not told of devices, each in every partition",
+            compacted=True,
         )
-        yield Topic(ALARM_RULES, Key.NONE, self.partitions, "what raises alarms, each rule in every partition", compacted=True)
+        yield Topic(ALARM_RULES, Key.ALL_PARTITIONS, self.partitions, "what raises alarms, each rule in every partition", compacted=True)
         yield Topic(DEVICE_REGISTRY, Key.SERIAL_NUMBER, self.partitions, "the devices that exist", compacted=True)
 
     def _redrives(self) -> Iterator[Topic]:
@@ -240,7 +246,7 @@ class Catalogue:
     def _deliveries(self) -> Topic:
         return Topic(
             changelog_of(self.application_id, DELIVERIES),
-            Key.NONE,
+            Key.CHANNEL,
             self.partitions,
             "what each channel has to deliver, and how far it is; each channel in one partition",
             compacted=True,

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from confluent_kafka import (
@@ -20,7 +20,7 @@ from confluent_kafka import (
 )
 
 from ems_streams.errors import EmsError
-from ems_streams.kafka.admin import CONNECT_TIMEOUT_S, client_config, unreachable
+from ems_streams.kafka.admin import CONNECT_TIMEOUT_S, answer_of, client_config, unreachable
 from ems_streams.settings import Settings
 
 _POLL_S = 0.2
@@ -53,6 +53,7 @@ class TailRecord:
         return (self.timestamp.timestamp() if self.timestamp is not None else 0.0, self.partition, self.offset)
 
 
+T = TypeVar("T")
 Wanted = Callable[[TailRecord], bool]
 
 
@@ -169,7 +170,14 @@ class _Reader:
     def _since(self, since: datetime) -> dict[int, int]:
         since_ms = int(since.timestamp() * 1000)
         wanted = [TopicPartition(self._topic, number, since_ms) for number in self._partitions]
-        return {each.partition: each.offset for each in self._call(lambda: self._consumer.offsets_for_times(wanted, CONNECT_TIMEOUT_S))}
+
+        def ask() -> dict[int, int]:
+            answers = self._consumer.offsets_for_times(wanted, CONNECT_TIMEOUT_S)
+            for error in (each.error for each in answers if each.error is not None):
+                raise KafkaException(error)
+            return {each.partition: each.offset for each in answers}
+
+        return self._call(ask)
 
     def _bounds(self) -> dict[int, tuple[int, int]]:
         found = {}
@@ -177,11 +185,8 @@ class _Reader:
             found[number] = self._consumer.get_watermark_offsets(TopicPartition(self._topic, number), timeout=CONNECT_TIMEOUT_S)
         return found
 
-    def _call(self, call: Callable[[], Any]) -> Any:
-        try:
-            return call()
-        except KafkaException:
-            raise unreachable(self._settings) from None
+    def _call(self, call: Callable[[], T]) -> T:
+        return answer_of(call, f"read topic {self._topic}", self._settings)
 
     def _raise_if_refused(self, error: KafkaError) -> None:
         if error.code() in _REFUSALS or error.fatal():

@@ -88,11 +88,20 @@ def plan(
 ) -> list[TopicPlan]:
     """Compare each topic of the catalogue with the cluster; topics outside the catalogue are not looked at.
 
-    Never asks for a deletion, nor for a new partition count of a topic that has keys: its keys would move to other
-    partitions, away from their state and out of their order. Nor for a setting by which Kafka would delete records that it keeps
-    now, unless `allow_record_loss`.
+    Never asks for a deletion, nor for a new partition count: keys would move to other partitions, away from their state and out of
+    their order, and what every partition has would be missing in new ones. Nor for a setting by which Kafka would delete records that
+    it keeps now, unless `allow_record_loss`.
     """
     return [_plan_topic(topic, states.get(topic.name), replication_factor, allow_record_loss) for topic in topics]
+
+
+def common_partitions(plans: Iterable[TopicPlan]) -> int | None:
+    """How many partitions all topics have that there are and that go by `EMS_PARTITIONS`; None when they have not all the same."""
+    there = [each for each in plans if each.action is not Action.CREATE and each.topic.key is not Key.NONE]
+    counts = {
+        next((int(item.current or 0) for item in each.refusals if item.setting == "partitions"), each.topic.partitions) for each in there
+    }
+    return counts.pop() if len(counts) == 1 else None
 
 
 def unknown_topics(names: Iterable[str], catalogue: Catalogue) -> list[UnknownTopic]:
@@ -132,14 +141,13 @@ def _plan_topic(topic: Topic, state: TopicState | None, replication_factor: int,
 def _compare_partitions(topic: Topic, state: TopicState) -> Iterable[Difference]:
     if state.partitions == topic.partitions:
         return
-    refusal = None
-    if topic.key is not Key.NONE:
-        refusal = (
-            f"keyed by {topic.key}: another partition count would move keys away from their state; "
-            f"set EMS_PARTITIONS={state.partitions}, or start with new topics ({HOW_TO_REPARTITION})"
-        )
-    elif state.partitions > topic.partitions:
+    remedy = f"set EMS_PARTITIONS={state.partitions}, or start with new topics ({HOW_TO_REPARTITION})"
+    if topic.key is Key.NONE:
         refusal = "Kafka cannot remove partitions; delete and create the topic while nothing uses it"
+    elif topic.key is Key.ALL_PARTITIONS:
+        refusal = f"each record is in every partition: new ones would not have those that there are; {remedy}"
+    else:
+        refusal = f"keyed by {topic.key}: another partition count would move keys away from their state; {remedy}"
     yield Difference("partitions", str(state.partitions), str(topic.partitions), refusal)
 
 

@@ -1,6 +1,8 @@
 """alarm-lifecycle.md: the states of an alarm, drawn from `ems_streams/domain/alarm_table.py`."""
 
-from ems_streams.domain.alarm_table import TRANSITIONS, AlarmInput, AlarmState, next_state
+from pages.drawing import drawing
+
+from ems_streams.domain.alarm_table import TRANSITIONS, AlarmInput, AlarmState
 
 INTRODUCTION = """\
 # The life of an alarm
@@ -23,11 +25,6 @@ IN_WORDS = {
 
 def page() -> str:
     """The table of the states of alarms in Markdown, drawn and as a table."""
-    edges: dict[tuple[str, str], list[str]] = {}
-    for (state, happened), new_state in TRANSITIONS.items():
-        edges.setdefault((state, new_state), []).append(IN_WORDS[happened])
-    drawn = [f"    {state} --> {new_state}: {' / '.join(words)}\n" for (state, new_state), words in edges.items()]
-    rows = [f"| {state} | {' | '.join(next_state(state, happened) or '' for happened in AlarmInput)} |\n" for state in AlarmState]
-    head = f"| state | {' | '.join(IN_WORDS[happened] for happened in AlarmInput)} |\n|{'---|' * (len(AlarmInput) + 1)}\n"
-    picture = "```mermaid\nstateDiagram-v2\n    [*] --> RAISED\n" + "".join(drawn) + "    CLEARED --> [*]\n```\n"
-    return f"{INTRODUCTION}{picture}\nAn empty cell changes nothing.\n\n{head}{''.join(rows)}"
+    return INTRODUCTION + drawing(
+        TRANSITIONS, IN_WORDS, tuple(AlarmState), column="state", empty="An empty cell changes nothing.", ends={AlarmState.CLEARED}
+    )

@@ -1,6 +1,8 @@
 """command-life.md: the statuses of a command, drawn from `ems_streams/domain/command_table.py`."""
 
-from ems_streams.domain.command_table import FINAL, TRANSITIONS, CommandInput, CommandStatus, next_status
+from pages.drawing import drawing
+
+from ems_streams.domain.command_table import FINAL, TRANSITIONS, CommandInput, CommandStatus
 
 INTRODUCTION = """\
 # The life of a command
@@ -25,9 +27,6 @@ IN_WORDS = {
 
 def page() -> str:
     """The table of a command's life in Markdown, drawn and as a table."""
-    drawn = [f"    {status} --> {new_status}: {IN_WORDS[happened]}\n" for (status, happened), new_status in TRANSITIONS.items()]
-    ends = [f"    {status} --> [*]\n" for status in CommandStatus if status in FINAL]
-    rows = [f"| {status} | {' | '.join(next_status(status, happened) or '' for happened in CommandInput)} |\n" for status in CommandStatus]
-    head = f"| status | {' | '.join(IN_WORDS.values())} |\n|{'---|' * (len(CommandInput) + 1)}\n"
-    picture = "```mermaid\nstateDiagram-v2\n    [*] --> REQUESTED\n" + "".join(drawn + ends) + "```\n"
-    return f"{INTRODUCTION}{picture}\nAn empty cell changes nothing.\n\n{head}{''.join(rows)}"
+    return INTRODUCTION + drawing(
+        TRANSITIONS, IN_WORDS, tuple(CommandStatus), column="status", empty="An empty cell changes nothing.", ends=FINAL
+    )

@@ -18,6 +18,7 @@ Made from the routes of the gateway. Answers are JSON, errors are problem docume
 | route | answers | parameters | more |
 |---|---|---|---|
 """
+_HISTORY_PARAMETERS = "`window`, `from`, `to`, `limit`, `cursor`"
 _STATUS = "[status](../howto/status.md)"
 _WINDOWS = "[history](../howto/history.md)"
 _SOCKET = "[notifications](../howto/notifications-over-websocket.md)"
@@ -30,18 +31,10 @@ _HEALTH = "[health](../howto/health.md)"
 WORDS: dict[str, tuple[str, str, str]] = {
     "GET /api/v1/devices": ("devices, by serial number", "`site`, `status`, `limit`, `cursor`", _STATUS),
     "GET /api/v1/devices/{serial}": ("live state of a device", "", _STATUS),
-    "GET /api/v1/devices/{serial}/aggregates": (
-        "its statistics, or its windows, live and from history",
-        "`window`, `from`, `to`, `limit`, `cursor`",
-        _WINDOWS,
-    ),
+    "GET /api/v1/devices/{serial}/aggregates": ("its statistics, or its windows, live and from history", _HISTORY_PARAMETERS, _WINDOWS),
     "GET /api/v1/sites": ("sites, with how many devices have which status", "", _STATUS),
     "GET /api/v1/sites/{siteId}": ("one site", "", _STATUS),
-    "GET /api/v1/sites/{siteId}/aggregates": (
-        "windows of a site, live and from history",
-        "`window`, `from`, `to`, `limit`, `cursor`",
-        _WINDOWS,
-    ),
+    "GET /api/v1/sites/{siteId}/aggregates": ("windows of a site, live and from history", _HISTORY_PARAMETERS, _WINDOWS),
     "GET /api/v1/notifications": ("the latest notifications, newest first", "`limit`, `cursor`", _SOCKET),
     "GET /ws/notifications": (
         "a WebSocket with notifications as they come",

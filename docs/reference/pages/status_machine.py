@@ -1,7 +1,9 @@
 """status-machine.md: the statuses of a device, drawn from `ems_streams/domain/status_table.py`."""
 
+from pages.drawing import drawing
+
 from ems_streams.domain.events import DeviceStatus
-from ems_streams.domain.status_table import TRANSITIONS, StatusInput, next_status
+from ems_streams.domain.status_table import TRANSITIONS, StatusInput
 
 INTRODUCTION = """\
 # The status machine
@@ -23,14 +25,5 @@ IN_WORDS = {
 
 def page() -> str:
     """The table of transitions in Markdown, drawn and as a table."""
-    edges: dict[tuple[str, str], list[str]] = {}
-    for (status, happened), new_status in TRANSITIONS.items():
-        edges.setdefault((status, new_status), []).append(IN_WORDS[happened])
-    drawn = [f"    {status} --> {new_status}: {' / '.join(words)}\n" for (status, new_status), words in edges.items()]
-    rows = [
-        f"| {status} | {' | '.join(next_status(status, happened) or '' for happened in StatusInput)} |\n"
-        for status in (DeviceStatus.UNKNOWN, *(each for each in DeviceStatus if each is not DeviceStatus.UNKNOWN))
-    ]
-    head = f"| status | {' | '.join(IN_WORDS[happened] for happened in StatusInput)} |\n|{'---|' * (len(StatusInput) + 1)}\n"
-    picture = "```mermaid\nstateDiagram-v2\n    [*] --> UNKNOWN\n" + "".join(drawn) + "```\n"
-    return f"{INTRODUCTION}{picture}\nAn empty cell is no transition.\n\n{head}{''.join(rows)}"
+    states = (DeviceStatus.UNKNOWN, *(each for each in DeviceStatus if each is not DeviceStatus.UNKNOWN))
+    return INTRODUCTION + drawing(TRANSITIONS, IN_WORDS, states, column="status", empty="An empty cell is no transition.")

@@ -1,4 +1,4 @@
-"""Every kind of thing that doctor can find, with what to do about it; the table in docs/howto/doctor.md is this one."""
+"""Every kind of thing that doctor can find, with what to do about it; docs/reference/doctor-findings.md is made from it."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -79,6 +79,7 @@ _ALL: Final = (
         "topic-partitions", _C, "topics have another number of partitions than is set",
         "set EMS_PARTITIONS={partitions} for every process; for more partitions see docs/howto/topics.md#more-partitions",
     ),
+    Kind("topic-partitions-mixed", _C, "some topics have another number of partitions than the others", "no setting suits all of them: make the topics anew, see docs/howto/topics.md#more-partitions"),
     Kind("topic-settings", _W, "topics are set up otherwise than the catalogue says", "alter them; no record is lost by it", (_OURS, "topics", "apply")),
     Kind(
         "topic-keeps-more", _I, "topics keep records for longer than the catalogue says",
@@ -118,12 +119,3 @@ _ALL: Final = (
 )  # fmt: skip
 
 KINDS: Final = {kind.code: kind for kind in _ALL}
-
-
-def kinds_table() -> str:
-    """All kinds in Markdown, for the how-to."""
-    rows = []
-    for kind in _ALL:
-        command = f" `{' '.join(kind.command)}`" if kind.command else ""
-        rows.append(f"| `{kind.code}` | {kind.severity} | {kind.meaning} | {kind.advice}{':' if command else ''}{command} |\n")
-    return "| finding | severity | what it is | what to do |\n|---|---|---|---|\n" + "".join(rows)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from ems_streams.kafka.topic_plan import Action, TopicPlan, UnknownTopic
+from ems_streams.kafka.topic_plan import Action, TopicPlan, UnknownTopic, common_partitions
 from ems_streams.ops.doctor.findings import Finding, finding, some
 
 MIN_IN_SYNC = "min.insync.replicas"
@@ -36,14 +36,15 @@ def _partitions(plans: Sequence[TopicPlan], partitions: int) -> Iterator[Finding
         for item in each.refusals:
             if item.setting == "partitions":
                 by_count.setdefault(item.current or "", []).append(each.name)
+    common = str(common_partitions(plans))
     for count, names in sorted(by_count.items()):
-        yield finding(
-            "topic-partitions",
-            "topics have another number of partitions than is set",
-            found=f"{len(names)} topics with {count} partitions: {some(names)}",
-            expected=f"EMS_PARTITIONS={partitions}",
-            partitions=count,
-        )
+        found = f"{len(names)} topics with {count} partitions: {some(names)}"
+        if count == common:
+            what = "topics have another number of partitions than is set"
+            yield finding("topic-partitions", what, found=found, expected=f"EMS_PARTITIONS={partitions}", partitions=count)
+        else:
+            what = "topics have another number of partitions than others"
+            yield finding("topic-partitions-mixed", what, found=found, expected="as `ems-streams topics plan` shows")
 
 
 def _settings(plans: Sequence[TopicPlan]) -> Iterator[Finding]:

@@ -3,17 +3,18 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from aiokafka import TopicPartition as ReadPartition
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
+from ems_streams.app import SOURCE_TOPICS
 from ems_streams.channels.changelog import notifier_group
-from ems_streams.channels.config_file import load_channels
+from ems_streams.channels.config_file import ChannelsFileError, load_channels
 from ems_streams.channels.status import channels_status
-from ems_streams.kafka.admin import client_config
-from ems_streams.kafka.catalogue import DEVICE_STATUS, DEVICE_STATUS_REPORTS, DEVICE_TELEMETRY, SITE_PARTS
+from ems_streams.kafka.admin import catalogue_of, client_config
 from ems_streams.kafka.range_reader import positioned_consumer
 from ems_streams.ops.doctor.checks import Report
 from ems_streams.ops.doctor.findings import Finding, finding
@@ -22,7 +23,6 @@ from ems_streams.postgres.rows import TOPICS as SINK_TOPICS
 from ems_streams.processes.doctor.context import Context
 from ems_streams.settings import Settings
 
-WORKER_TOPICS = (DEVICE_TELEMETRY, DEVICE_STATUS_REPORTS, DEVICE_STATUS, SITE_PARTS)
 ANSWER_TIMEOUT_S = 8.0
 READ_TIMEOUT_S = 5.0
 _READ_MAX = 64
@@ -36,7 +36,10 @@ T = TypeVar("T")
 
 async def check_workers(context: Context) -> Report:
     """The group of the workers."""
-    return await _check_group(context, context.settings.application_id, "workers-none", WORKER_TOPICS)
+    settings = context.settings
+    # What a compacted topic has is as old as it may be, and no work that waits.
+    topics = [topic.name for topic in catalogue_of(settings) if topic.name in SOURCE_TOPICS and not topic.compacted]
+    return await _check_group(context, settings.application_id, "workers-none", topics)
 
 
 async def check_sink(context: Context) -> Report:
@@ -49,7 +52,10 @@ async def check_notifier(context: Context) -> Report:
     settings = context.settings
     if settings.channels_file is None:
         return Report(facts={"channels": "none"})
-    config = load_channels(settings.channels_file, None)
+    try:
+        config = load_channels(settings.channels_file, None)
+    except ChannelsFileError:
+        return Report(facts={"channels": "the file cannot be used"})  # the check of the settings says why
     state, partitions = await asyncio.to_thread(_group_state, settings, notifier_group(settings), ())
     status = await channels_status(settings, config)
     findings = [*member_findings(state, "notifier-none", partitions), *_channel_findings(status.channels)]
@@ -59,8 +65,7 @@ async def check_notifier(context: Context) -> Report:
 
 async def _check_group(context: Context, group: str, nobody: str, topics: Iterable[str]) -> Report:
     state, partitions = await asyncio.to_thread(_group_state, context.settings, group, topics)
-    waiting = await _waiting_since_s(context.settings, state)
-    state = GroupState(state.group, state.state, state.members, state.positions, state.begins, state.ends, waiting)
+    state = replace(state, waiting_since_s=await _waiting_since_s(context.settings, state))
     findings = [*member_findings(state, nobody, partitions), *lag_findings(state, context.now_s())]
     facts = {"members": len(state.members), "lag": state.lag(), "behindS": round(state.behind_s(context.now_s()), 1)}
     return Report(findings, facts, usable=bool(state.members))
@@ -84,7 +89,10 @@ def _group_state(settings: Settings, group: str, topics: Iterable[str]) -> tuple
 
 
 def _patiently(ask: Callable[[], T]) -> T | None:
-    """The answer of a group's coordinator, which may just be moving, or be made for the first group ever; None when there is no such group."""
+    """The answer of a group's coordinator, which may just be moving, or be made for the first group ever; None when there is no such group.
+
+    Nobody is told when it has moved, so it is asked again after a pause: for a thread, not for the event loop.
+    """
     deadline_s = time.monotonic() + ANSWER_TIMEOUT_S
     while True:
         try:

@@ -1,7 +1,6 @@
 """Check of the ingresses, and of the clocks of the brokers, by heartbeats: the last ones, and the next one."""
 
 import asyncio
-from datetime import datetime
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
@@ -45,9 +44,9 @@ async def _next(context: Context, consumer: AIOKafkaConsumer, tp: TopicPartition
     found = []
     for record in (await consumer.getmany(tp, timeout_ms=200)).get(tp, ()):
         try:
-            said: datetime = decode_heartbeat(record.value).timestamp
-            ingress_id = decode_heartbeat(record.value).ingress_id
+            heartbeat = decode_heartbeat(record.value)
         except MalformedError:
             continue
-        found.append(Beat(ingress_id, said.timestamp(), record.timestamp / 1000, context.now_s() if record.offset >= end else None))
+        arrived_s = context.now_s() if record.offset >= end else None
+        found.append(Beat(heartbeat.ingress_id, heartbeat.timestamp.timestamp(), record.timestamp / 1000, arrived_s))
     return found

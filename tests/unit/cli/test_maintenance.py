@@ -17,6 +17,7 @@ UNTIL = ("--until", "2099-01-01T00:00:00Z")
         (("--site", "7", "--for", "-1h"), "--for '-1h'"),
         (("--site", "7", "--for", "0m"), "--for '0m'"),
         (("--site", "7", "--for", "99999999d"), "--for '99999999d'"),
+        (("--site", "7", "--for", f"{'9' * 5000}s"), "9s': expected a whole number of s, m, h or d"),
         (("--site", "7", "--until", "tomorrow"), "--until 'tomorrow': expected an ISO-8601 time such as 2026-01-05T00:00:00Z"),
         (("--site", "7", "--from", "soon", *UNTIL), "--from 'soon': expected an ISO-8601 time"),
         (("--site", "7", "--from", "2099-01-02T00:00:00Z", *UNTIL), "expected endsAt after startsAt"),

