@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ems_streams.errors import SettingError
+from ems_streams.security_settings import GatewaySecuritySettings, KafkaSecuritySettings, MqttSecuritySettings
 from ems_streams.setting_types import NOTHING, Days, HttpUrl, MqttUrl, NotNegative, Port, Seconds, TimeZone, WindowLabel, pairs, parts
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 PREFIX = "EMS_"
 
 
-class Settings(BaseSettings):
+class Settings(KafkaSecuritySettings, MqttSecuritySettings, GatewaySecuritySettings):
     """Every setting, with its default, unit and meaning; `ems-streams config show` prints them with their source."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True, populate_by_name=True)
