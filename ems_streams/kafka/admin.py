@@ -27,6 +27,7 @@ from confluent_kafka.admin import (
 
 from ems_streams.errors import DependencyError, EmsError
 from ems_streams.kafka.catalogue import Catalogue, Topic
+from ems_streams.kafka.security import librdkafka_security
 from ems_streams.kafka.topic_plan import Action, TopicPlan, TopicState, UnknownTopic, plan, unknown_topics
 from ems_streams.settings import Settings
 
@@ -80,7 +81,12 @@ def catalogue_of(settings: Settings) -> Catalogue:
 
 def client_config(settings: Settings) -> dict[str, Any]:
     """Configuration that every confluent-kafka client of ours starts from; quiet on stderr."""
-    return {"bootstrap.servers": settings.kafka_bootstrap_servers, "client.id": "ems-streams", "logger": _SILENT}
+    return {
+        "bootstrap.servers": settings.kafka_bootstrap_servers,
+        "client.id": "ems-streams",
+        "logger": _SILENT,
+        **librdkafka_security(settings),
+    }
 
 
 async def plan_topics(settings: Settings, *, allow_record_loss: bool = False) -> list[TopicPlan]:

@@ -21,6 +21,7 @@ from ems_streams.errors import EmsError
 from ems_streams.kafka.outbox import KafkaOutbox
 from ems_streams.kafka.pulse import Pulse
 from ems_streams.kafka.registry import RegistryView
+from ems_streams.kafka.security import faust_credentials
 from ems_streams.metrics import Process, dependencies
 from ems_streams.metrics import ingress as metrics
 from ems_streams.mqtt.adapter import MqttSubscriber
@@ -214,6 +215,7 @@ def _faust_app(settings: Settings) -> IngressApp:
     return IngressApp(
         settings.ingress_id,
         broker=[f"kafka://{server.strip()}" for server in settings.kafka_bootstrap_servers.split(",")],
+        broker_credentials=faust_credentials(settings),
         autodiscover=False,
         web_enabled=False,
     )
