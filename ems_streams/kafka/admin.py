@@ -25,8 +25,9 @@ from confluent_kafka.admin import (
     TopicMetadata,
 )
 
-from ems_streams.errors import DependencyError, EmsError
+from ems_streams.errors import EmsError
 from ems_streams.kafka.catalogue import Catalogue, Topic
+from ems_streams.kafka.refusals import not_allowed, unreachable
 from ems_streams.kafka.security import librdkafka_security
 from ems_streams.kafka.topic_plan import Action, TopicPlan, TopicState, UnknownTopic, plan, unknown_topics
 from ems_streams.settings import Settings
@@ -35,6 +36,11 @@ CONNECT_TIMEOUT_S = 8.0
 REQUEST_TIMEOUT_S = 20.0
 _UNREACHABLE = frozenset(
     {KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE, KafkaError.REQUEST_TIMED_OUT}
+    | {KafkaError._AUTHENTICATION, KafkaError._SSL, KafkaError.SASL_AUTHENTICATION_FAILED}
+)
+_NOT_ALLOWED = frozenset(
+    {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED}
+    | {KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED}
 )
 _MOVING = frozenset({KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART})
 _SETTLE_S = 0.1
@@ -160,8 +166,8 @@ def _create(topics: list[Topic], client: AdminClient, settings: Settings) -> Non
     new = [NewTopic(topic.name, topic.partitions, settings.replication_factor, config=topic.config) for topic in topics]
     for name, future in client.create_topics(new, operation_timeout=REQUEST_TIMEOUT_S, request_timeout=REQUEST_TIMEOUT_S).items():
         try:
-            _result(future, f"create topic {name}", settings)
-        except _RefusedError as error:
+            result_of(future, f"create topic {name}", settings)
+        except RefusedError as error:
             if error.code == KafkaError.TOPIC_ALREADY_EXISTS:
                 continue
             if error.code == KafkaError.INVALID_REPLICATION_FACTOR:
@@ -191,7 +197,7 @@ def _alter(each: TopicPlan, client: AdminClient, settings: Settings) -> None:
     entries = [ConfigEntry(change.setting, change.wanted, incremental_operation=AlterConfigOpType.SET) for change in each.changes]
     resource = ConfigResource(ResourceType.TOPIC, each.name, incremental_configs=entries)
     altered = client.incremental_alter_configs([resource], request_timeout=REQUEST_TIMEOUT_S)
-    _result(altered[resource], f"alter topic {each.name}", settings)
+    result_of(altered[resource], f"alter topic {each.name}", settings)
 
 
 def _describe(settings: Settings, name: str | None) -> list[TopicDescription]:
@@ -231,7 +237,7 @@ def _offsets(client: AdminClient, topics: Iterable[TopicMetadata], settings: Set
 
     def ask(spec: OffsetSpec) -> dict[tuple[str, int], int]:
         futures = client.list_offsets(dict.fromkeys(partitions, spec), request_timeout=REQUEST_TIMEOUT_S)
-        return {(each.topic, each.partition): _result(future, "read offsets", settings).offset for each, future in futures.items()}
+        return {(each.topic, each.partition): result_of(future, "read offsets", settings).offset for each, future in futures.items()}
 
     begin = answer_of(lambda: ask(OffsetSpec.earliest()), "read offsets", settings)  # type: ignore[no-untyped-call]
     end = answer_of(lambda: ask(OffsetSpec.latest()), "read offsets", settings)  # type: ignore[no-untyped-call]
@@ -249,17 +255,20 @@ def _configs(client: AdminClient, names: Iterable[str], settings: Settings) -> d
         return {}
     futures = client.describe_configs(resources, request_timeout=REQUEST_TIMEOUT_S)
     return {
-        resource.name: list(_result(future, f"describe topic {resource.name}", settings).values()) for resource, future in futures.items()
+        resource.name: list(result_of(future, f"describe topic {resource.name}", settings).values()) for resource, future in futures.items()
     }
 
 
-class _RefusedError(EmsError):
+class RefusedError(EmsError):
+    """Kafka's answer is no; `code` is Kafka's."""
+
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
         self.code = code
 
 
-def _result(future: "Future[T]", what: str, settings: Settings) -> T:
+def result_of(future: "Future[T]", what: str, settings: Settings) -> T:
+    """What a call of an admin client gives; `what` says what it was for. Raises `DependencyError` or `RefusedError`."""
     return _call(lambda: future.result(timeout=REQUEST_TIMEOUT_S + 1), what, settings)
 
 
@@ -270,7 +279,8 @@ def _call(call: Callable[[], T], what: str, settings: Settings) -> T:
         problem = error.args[0]
         if problem.code() in _UNREACHABLE:
             raise unreachable(settings) from None
-        raise _RefusedError(f"cannot {what}: {problem.str()}", problem.code()) from None
+        said = not_allowed(what) if problem.code() in _NOT_ALLOWED else f"cannot {what}: {problem.str()}"
+        raise RefusedError(said, problem.code()) from None
     except TimeoutError:
         raise unreachable(settings) from None
 
@@ -284,13 +294,8 @@ def answer_of(call: Callable[[], T], what: str, settings: Settings) -> T:
     while True:
         try:
             return _call(call, what, settings)
-        except _RefusedError as error:
+        except RefusedError as error:
             # Between the metadata and the question, or while a new topic settles, the leader may be another.
             if error.code not in _MOVING or time.monotonic() > deadline:
                 raise
             time.sleep(_SETTLE_S)
-
-
-def unreachable(settings: Settings) -> DependencyError:
-    """The error of every client of ours that gets no answer from Kafka."""
-    return DependencyError(f"Kafka does not answer at {settings.kafka_bootstrap_servers} (EMS_KAFKA_BOOTSTRAP_SERVERS)")
