@@ -6,18 +6,21 @@ SASL PLAIN over TLS with a password that is made anew for each start: the contro
 
 import os
 import re
+import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ems_streams.dev.ports import LOOPBACK
+from ems_streams.kafka.knocking import knock
 
 BROKER_USER = "ems-kafka-broker"
 SCRAM_ITERATIONS = 4096
 """Kafka's least; passwords of the embedded stack are random, so that more would only cost time."""
 CN_MAPPING = "RULE:^CN=([A-Za-z0-9._-]+)(,.*)?$/$1/,DEFAULT"
 """A client certificate of `CN=ems-worker` is `User:ems-worker`."""
+_LOGIN_TIMEOUT_S = 3.0
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 
 
@@ -125,23 +128,19 @@ class KafkaSecurity:
 
 async def logs_in(security: KafkaSecurity, port: int, mechanism: str, user: str, password: str) -> bool:
     """Whether the broker takes the user, and knows its own brokers."""
-    import ssl
-
-    from aiokafka.client import AIOKafkaClient
     from aiokafka.errors import KafkaError
 
-    client = AIOKafkaClient(
-        bootstrap_servers=f"{LOOPBACK}:{port}", request_timeout_ms=2000, client_id="ems-dev", security_protocol="SASL_SSL",
-        ssl_context=ssl.create_default_context(cafile=str(security.ca_file)), sasl_mechanism=mechanism,
-        sasl_plain_username=user, sasl_plain_password=password,
-    )  # fmt: skip
+    options = {
+        "security_protocol": "SASL_SSL",
+        "ssl_context": ssl.create_default_context(cafile=str(security.ca_file)),
+        "sasl_mechanism": mechanism,
+        "sasl_plain_username": user,
+        "sasl_plain_password": password,
+    }
     try:
-        await client.bootstrap()
-        return len(client.cluster.brokers()) > 0
-    except (KafkaError, OSError):
+        return await knock(LOOPBACK, port, options, _LOGIN_TIMEOUT_S, "ems-dev") > 0
+    except (KafkaError, OSError, TimeoutError):
         return False
-    finally:
-        await client.close()
 
 
 def set_users(security: KafkaSecurity, port: int, broker_password: str) -> bool:

@@ -27,7 +27,7 @@ from confluent_kafka.admin import (
 
 from ems_streams.errors import EmsError
 from ems_streams.kafka.catalogue import Catalogue, Topic
-from ems_streams.kafka.refusals import not_allowed, unreachable
+from ems_streams.kafka.refusals import not_allowed, raise_if_refused, unreachable
 from ems_streams.kafka.security import librdkafka_security
 from ems_streams.kafka.topic_plan import Action, TopicPlan, TopicState, UnknownTopic, plan, unknown_topics
 from ems_streams.settings import Settings
@@ -112,13 +112,13 @@ async def apply_topics(settings: Settings, *, allow_record_loss: bool = False) -
 
 async def find_unknown_topics(settings: Settings) -> list[UnknownTopic]:
     """Topics of the cluster that begin like ours and are not in the catalogue."""
-    names = await asyncio.to_thread(lambda: _metadata(AdminClient(client_config(settings)), settings).keys())
+    names = await asyncio.to_thread(lambda: find_topics(AdminClient(client_config(settings)), settings).keys())
     return unknown_topics(names, catalogue_of(settings))
 
 
 async def missing_topics(settings: Settings, names: Iterable[str]) -> list[str]:
     """Those of `names` that the cluster does not have, sorted."""
-    present = await asyncio.to_thread(lambda: _metadata(AdminClient(client_config(settings)), settings).keys())
+    present = await asyncio.to_thread(lambda: find_topics(AdminClient(client_config(settings)), settings).keys())
     return sorted(set(names) - present)
 
 
@@ -134,7 +134,7 @@ async def describe(settings: Settings, name: str) -> TopicDescription:
 
 def _plan(client: AdminClient, settings: Settings, allow_record_loss: bool) -> list[TopicPlan]:
     catalogue = catalogue_of(settings)
-    metadata = _metadata(client, settings)
+    metadata = find_topics(client, settings)
     present = {topic.name: metadata[topic.name] for topic in catalogue if topic.name in metadata}
     configs = _configs(client, present, settings)
     states = {
@@ -180,7 +180,7 @@ def _wait_until_visible(client: AdminClient, settings: Settings, allow_record_lo
     deadline = time.monotonic() + REQUEST_TIMEOUT_S
     while True:
         waiting = [each.name for each in _plan(client, settings, allow_record_loss) if each.action is Action.CREATE or each.changes]
-        metadata = _metadata(client, settings)
+        metadata = find_topics(client, settings)
         waiting += [topic.name for topic in catalogue_of(settings) if topic.name in metadata and not _has_leaders(metadata[topic.name])]
         if not waiting:
             return
@@ -202,7 +202,7 @@ def _alter(each: TopicPlan, client: AdminClient, settings: Settings) -> None:
 
 def _describe(settings: Settings, name: str | None) -> list[TopicDescription]:
     client = AdminClient(client_config(settings))
-    metadata = {topic: entry for topic, entry in _metadata(client, settings).items() if name in (None, topic)}
+    metadata = {topic: entry for topic, entry in find_topics(client, settings).items() if name in (None, topic)}
     if name is not None and not metadata:
         raise EmsError(f"topic {name} does not exist; `ems-streams topics list` shows those that do")
     catalogue = catalogue_of(settings)
@@ -244,7 +244,10 @@ def _offsets(client: AdminClient, topics: Iterable[TopicMetadata], settings: Set
     return {key: (begin[key], end[key]) for key in begin}
 
 
-def _metadata(client: AdminClient, settings: Settings) -> dict[str, TopicMetadata]:
+def find_topics(client: AdminClient, settings: Settings) -> dict[str, TopicMetadata]:
+    """All topics that we may see, but for Kafka's own; raises `DependencyError` when Kafka does not answer."""
+    # The client would try again and again for as long as it may, and then say no more than that it got no answer.
+    raise_if_refused(settings)
     topics = _call(lambda: client.list_topics(timeout=CONNECT_TIMEOUT_S), "list topics", settings).topics
     return {name: topic for name, topic in topics.items() if not name.startswith("__")}
 

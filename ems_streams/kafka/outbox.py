@@ -13,10 +13,10 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from ems_streams.domain.circuit_breaker import BreakerState, CircuitBreaker
-from ems_streams.errors import TopicsMissingError
 from ems_streams.kafka.batching import KeyValue, send_records
 from ems_streams.kafka.client import producer_options
 from ems_streams.kafka.gzip_level import use_fast_gzip
+from ems_streams.kafka.own_rights import absence_of
 from ems_streams.kafka.partitioner import partition_for
 from ems_streams.kafka.refusals import refusal_of, told
 from ems_streams.metrics.dependencies import DELIVERED_RECORDS, DELIVERY_FAILURES, count_dead_letters
@@ -211,7 +211,7 @@ class KafkaOutbox:
         cluster = await producer.client.fetch_all_metadata()
         missing = [topic for topic in self._partition_counts if topic not in cluster.topics()]
         if missing:
-            raise TopicsMissingError(missing)
+            raise await absence_of(self._settings, missing)
         for topic in self._partition_counts:
             self._partition_counts[topic] = len(cluster.partitions_for_topic(topic))
 

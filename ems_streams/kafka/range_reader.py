@@ -8,7 +8,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError, UnknownTopicOrPart
 
 from ems_streams.errors import EmsError
 from ems_streams.kafka.client import client_options
-from ems_streams.kafka.refusals import told, unreachable
+from ems_streams.kafka.refusals import told, why_unreachable
 from ems_streams.settings import Settings
 
 POLL_TIMEOUT_MS = 200
@@ -35,7 +35,7 @@ async def positioned_consumer(settings: Settings, *, records_max: int | None = R
         try:
             await consumer.start()
         except (KafkaConnectionError, OSError):
-            raise unreachable(settings) from None
+            raise await why_unreachable(settings) from None
         yield consumer
     finally:
         # Also one that could not start: it would complain when it is collected.

@@ -7,12 +7,12 @@ away can tell a wrong password, or a certificate that is not trusted, from a bro
 import asyncio
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Final
 
-from aiokafka.conn import AIOKafkaConnection, collect_hosts, create_conn
+from aiokafka.conn import AIOKafkaConnection, collect_hosts
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
     GroupAuthorizationFailedError,
@@ -24,9 +24,9 @@ from aiokafka.errors import (
     TransactionalIdAuthorizationFailed,
     UnsupportedSaslMechanismError,
 )
-from aiokafka.protocol.metadata import MetadataRequest
 
 from ems_streams.errors import DependencyError
+from ems_streams.kafka.knocking import knock
 from ems_streams.kafka.security import aiokafka_security
 from ems_streams.settings import Settings
 
@@ -92,16 +92,41 @@ def refusal_of(settings: Settings) -> str | None:
 def unreachable(settings: Settings) -> DependencyError:
     """The error of every client of ours that gets no answer from Kafka: that it is away, or why it lets us not in.
 
-    Outside of an event loop it tries to connect once more to find out, which may take `KNOCK_TIMEOUT_S`.
+    Outside of an event loop it tries to connect once more to find out, which may take `KNOCK_TIMEOUT_S`; on one see `why_unreachable`.
     """
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    if not _on_a_loop():
         asyncio.run(_knock(settings))
+    return _as_known(settings)
+
+
+async def why_unreachable(settings: Settings) -> DependencyError:
+    """As `unreachable`, on an event loop: tries to connect once more, too."""
+    await _knock(settings)
+    return _as_known(settings)
+
+
+def _as_known(settings: Settings) -> DependencyError:
     refused = refusal_of(settings)
     if refused is not None:
         return KafkaRefusedError(refused)
     return DependencyError(f"Kafka does not answer at {settings.kafka_bootstrap_servers} (EMS_KAFKA_BOOTSTRAP_SERVERS)")
+
+
+def raise_if_refused(settings: Settings) -> None:
+    """Raise `KafkaRefusedError` if Kafka lets us not in; not for an event loop. Without credentials nothing is tried."""
+    if settings.kafka_security_protocol == "PLAINTEXT" or _on_a_loop():
+        return
+    asyncio.run(_knock(settings))
+    if (refused := refusal_of(settings)) is not None:
+        raise KafkaRefusedError(refused)
+
+
+def _on_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def told(error: BaseException) -> str:
@@ -124,25 +149,27 @@ async def _knock(settings: Settings) -> None:
     security = aiokafka_security(settings)
     for host, port, _ in collect_hosts(settings.kafka_bootstrap_servers):
         try:
-            async with asyncio.timeout(KNOCK_TIMEOUT_S):
-                connection = await create_conn(host, port, client_id="ems-knock", **security)
-                try:
-                    await connection.send(MetadataRequest([]))
-                except KafkaError as error:
-                    # A listener that wants a login lets one connect without, and ask for nothing.
-                    _note(connection, error)
-                finally:
-                    await connection.close()
+            await knock(host, port, security, KNOCK_TIMEOUT_S)
+        except KafkaConnectionError as error:
+            _remember(f"{host}:{port}", security, error)
         except (KafkaError, OSError, TimeoutError):
             continue
 
 
 def _note(connection: AIOKafkaConnection, error: BaseException | None) -> None:
-    address = f"{connection.host}:{connection.port}"
+    security = {
+        "security_protocol": connection._security_protocol,
+        "sasl_plain_username": connection._sasl_plain_username,
+        "ssl_context": connection._ssl_context,
+    }
+    _remember(f"{connection.host}:{connection.port}", security, error)
+
+
+def _remember(address: str, security: Mapping[str, Any], error: BaseException | None) -> None:
     if error is None or not _is_refusal(error):
         _refusals.pop(address, None)
         return
-    known = (connection._security_protocol, connection._sasl_plain_username, connection._ssl_context)
+    known = (security["security_protocol"], security.get("sasl_plain_username"), security.get("ssl_context"))
     _refusals[address] = _Refusal(address, *known, error, time.monotonic())
 
 

@@ -28,6 +28,7 @@ from ems_streams.mqtt.adapter import MqttSubscriber
 from ems_streams.mqtt.inbox import MqttBatch
 from ems_streams.ops.health import CheckResult, Health
 from ems_streams.ops.logs import configure_logging
+from ems_streams.processes.rights import Role, check_rights
 from ems_streams.processes.serving import Address, serve, stop_signal
 from ems_streams.settings import Settings
 from ems_streams.tracing import configure_tracing
@@ -73,6 +74,7 @@ class Ingress:
     """
 
     def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self.registry = RegistryView(settings)
         self.outbox = KafkaOutbox(settings, ingress_agent.TOPICS, client_id=settings.ingress_id)
         self.subscriber = MqttSubscriber(settings)
@@ -111,11 +113,12 @@ class Ingress:
         metrics.REGISTERED_DEVICES.set(len(self.registry))
 
     async def start(self) -> None:
-        """Start everything; waits for servers that are not there yet, and raises `TopicsMissingError`."""
+        """Start everything; waits for servers that are not there yet, and raises `TopicsMissingError` and `RightsMissingError`."""
         # First of all, so that the broker keeps messages for us from now on.
         await self._parts.enter_async_context(self.subscriber)
         self._parts.push_async_callback(self.outbox.stop)
         await self.outbox.start()
+        await check_rights(Role.INGRESS, self._settings)
         self._parts.push_async_callback(self.registry.stop)
         await self.registry.start()
         self._parts.push_async_callback(self._stop_app)

@@ -37,6 +37,7 @@ from ems_streams.kafka.catalogue import (
     changelog_of,
     dlt_of,
 )
+from ems_streams.kafka.own_rights import check_own_rights
 from ems_streams.settings import Settings
 
 WORKER_OUTPUTS: Final = (
@@ -119,6 +120,20 @@ def topics_of(role: Role, settings: Settings) -> dict[str, set[str]]:
         if right.resource is Resource.TOPIC and not right.prefixed:
             found.setdefault(right.name, set()).add(right.operation)
     return found
+
+
+def groups_of(role: Role, settings: Settings) -> list[str]:
+    """Groups that a role is a member of, by their full names."""
+    return [
+        each.name
+        for each in rights_of(role, settings)
+        if each.resource is Resource.GROUP and not each.prefixed and each.operation == "READ"
+    ]
+
+
+async def check_rights(role: Role, settings: Settings) -> None:
+    """Raise `TopicsMissingError` or `RightsMissingError` unless a process of this role finds what it needs; or `DependencyError`."""
+    await check_own_rights(settings, role, topics_of(role, settings), groups_of(role, settings))
 
 
 def _on(resource: Resource, operation: str, why: str, names: Iterable[str], *, prefixed: bool = False) -> Iterator[Right]:
