@@ -1,7 +1,7 @@
 """A secured Kafka for tests: authorities and certificates of every kind, a user and a certificate for every role, and their rights."""
 
 import asyncio
-import datetime
+import datetime as dt
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ from ems_streams.settings import Settings
 SUPER = "super"
 APPLICATION_ID = "secure"
 PARTITIONS = 2
-YESTERDAY = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)
+YESTERDAY = dt.datetime.now(dt.UTC) - dt.timedelta(days=1)
 
 
 @dataclass
@@ -38,7 +38,7 @@ class Certificates:
         self.ca_file = self.directory / "ca.pem"
         self.authority.cert_pem.write_to_path(str(self.ca_file))
 
-    def of(self, *names: str, file: str, cn: str | None = None, expires: datetime.datetime | None = None) -> tuple[Path, Path]:
+    def of(self, *names: str, file: str, cn: str | None = None, expires: dt.datetime | None = None) -> tuple[Path, Path]:
         """Certificate, with its chain, and key of some names."""
         made = self.authority.issue_cert(*names, common_name=cn, not_after=expires)
         cert, key = self.directory / f"{file}.pem", self.directory / f"{file}-key.pem"
