@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from pages import alarm_lifecycle, builtin_rules, command_life, doctor_findings, http, metrics, settings, status_machine, topics
+from pages import acls, alarm_lifecycle, builtin_rules, command_life, doctor_findings, http, metrics, settings, status_machine, topics
 
 PAGES = {
+    "acls.md": acls.page,
     "alarm-lifecycle.md": alarm_lifecycle.page,
     "builtin-rules.md": builtin_rules.page,
     "command-life.md": command_life.page,
