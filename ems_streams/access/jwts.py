@@ -60,9 +60,9 @@ class JwtVerifier:
             header = jwt.get_unverified_header(token)
         except _UNREADABLE:
             raise DeniedError("malformed", "The token is no JWT that can be read.") from None
-        algorithm, kid = header.get("alg"), header.get("kid")
+        algorithm, kid = str(header.get("alg")), header.get("kid")
         if algorithm not in self._rules.algorithms:
-            raise DeniedError("algorithm", f"The JWT is signed with {str(algorithm)[:16]!r}; expected {', '.join(self._rules.algorithms)}.")
+            raise DeniedError("algorithm", f"The JWT is signed with {algorithm[:16]!r}; expected {', '.join(self._rules.algorithms)}.")
         keys = await self._keys.find(kid if isinstance(kid, str) else None)
         if not keys:
             raise DeniedError("unknown_key", "The key that the JWT names is not one of its issuer's.")

@@ -1,14 +1,15 @@
 """Who asks, for the handlers of requests."""
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from aiohttp import web
 
 from ems_streams.access.roles import ANYBODY, Principal, Sites
 
-PRINCIPAL: Final = "ems_principal"
-STILL_LET_IN: Final = "ems_still_let_in"
-FACTS: Final = "ems_audit_facts"
+PRINCIPAL: Final = web.RequestKey("principal", Principal)
+STILL_LET_IN: Final[web.RequestKey[Callable[[], bool]]] = web.RequestKey("still_let_in")
+FACTS: Final[web.RequestKey[dict[str, object]]] = web.RequestKey("audit_facts")
 
 
 def principal_of(request: web.Request) -> Principal:
@@ -25,7 +26,7 @@ def sites_of(request: web.Request) -> Sites:
 def still_let_in(request: web.Request) -> bool:
     """Whether whoever asked would be let in now as well, as the same: for what goes on for long."""
     check = request.get(STILL_LET_IN)
-    return check is None or bool(check())
+    return check is None or check()
 
 
 def author_of(request: web.Request, said: Any) -> Any:
@@ -36,4 +37,4 @@ def author_of(request: web.Request, said: Any) -> Any:
 
 def note(request: web.Request, **facts: object) -> None:
     """What the audit log says of a request beside its path."""
-    request.setdefault(FACTS, {}).update(facts)  # type: ignore[attr-defined]  # a mapping of aiohttp's
+    request[FACTS] = {**request.get(FACTS, {}), **facts}

@@ -7,6 +7,7 @@ from typing import Final
 
 import structlog
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 from aiohttp.web_urldispatcher import SystemRoute
 
 from ems_streams.access.errors import DeniedError, KeysAwayError
@@ -35,8 +36,8 @@ from ems_streams.ops.http import Handler, ProblemError
 
 log = structlog.get_logger(__name__)
 
-CREDENTIAL: Final = "ems_credential"
-ADDRESS: Final = "ems_address"
+CREDENTIAL: Final = web.RequestKey("credential", Credential)
+ADDRESS: Final = web.RequestKey("address", str)
 NOBODY: Final = Principal("nobody", Role.VIEWER, frozenset(), proven=False)
 """Who has shown nothing: sees nothing of any site."""
 _PATH_CHARS_MAX: Final = 300
@@ -79,7 +80,7 @@ class Guard:
         self._behind_proxy = behind_proxy
 
     @property
-    def middleware(self) -> "web._Middleware":
+    def middleware(self) -> Middleware:
         """For the application, inside of what makes problems of errors."""
 
         @web.middleware
@@ -114,7 +115,7 @@ class Guard:
 
     async def _admit(self, request: web.Request) -> dict[str, str]:
         """Let a request in, and give headers of its answer; raises `ProblemError`."""
-        request[PRINCIPAL], request[CREDENTIAL] = NOBODY, None
+        request[PRINCIPAL] = NOBODY
         route = request.match_info.route
         # Nothing is there, or not with this method: whoever asks is told so.
         access = None if isinstance(route, SystemRoute) else _entry(request)
@@ -164,7 +165,7 @@ class Guard:
         access = access_of(request.method, _pattern(request))
         if access is None or access.scope is not Scope.PROBE:
             return True
-        credential: Credential | None = request[CREDENTIAL]
+        credential = request.get(CREDENTIAL)
         return credential is not None and credential.principal.sites is None
 
     def _write_down(self, request: web.Request, status: int, error: ProblemError | None, *, let_in: bool) -> None:
@@ -175,8 +176,8 @@ class Guard:
             DENIED.labels(str(status)).inc()
         if not (denied or changed) or (isinstance(error, TooOftenError) and not error.first):
             return
-        credential: Credential | None = request[CREDENTIAL]
-        principal: Principal = request[PRINCIPAL]
+        credential = request.get(CREDENTIAL)
+        principal = request[PRINCIPAL]
         self.audit.write(
             {
                 "time": format_time(datetime.now(UTC)),

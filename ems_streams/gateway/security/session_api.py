@@ -86,7 +86,7 @@ class SessionApi:
             raise ProblemError(503, "Keys are away", detail, headers={"Retry-After": "10"}) from None
 
     async def _log_out(self, request: web.Request) -> web.Response:
-        credential: Credential | None = request.get(CREDENTIAL)
+        credential = request.get(CREDENTIAL)
         if credential is not None and credential.session is not None:
             self._sessions.end(credential.session)
         response = web.Response(status=204, headers={"Cache-Control": "no-store"})
