@@ -61,7 +61,7 @@ async def test_a_certificate_that_nobody_vouches_for_is_told_with_what_to_set(ur
 
 
 async def test_a_certificate_of_another_name_is_not_believed(url: str, tmp_path: Path) -> None:
-    with pytest.raises(DependencyError, match="is not believed: .*127.0.0.1"):
+    with pytest.raises(DependencyError, match=r"is not believed: .*127\.0\.0\.1"):
         await ask(settings(url.replace("localhost", "127.0.0.1"), tmp_path / "ca.pem", "secret"))
 
 
@@ -74,7 +74,7 @@ async def test_what_is_denied_is_told_with_what_to_do(url: str, tmp_path: Path) 
 
 
 async def test_authorities_that_cannot_be_read_are_told(url: str, tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match="EMS_GATEWAY_CA_FILE=.*must be a readable file"):
+    with pytest.raises(SettingError, match=r"EMS_GATEWAY_CA_FILE=.*must be a readable file"):
         await ask(settings(url, tmp_path / "none.pem", None))
 
 
