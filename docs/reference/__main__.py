@@ -2,7 +2,19 @@
 
 from pathlib import Path
 
-from pages import acls, alarm_lifecycle, builtin_rules, command_life, doctor_findings, http, metrics, settings, status_machine, topics
+from pages import (
+    acls,
+    alarm_lifecycle,
+    builtin_rules,
+    command_life,
+    doctor_findings,
+    http,
+    http_access,
+    metrics,
+    settings,
+    status_machine,
+    topics,
+)
 
 PAGES = {
     "acls.md": acls.page,
@@ -11,6 +23,7 @@ PAGES = {
     "command-life.md": command_life.page,
     "doctor-findings.md": doctor_findings.page,
     "http.md": http.page,
+    "http-access.md": http_access.page,
     "metrics.md": metrics.page,
     "settings.md": settings.page,
     "status-machine.md": status_machine.page,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 import uvloop
 
+from ems_streams.access.internal import check_internal
 from ems_streams.errors import DependencyError, EmsError
 from ems_streams.ops import garbage
 from ems_streams.ops.logs import configure_logging
@@ -38,6 +39,7 @@ def run(settings: Settings) -> int:
         signal.signal(number, lambda *_: os._exit(0))
     configure_logging(settings, "worker")
     configure_tracing(settings, "worker")
+    check_internal(settings)
     return uvloop.run(_run_and_exit(settings))
 
 

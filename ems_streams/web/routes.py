@@ -7,6 +7,7 @@ from typing import Any, cast
 import aiohttp
 from aiohttp import web
 
+from ems_streams.access.internal import internal_guard, internal_headers
 from ems_streams.domain.command_events import serial_number_of
 from ems_streams.domain.fold_outcome import NEVER_MS, NOT_YET_MS
 from ems_streams.domain.timestamps import time_in_query, to_epoch_ms
@@ -18,7 +19,7 @@ from ems_streams.ops.health import Health
 from ems_streams.ops.http import ProblemError, error_middleware, json_response
 from ems_streams.ops.monitoring import add_monitoring
 from ems_streams.web.alarm_routes import alarm_routes
-from ems_streams.web.limits import limit_of
+from ems_streams.web.limits import limit_of, sites_of
 from ems_streams.web.live import LiveTables
 from ems_streams.web.live_alarms import LiveAlarms
 from ems_streams.web.live_commands import LiveCommands
@@ -43,6 +44,7 @@ def add_routes(  # noqa: PLR0917 - one of each table
     routes = _Routes(app, tables, sites, commands)
     web_app = cast(web.Application, cast(Any, app.web).web_app)  # of the aiohttp driver, the only one there is
     web_app.middlewares.append(error_middleware)
+    web_app.middlewares.append(internal_guard(app.settings))
     web_app.add_routes(
         [
             web.get("/api/v1/devices/{serial}", routes.device),
@@ -64,6 +66,7 @@ class _Routes:
         self._tables = tables
         self._sites = sites
         self._commands = commands
+        self._headers = {ROUTED_HEADER: "1", **internal_headers(app.settings)}
 
     async def device(self, request: web.Request) -> web.StreamResponse:
         serial = request.match_info["serial"]
@@ -94,13 +97,10 @@ class _Routes:
 
     async def devices(self, request: web.Request) -> web.StreamResponse:
         query = request.query
-        site = query.get("site")
-        if site is not None and not site.isdigit():
-            raise ProblemError(400, "Bad Request", f"site={site!r}: must be a site id, a whole number")
         page = self._tables.devices(
             after=query.get("after", ""),
             limit=limit_of(request, DEVICES_LIMIT_DEFAULT),
-            site=None if site is None else int(site),
+            sites=sites_of(query.get("site")),
             status=query.get("status"),
         )
         return json_response(page)
@@ -128,7 +128,9 @@ class _Routes:
             raise not_ready(str(error))
         timeout = aiohttp.ClientTimeout(total=self._app.settings.query_timeout_s)
         try:
-            async with self._app.http_client.get(owner + request.path_qs, headers={ROUTED_HEADER: "1"}, timeout=timeout) as response:
+            async with self._app.http_client.get(
+                owner + request.path_qs, headers=self._headers, timeout=timeout, allow_redirects=False
+            ) as response:
                 return web.Response(
                     status=response.status,
                     body=await response.read(),
