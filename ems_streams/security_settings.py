@@ -21,7 +21,9 @@ class KafkaSecuritySettings(BaseSettings):
     )
     kafka_username: str | None = Field(default=None, description="Kafka user, with SASL")
     kafka_password: SecretStr | None = Field(default=None, description="Kafka password, with SASL")
-    kafka_ca_file: Path | None = Field(default=None, description="Authorities that Kafka's certificate may be of, PEM; default the system's")
+    kafka_ca_file: Path | None = Field(
+        default=None, description="Authorities that Kafka's certificate may be of, PEM; default the system's"
+    )
     kafka_cert_file: Path | None = Field(default=None, description="Certificate that a client shows to Kafka, PEM, for mutual TLS")
     kafka_key_file: Path | None = Field(default=None, description="Private key of that certificate, PEM")
     kafka_key_password: SecretStr | None = Field(default=None, description="Password of that private key, if it has one")

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from ems_streams.dev.artemis import Artemis
+from ems_streams.dev.artemis_security import ArtemisSecurity
 from ems_streams.dev.jars import JarCache, OnProgress, default_cache_dir, load_jars
 from ems_streams.dev.jre import find_java
 from ems_streams.dev.kafka import Kafka, Listener
 from ems_streams.dev.ports import LOOPBACK, Ports
-from ems_streams.dev.postgres import Postgres
+from ems_streams.dev.postgres import Postgres, PostgresSecurity, database_url
 from ems_streams.dev.server import Server
 from ems_streams.settings import Settings
 
@@ -30,6 +31,8 @@ class EmbeddedStack:
         cache_dir: Where jars are kept; default `EMS_CACHE_DIR`, or the user's cache directory.
         on_progress: Told (jars here, jars in all) while they are fetched, from another thread.
         kafka_listeners: More listeners of Kafka, beside the one of `kafka_bootstrap`.
+        mqtt_security: Who may use the MQTT broker, and for what; anybody for anything without it.
+        postgres_security: TLS and users of PostgreSQL.
     """
 
     def __init__(
@@ -41,6 +44,8 @@ class EmbeddedStack:
         cache_dir: Path | None = None,
         on_progress: OnProgress = lambda _done, _all: None,
         kafka_listeners: Sequence[Listener] = (),
+        mqtt_security: ArtemisSecurity | None = None,
+        postgres_security: PostgresSecurity | None = None,
     ) -> None:
         self.data_dir = data_dir.absolute()
         self.ports = ports
@@ -48,6 +53,8 @@ class EmbeddedStack:
         self._cache_dir = cache_dir
         self._on_progress = on_progress
         self._kafka_listeners = tuple(kafka_listeners)
+        self._mqtt_security = mqtt_security
+        self._postgres_security = postgres_security
         self._servers: dict[str, Server] = {}
 
     @property
@@ -78,12 +85,17 @@ class EmbeddedStack:
     @property
     def mqtt_url(self) -> str:
         """For `EMS_MQTT_URL`."""
-        return f"mqtt://{LOOPBACK}:{self.ports.mqtt}"
+        return f"{'mqtt' if self._mqtt_security is None else 'mqtts'}://{LOOPBACK}:{self.ports.mqtt}"
 
     @property
     def database_url(self) -> str:
-        """For `EMS_DATABASE_URL`."""
-        return f"postgresql://ems:ems@{LOOPBACK}:{self.ports.postgres}/ems"
+        """For `EMS_DATABASE_URL`, as the superuser."""
+        security = self._postgres_security
+        return (
+            database_url(self.ports.postgres, "ems", "ems")
+            if security is None
+            else database_url(self.ports.postgres, "ems", security.admin_password, security.ca)
+        )
 
     async def prepare(self) -> float:
         """Fetch and verify what the servers run on; returns the seconds it took.
@@ -105,9 +117,9 @@ class EmbeddedStack:
                     listeners=self._kafka_listeners,
                 )
             if "mqtt" in self._wanted:
-                found["mqtt"] = Artemis(self.ports.mqtt, self.data_dir, java, class_paths["artemis"])
+                found["mqtt"] = Artemis(self.ports.mqtt, self.data_dir, java, class_paths["artemis"], self._mqtt_security)
         if "postgres" in self._wanted:
-            found["postgres"] = Postgres(self.ports.postgres, self.data_dir)
+            found["postgres"] = Postgres(self.ports.postgres, self.data_dir, self._postgres_security)
         self._servers = found
         return time.monotonic() - started_s
 

@@ -88,7 +88,9 @@ def parse_url(url: str, files: TlsFiles | None = None) -> tuple[Endpoint, Login]
     endpoint = Endpoint(parts.hostname, parts.port or (_TLS_PORT if tls else _PLAIN_PORT), tls, context, files.cert is not None)
     if not tls and (given := files.given()):
         setting, path = given
-        raise SettingError(setting, str(path), f"is used with TLS only, and EMS_MQTT_URL is {endpoint}: make it mqtts://, or take {setting} out")
+        raise SettingError(
+            setting, str(path), f"is used with TLS only, and EMS_MQTT_URL is {endpoint}: make it mqtts://, or take {setting} out"
+        )
     username = unquote(parts.username) if parts.username else None
     password = unquote(parts.password) if parts.password else None
     return endpoint, Login(username, password)

@@ -23,9 +23,7 @@ _ALERTS: Final = (
     ("WRONG_VERSION_NUMBER", "what listens there does not speak TLS: set EMS_MQTT_URL to the port of the broker with TLS, or to mqtt://"),
 )  # fmt: skip
 _NO_CERTIFICATE = "the broker wants a certificate of the client: set EMS_MQTT_CERT_FILE and EMS_MQTT_KEY_FILE"
-_FOREIGN = (
-    "the broker does not accept the client's certificate: EMS_MQTT_CERT_FILE must be of an authority that the broker trusts, and not expired"
-)
+_FOREIGN = "the broker does not accept the client's certificate: EMS_MQTT_CERT_FILE must be of an authority that the broker trusts, and not expired"
 _LOGINS: Final = {
     mqtt5.ConnAckReasonCode.BAD_USER_NAME_OR_PASSWORD.name: "it does not know that name with that password",
     mqtt5.ConnAckReasonCode.NOT_AUTHORIZED.name: "it does not let that user in",

@@ -65,6 +65,7 @@ _ALL: Final = (
     Kind("tls-untrusted", _C, "a certificate is not trusted", "renew the certificate of {address}, or trust who has signed it (EMS_MQTT_CA_FILE, or SSL_CERT_FILE for this machine)"),
     Kind("tls-expiring", _W, "a certificate runs out soon", "renew the certificate of {address}"),
     Kind("postgres-unreachable", _C, "PostgreSQL does not answer", "start PostgreSQL, or set EMS_DATABASE_URL to where it listens"),
+    Kind("postgres-tls", _C, "there is no TLS connection with PostgreSQL that can be trusted", "set sslrootcert in EMS_DATABASE_URL to the authority of the server's certificate, and the host to a name that it is for"),
     Kind("postgres-login", _C, "PostgreSQL refuses the login", "mend user and password in EMS_DATABASE_URL, or let pg_hba.conf take this machine in"),
     Kind("postgres-database", _C, "the database does not exist", "create it (createdb {database}), or mend its name in EMS_DATABASE_URL"),
     Kind("postgres-old", _C, "PostgreSQL is older than what is needed", "use PostgreSQL 14 or later"),
