@@ -4,10 +4,16 @@ Secrets come from the environment or, better, from files (`EMS_KAFKA_PASSWORD_FI
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, StringConstraints, field_validator
 from pydantic_settings import BaseSettings
+
+from ems_streams.setting_types import HttpUrl, NotNegative, Seconds, parts
+
+JwtAlgorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
+"""Of two keys, all of them: with one of a single key, or of none, whoever knows the public key could sign."""
+Origin = Annotated[str, StringConstraints(pattern=r"^https?://[A-Za-z0-9.\[\]:-]+$", max_length=260)]
 
 
 class KafkaSecuritySettings(BaseSettings):
@@ -51,3 +57,57 @@ class GatewaySecuritySettings(BaseSettings):
     internal_token: SecretStr | None = Field(
         default=None, description="What the gateway and workers show to a worker's web; without it workers may listen on loopback only"
     )
+    gateway_behind_tls_proxy: bool = Field(
+        default=False,
+        description="A proxy before the gateway speaks HTTPS with the clients, and alone reaches it: the last X-Forwarded-For is the client",
+    )
+    gateway_jwks_url: HttpUrl | None = Field(default=None, description="Public keys that JWTs are signed with, as a JWK Set; or a file")
+    gateway_jwks_file: Path | None = Field(default=None, description="The same from a file, read again when it changes")
+    gateway_jwt_issuer: str | None = Field(default=None, description="What `iss` of a JWT must be; must be set with either of these keys")
+    gateway_jwt_audience: str | None = Field(
+        default=None, description="What `aud` of a JWT must be or contain; must be set with these keys"
+    )
+    gateway_jwt_algorithms: tuple[JwtAlgorithm, ...] = Field(
+        default=("RS256", "PS256", "ES256", "EdDSA"), min_length=1, description="Signatures that are accepted, separated by commas"
+    )
+    gateway_jwt_leeway_s: float = Field(
+        default=30.0, ge=0, le=300, description="How far clocks may differ when times of a JWT are looked at"
+    )
+    gateway_jwt_name_claim: str = Field(default="sub", min_length=1, description="Claim of a JWT with the name of who asks")
+    gateway_jwt_role_claim: str = Field(
+        default="ems_role", min_length=1, description="Claim with the role: viewer, operator or admin; `a.b` is b within a"
+    )
+    gateway_jwt_sites_claim: str = Field(
+        default="ems_sites", min_length=1, description="Claim with the sites: all, or a list of site ids; `a.b` is b within a"
+    )
+    gateway_session_key: SecretStr | None = Field(
+        default=None,
+        description="Signs the sessions of browsers; the same for all gateways. Without it one is made at the start, which ends all sessions",
+    )
+    gateway_session_s: Seconds = Field(default=43_200.0, description="After so long a browser has to log in again")
+    gateway_requests_per_s: NotNegative = Field(
+        default=500.0,
+        description="Requests that one token, or one address without one, may make on the average; twice as many at once; 0 for all",
+    )
+    gateway_writes_per_s: NotNegative = Field(default=50.0, description="The same for requests that change something, which count as both")
+    gateway_failed_logins_per_min: NotNegative = Field(
+        default=20.0, description="Wrong tokens that one address may show on the average; after as many at once it has to wait; 0 for all"
+    )
+    gateway_audit_file: Path | None = Field(
+        default=None, description="Where the gateway appends who changed, or was denied, what: JSON lines; default its log"
+    )
+    gateway_cors_origins: tuple[Origin, ...] = Field(
+        default=(), description="Pages of other origins that may ask with a token, such as https://noc.example.com, separated by commas"
+    )
+    gateway_url: HttpUrl | None = Field(
+        default=None, description="Where commands find the gateway; default that of EMS_GATEWAY_HOST and EMS_GATEWAY_PORT"
+    )
+    gateway_token: SecretStr | None = Field(default=None, description="Token that commands show to the gateway")
+    gateway_ca_file: Path | None = Field(
+        default=None, description="Authorities that the gateway's certificate may be of, for commands, PEM; default the system's"
+    )
+
+    @field_validator("gateway_jwt_algorithms", "gateway_cors_origins", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return parts(value)

@@ -22,7 +22,8 @@ WAIT_LONGER_S = 30.0
 """Beyond the time in which a result is due: that there is none is known only when heartbeats have said so."""
 
 GatewayOption = Annotated[
-    str | None, typer.Option("--gateway", metavar="URL", help="Default that of EMS_GATEWAY_HOST and EMS_GATEWAY_PORT.")
+    str | None,
+    typer.Option("--gateway", metavar="URL", help="Default that of EMS_GATEWAY_URL, or of EMS_GATEWAY_HOST and EMS_GATEWAY_PORT."),
 ]
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="Of the command, as `send` and `list` show it.")]
 ByOption = Annotated[str | None, typer.Option("--by", help="Who asks; default the user.")]
@@ -140,15 +141,15 @@ def catalogue(
 def _ask(gateway: str | None, work: "Callable[[GatewayClient], Awaitable[Any]]") -> Any:
     import uvloop
 
-    from ems_streams.cli.gateway_client import GatewayClient, gateway_url
+    from ems_streams.cli.gateway_client import GatewayClient
     from ems_streams.settings import Settings
 
-    url = gateway or gateway_url(Settings.load())
-    if not url.startswith(("http://", "https://")):
-        raise UsageError(f"--gateway {url!r}: expected an address such as http://127.0.0.1:8080")
+    if gateway is not None and not gateway.startswith(("http://", "https://")):
+        raise UsageError(f"--gateway {gateway!r}: expected an address such as http://127.0.0.1:8080")
+    settings = Settings.load()
 
     async def asking() -> Any:
-        async with GatewayClient(url) as client:
+        async with GatewayClient.of(settings, gateway) as client:
             return await work(client)
 
     return uvloop.run(asking())

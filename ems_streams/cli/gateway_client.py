@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Self
 from ems_streams.errors import DependencyError, EmsError, UsageError
 
 if TYPE_CHECKING:
+    import ssl
+
     from ems_streams.settings import Settings
 
 TIMEOUT_S = 15.0
@@ -13,9 +15,12 @@ _EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - an address to compare
 
 
 def gateway_url(settings: "Settings") -> str:
-    """Where the gateway of these settings is reached from its own machine."""
+    """Where the gateway of these settings is: what is set, or how it is reached from its own machine."""
+    if settings.gateway_url is not None:
+        return str(settings.gateway_url).rstrip("/")
+    scheme = "http" if settings.gateway_cert_file is None else "https"
     host = "127.0.0.1" if settings.gateway_host in _EVERYWHERE else settings.gateway_host
-    return f"http://{host}:{settings.gateway_port}"
+    return f"{scheme}://{host}:{settings.gateway_port}"
 
 
 class GatewayClient:
@@ -23,15 +28,36 @@ class GatewayClient:
 
     Args:
         url: Address, such as `http://127.0.0.1:8080`.
+        token: Shown with every request.
+        tls: Whom an address of `https` is believed to be; by default whoever the system's authorities say.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, token: str | None = None, tls: "ssl.SSLContext | None" = None) -> None:
         self.url = url.rstrip("/")
+        self._tls = tls
+        self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+
+    @classmethod
+    def of(cls, settings: "Settings", url: str | None = None) -> Self:
+        """The client of these settings; raises `SettingError` for authorities that cannot be read.
+
+        Args:
+            url: Another address than that of the settings.
+        """
+        where = url or gateway_url(settings)
+        tls = None
+        if where.startswith("https://") and settings.gateway_ca_file is not None:
+            from ems_streams.access.tls import client_tls
+
+            tls = client_tls(settings.gateway_ca_file, "EMS_GATEWAY_CA_FILE")
+        return cls(where, None if settings.gateway_token is None else settings.gateway_token.get_secret_value(), tls)
 
     async def __aenter__(self) -> Self:
         import aiohttp
 
-        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S))
+        connector = aiohttp.TCPConnector(ssl=True if self._tls is None else self._tls)
+        timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
+        self._session = aiohttp.ClientSession(connector=connector, timeout=timeout, headers=self._headers)
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
@@ -40,14 +66,20 @@ class GatewayClient:
     async def ask(self, method: str, path: str, body: object = None, headers: dict[str, str] | None = None) -> Any:
         """The answer's JSON.
 
-        Raises `DependencyError` when nobody answers, or answers 5xx; `UsageError` for 400 and 422, which name the field; `EmsError` for the rest.
+        Raises `DependencyError` when nobody answers, or answers 5xx, and when its certificate is not believed; `UsageError` for 400 and 422, which
+        name the field; `EmsError` for the rest, with what to do about 401 and 403.
         """
         import aiohttp
         import orjson
 
         try:
-            async with self._session.request(method, self.url + path, json=body, headers=headers) as response:
+            sending = self._session.request(method, self.url + path, json=body, headers=headers, allow_redirects=False)
+            async with sending as response:
                 content = await response.read()
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise DependencyError(
+                f"the certificate of {self.url} is not believed: {error.certificate_error}; EMS_GATEWAY_CA_FILE names the authorities that are"
+            ) from None
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             raise DependencyError(f"the gateway at {self.url} cannot be reached: {str(error) or type(error).__name__}") from None
         try:
@@ -61,4 +93,9 @@ class GatewayClient:
             raise DependencyError(f"the gateway at {self.url} answers {response.status}: {said}")
         if response.status in {400, 422}:
             raise UsageError(said)
-        raise EmsError(said)
+        raise EmsError(said + self._advice(response.status))
+
+    def _advice(self, status: int) -> str:
+        if status == 401:
+            return " Set EMS_GATEWAY_TOKEN or EMS_GATEWAY_TOKEN_FILE." if not self._headers else " The token is that of EMS_GATEWAY_TOKEN."
+        return " The token is that of EMS_GATEWAY_TOKEN." if status == 403 else ""

@@ -26,6 +26,7 @@ from ems_streams.cli import (
     replay,
     rules,
     simulate,
+    tokens,
     topics,
 )
 from ems_streams.errors import EmsError
@@ -70,6 +71,7 @@ app.add_typer(maintenance.app, name="maintenance")
 app.add_typer(rules.app, name="rules")
 app.add_typer(channels.app, name="channels")
 app.add_typer(command.app, name="command")
+app.add_typer(tokens.app, name="tokens")
 app.add_typer(config.app, name="config")
 
 

@@ -49,7 +49,8 @@ class EveryWorker:
 
     async def get(self, url: str, query: Mapping[str, str]) -> bytes:
         """Body of an answer of 200; raises `ValueError` for any other, and whatever the client raises."""
-        async with self._session.get(url, params=query, timeout=aiohttp.ClientTimeout(total=self._timeout_s)) as response:
+        timeout = aiohttp.ClientTimeout(total=self._timeout_s)
+        async with self._session.get(url, params=query, timeout=timeout, allow_redirects=False) as response:
             if response.status != 200:
                 raise ValueError(f"status {response.status}")
             return await response.read()

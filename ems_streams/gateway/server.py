@@ -8,6 +8,8 @@ import aiohttp
 import structlog
 from aiohttp import web
 
+from ems_streams.access.internal import internal_headers
+from ems_streams.access.tls import server_tls
 from ems_streams.gateway.alarm_fleet import AlarmFleet
 from ems_streams.gateway.alarms import AlarmApi
 from ems_streams.gateway.command_desk import CommandDesk
@@ -104,9 +106,12 @@ async def serve(settings: Settings, *, stop: asyncio.Event) -> None:
     Starts, and stays, without Kafka and without workers: what needs them answers 503 until they are there.
 
     Raises:
-        SettingError: The port cannot be listened on.
+        SettingError: The port cannot be listened on, or certificate, key or internal token cannot be used.
     """
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=200, limit_per_host=50)) as session:
+    tls = server_tls(settings.gateway_cert_file, settings.gateway_key_file)
+    connector = aiohttp.TCPConnector(limit=200, limit_per_host=50)
+    # It speaks with workers only: nobody else may be shown what it says of itself.
+    async with aiohttp.ClientSession(connector=connector, headers=internal_headers(settings)) as session:
         gateway = Gateway(settings, session)
         runner = await start_site(
             gateway.app(),
@@ -114,8 +119,9 @@ async def serve(settings: Settings, *, stop: asyncio.Event) -> None:
             settings.gateway_port,
             "EMS_GATEWAY_PORT",
             shutdown_timeout_s=SHUTDOWN_TIMEOUT_S,
+            tls=tls,
         )
-        log.info("gateway listens", url=f"http://{settings.gateway_host}:{settings.gateway_port}")
+        log.info("gateway listens", url=f"{'http' if tls is None else 'https'}://{settings.gateway_host}:{settings.gateway_port}")
         gateway.health.mark_started()
         try:
             await _run_until(stop, gateway)

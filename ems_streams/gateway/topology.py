@@ -111,7 +111,7 @@ class Topology:
     async def _probe(self, url: str) -> View | None:
         try:
             timeout = aiohttp.ClientTimeout(total=PROBE_TIMEOUT_S)
-            async with self._session.get(f"{url}/internal/v1/topology", timeout=timeout) as response:
+            async with self._session.get(f"{url}/internal/v1/topology", timeout=timeout, allow_redirects=False) as response:
                 self._misses.pop(url, None)
                 return parse_topology(await response.read()) if response.status == 200 else None
         except TimeoutError:

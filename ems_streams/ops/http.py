@@ -1,6 +1,7 @@
 """What every process' HTTP side shares: health routes, RFC 9457 problem documents, listening on a port."""
 
 import errno
+import ssl
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
@@ -112,11 +113,14 @@ def health_routes(health: Health) -> list[web.RouteDef]:
     return [route("/livez", health.livez), route("/readyz", health.readyz), route("/startupz", health.startupz)]
 
 
-async def start_site(app: web.Application, host: str, port: int, setting_name: str, *, shutdown_timeout_s: float = 5.0) -> web.AppRunner:
+async def start_site(
+    app: web.Application, host: str, port: int, setting_name: str, *, shutdown_timeout_s: float = 5.0, tls: ssl.SSLContext | None = None
+) -> web.AppRunner:
     """Serves `app` until `cleanup()` of the returned runner.
 
     Args:
         setting_name: The setting that holds the port, for the error.
+        tls: What makes it HTTPS.
 
     Raises:
         SettingError: The port is taken, or cannot be listened on; names port and setting.
@@ -124,7 +128,7 @@ async def start_site(app: web.Application, host: str, port: int, setting_name: s
     runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=shutdown_timeout_s)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port).start()
+        await web.TCPSite(runner, host, port, ssl_context=tls).start()
     except OSError as error:
         await runner.cleanup()
         raise SettingError(setting_name, port, _cannot_listen(host, port, error)) from None

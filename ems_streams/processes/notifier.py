@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 from aiohttp import web
 
+from ems_streams.access.internal import internal_guard
 from ems_streams.channels.changelog import changelog_topic, notifier_group, partition_of
 from ems_streams.channels.config_file import load_channels
 from ems_streams.channels.meters import show_channels
@@ -205,13 +206,14 @@ def run(settings: Settings) -> int:
 async def _serve(settings: Settings) -> int:
     stopping = stop_signal()
     address = Address(settings.bind_host, settings.notifier_port, "EMS_NOTIFIER_PORT")
+    guard = internal_guard(settings)
     if settings.channels_file is None:
         return await _idle(address, stopping)
     config = load_channels(settings.channels_file, environment())
     spare = ThreadPoolExecutor(_SPARE_THREADS + sum(channel.concurrency for channel in config.channels.values()))
     asyncio.get_running_loop().set_default_executor(spare)
     process = NotifierProcess(settings, config)
-    await serve(process, Process.NOTIFIER, address, stopping, [web.get("/channels", lambda _: _answer(process))])
+    await serve(process, Process.NOTIFIER, address, stopping, [web.get("/channels", lambda _: _answer(process))], guard=guard)
     # From inside the loop: leaving it waits for threads, and with them for name servers that do not answer.
     stop_tracing()
     sys.stderr.flush()

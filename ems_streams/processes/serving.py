@@ -52,10 +52,18 @@ def stop_signal() -> asyncio.Event:
     return stopping
 
 
-async def serve(process: Served, kind: Process, address: Address, stopping: asyncio.Event, routes: Iterable[web.RouteDef] = ()) -> None:
+async def serve(
+    process: Served,
+    kind: Process,
+    address: Address,
+    stopping: asyncio.Event,
+    routes: Iterable[web.RouteDef] = (),
+    *,
+    guard: "web._Middleware | None" = None,
+) -> None:
     """Run a process with its endpoints until `stopping` is set; raises what it fails by, and `SettingError` for a port that is taken."""
     health = Health()
-    application = web.Application(middlewares=[error_middleware])
+    application = web.Application(middlewares=[error_middleware] if guard is None else [error_middleware, guard])
     garbage.settle()
     process.watch(health)
     add_monitoring(application, kind, health, process.sample)

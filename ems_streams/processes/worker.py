@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 import uvloop
 
+from ems_streams.access.internal import check_internal
 from ems_streams.errors import DependencyError, EmsError, TopicsMissingError
 from ems_streams.mqtt.endpoint import broker_of
 from ems_streams.ops import garbage
@@ -40,6 +41,7 @@ def run(settings: Settings) -> int:
     # What commands are sent by is needed later; that its files cannot be used is better known now.
     broker_of(settings)
     configure_tracing(settings, "worker")
+    check_internal(settings)
     return uvloop.run(_run_and_exit(settings))
 
 

@@ -7,6 +7,7 @@ from typing import Any, cast
 import aiohttp
 from aiohttp import web
 
+from ems_streams.access.internal import internal_guard, internal_headers
 from ems_streams.domain.command_events import serial_number_of
 from ems_streams.domain.fold_outcome import NEVER_MS, NOT_YET_MS
 from ems_streams.domain.timestamps import time_in_query, to_epoch_ms
@@ -43,6 +44,7 @@ def add_routes(  # noqa: PLR0917 - one of each table
     routes = _Routes(app, tables, sites, commands)
     web_app = cast(web.Application, cast(Any, app.web).web_app)  # of the aiohttp driver, the only one there is
     web_app.middlewares.append(error_middleware)
+    web_app.middlewares.append(internal_guard(app.settings))
     web_app.add_routes(
         [
             web.get("/api/v1/devices/{serial}", routes.device),
@@ -64,6 +66,7 @@ class _Routes:
         self._tables = tables
         self._sites = sites
         self._commands = commands
+        self._headers = {ROUTED_HEADER: "1", **internal_headers(app.settings)}
 
     async def device(self, request: web.Request) -> web.StreamResponse:
         serial = request.match_info["serial"]
@@ -128,7 +131,9 @@ class _Routes:
             raise not_ready(str(error))
         timeout = aiohttp.ClientTimeout(total=self._app.settings.query_timeout_s)
         try:
-            async with self._app.http_client.get(owner + request.path_qs, headers={ROUTED_HEADER: "1"}, timeout=timeout) as response:
+            async with self._app.http_client.get(
+                owner + request.path_qs, headers=self._headers, timeout=timeout, allow_redirects=False
+            ) as response:
                 return web.Response(
                     status=response.status,
                     body=await response.read(),

@@ -7,6 +7,7 @@ from typing import Any
 import aiohttp
 
 from ems_streams import __version__
+from ems_streams.access.internal import internal_headers
 from ems_streams.gateway.topology import parse_topology
 from ems_streams.ops.doctor.checks import Report
 from ems_streams.ops.doctor.findings import Finding, finding
@@ -76,8 +77,10 @@ async def _all_workers(context: Context, seeds: list[str]) -> list[Service]:
 
 async def _told(context: Context, url: str) -> list[str]:
     """Addresses of the workers of the group, as one of them knows them."""
+    headers, timeout = internal_headers(context.settings), aiohttp.ClientTimeout(total=ANSWER_TIMEOUT_S)
     try:
-        async with context.http.get(f"{url}/internal/v1/topology", timeout=aiohttp.ClientTimeout(total=ANSWER_TIMEOUT_S)) as response:
+        asking = context.http.get(f"{url}/internal/v1/topology", headers=headers, timeout=timeout, allow_redirects=False)
+        async with asking as response:
             return sorted(parse_topology(await response.read()).owners) if response.status == 200 else []
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
         return []
