@@ -13,7 +13,7 @@ import structlog
 from ems_streams.dev.board import TICK_S, Board, Display
 from ems_streams.dev.datadir import locked, rotate, wipe
 from ems_streams.dev.lines import JsonLines, PlainLines
-from ems_streams.dev.plan import Options, Plan, make_plan, programs
+from ems_streams.dev.plan import Options, Plan, make_plan, programs, with_credentials
 from ems_streams.dev.rates import EventRates
 from ems_streams.dev.screen import Screen
 from ems_streams.dev.supervisor import Supervisor
@@ -46,6 +46,8 @@ def run(options: Options) -> int:
         plan.ports.check_free(options.workers, plan.ports_needed)
         if options.fresh:
             wipe(plan.data_dir)
+        if options.secure:
+            plan = with_credentials(plan)
         plan.log_dir.mkdir(parents=True, exist_ok=True)
         for name in ("dev", *(program.name for program in programs(plan))):
             rotate(plan.log_dir / f"{name}.log")
@@ -130,6 +132,9 @@ class Session:
         self._step("creating topics")
         async with _deadline(deadline_s, "the topics"):
             await self._apply_topics()
+            if self.plan.secure is not None and "kafka" in self.plan.embedded:
+                self._step("granting rights")
+                await self._apply_acls()
             if self.plan.options.builtin_rules:
                 await self._apply_builtin_rules()
         wanted = programs(self.plan, stack.database_url if "postgres" in self.plan.embedded else None)
@@ -156,7 +161,8 @@ class Session:
         def progress(done: int, total: int) -> None:
             loop.call_soon_threadsafe(self.display.progress, done, total)
 
-        stack = EmbeddedStack(self.plan.data_dir, self.plan.ports, servers=self.plan.embedded, on_progress=progress)
+        secured = {} if self.plan.secure is None else self.plan.secure.servers()
+        stack = EmbeddedStack(self.plan.data_dir, self.plan.ports, servers=self.plan.embedded, on_progress=progress, **secured)
         self._step("fetching the servers (about 60 MB the first time)")
         self.interrupted_download = True
         self.board.download_s = await stack.prepare()
@@ -172,6 +178,9 @@ class Session:
                 f"{len(refused)} of them stay as they are ({', '.join(settings)}); `ems-streams topics plan` says why, --fresh starts anew"
             )
             self._on_notice(Notice("topics", "refused", text))
+
+    async def _apply_acls(self) -> None:
+        raise NotImplementedError
 
     async def _apply_builtin_rules(self) -> None:
         try:

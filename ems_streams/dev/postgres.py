@@ -2,8 +2,10 @@
 
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -23,16 +25,20 @@ _SERVICE_USER = "embedded_postgres"
 _EXECUTE_ALL = 0o111
 
 
-# By TLS and with a password, or not at all.
-_HBA = "hostssl all all 127.0.0.1/32 scram-sha-256\nhostssl all all ::1/128 scram-sha-256\n"
+# By the socket, which is the front's, and with a password.
+_HBA = "local all all scram-sha-256\n"
+# The kernel takes no longer path of a socket.
+_SOCKET_PATH_MAX = 100
 
 
 @dataclass(frozen=True, slots=True)
 class PostgresSecurity:
     """TLS, and users with least rights.
 
+    The build of the wheel knows no TLS: the server listens on a Unix socket alone, and `PostgresFront` takes TLS on the port.
+
     Attributes:
-        cert: Certificate of the server, PEM; a copy of it and of the key is made for the user that PostgreSQL runs as.
+        cert: Certificate of the front, PEM.
         key: Its private key, PEM.
         ca: What clients trust, PEM; for `url_of`.
         admin_password: Of the superuser `ems`; counts when the cluster is made.
@@ -54,7 +60,7 @@ class Postgres(Server):
     missing; the directories above the data become passable (not readable) for it.
 
     Args:
-        security: With it, only TLS is taken, and the password is another one.
+        security: With it, the server listens on `socket` alone, users have rights of their own, and the password is another one.
     """
 
     name = "postgres"
@@ -92,9 +98,28 @@ class Postgres(Server):
         if self.security is not None:
             await self._secure(self.security)
 
+    @property
+    def socket(self) -> Path:
+        """Where a secured server listens; only its user, and root, may connect."""
+        return self._socket_directory / f".s.PGSQL.{self.port}"
+
+    @property
+    def _socket_directory(self) -> Path:
+        directory = self.directory / "socket"
+        if len(os.fsencode(directory)) <= _SOCKET_PATH_MAX - len(f"/.s.PGSQL.{self.port}.lock"):
+            return directory
+        name = hashlib.sha256(os.fsencode(self.directory)).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"ems-postgres-{os.geteuid()}-{name}"
+
+    def _make_socket_directory(self) -> None:
+        directory = self._socket_directory
+        shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir(mode=0o700)
+        if self._ids is not None:
+            _chown(directory, self._ids)
+
     async def _secure(self, security: PostgresSecurity) -> None:
-        for name, content in (("server.pem", security.cert.read_bytes()), ("server-key.pem", security.key.read_bytes())):
-            write_private(self.directory / name, content, self._ids)
+        self._make_socket_directory()
         write_private(self.directory / "pg_hba.conf", _HBA.encode(), self._ids)
         wanted = hashlib.sha256(repr(sorted(security.passwords.items())).encode()).hexdigest()
         made = self.directory / "roles-made"
@@ -106,8 +131,6 @@ class Postgres(Server):
         write_private(made, wanted.encode())
 
     async def _make_cluster(self) -> None:
-        import shutil
-
         shutil.rmtree(self._cluster, ignore_errors=True)
         secret = _PASSWORD if self.security is None else self.security.admin_password
         password = write_private(self.directory / "password", secret.encode(), self._ids)
@@ -142,9 +165,9 @@ class Postgres(Server):
         }
         if self.security is not None:
             options |= {
-                "ssl": "on",
-                "ssl_cert_file": str(self.directory / "server.pem"),
-                "ssl_key_file": str(self.directory / "server-key.pem"),
+                "listen_addresses": "",
+                "unix_socket_directories": str(self._socket_directory),
+                "unix_socket_permissions": "0700",
                 "hba_file": str(self.directory / "pg_hba.conf"),
             }
         arguments = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
@@ -160,9 +183,13 @@ class Postgres(Server):
             death_signal=signal.SIGQUIT,
         )
 
+    def _accepts(self) -> bool:
+        return super()._accepts() if self.security is None else self.socket.exists()
+
     async def _answers(self) -> bool:
+        host = LOOPBACK if self.security is None else str(self._socket_directory)
         probe = Command(
-            argv=(str(self._bin / "pg_isready"), "-q", "-h", LOOPBACK, "-p", str(self.port), "-U", _USER, "-d", _DATABASE, "-t", "2"),
+            argv=(str(self._bin / "pg_isready"), "-q", "-h", host, "-p", str(self.port), "-U", _USER, "-d", _DATABASE, "-t", "2"),
             log_path=self.data_dir / "logs" / "pg_isready.log",
             pid_path=self.data_dir / "run" / "pg_isready.pid",
         )

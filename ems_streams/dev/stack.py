@@ -8,11 +8,13 @@ from typing import Self, TypeVar
 
 from ems_streams.dev.artemis import Artemis
 from ems_streams.dev.artemis_security import ArtemisSecurity
+from ems_streams.dev.certificates import Pair
 from ems_streams.dev.jars import JarCache, OnProgress, default_cache_dir, load_jars
 from ems_streams.dev.jre import find_java
 from ems_streams.dev.kafka import Kafka, Listener
 from ems_streams.dev.ports import LOOPBACK, Ports
 from ems_streams.dev.postgres import Postgres, PostgresSecurity, database_url
+from ems_streams.dev.postgres_front import PostgresFront
 from ems_streams.dev.server import Server
 from ems_streams.settings import Settings
 
@@ -119,7 +121,11 @@ class EmbeddedStack:
             if "mqtt" in self._wanted:
                 found["mqtt"] = Artemis(self.ports.mqtt, self.data_dir, java, class_paths["artemis"], self._mqtt_security)
         if "postgres" in self._wanted:
-            found["postgres"] = Postgres(self.ports.postgres, self.data_dir, self._postgres_security)
+            postgres = Postgres(self.ports.postgres, self.data_dir, self._postgres_security)
+            found["postgres"] = postgres
+            if (security := self._postgres_security) is not None:
+                shown = Pair(security.cert, security.key)
+                found["postgres-tls"] = PostgresFront(self.ports.postgres, self.data_dir, lambda: postgres.socket, shown)
         self._servers = found
         return time.monotonic() - started_s
 
@@ -168,6 +174,9 @@ class EmbeddedStack:
 
     def _ports_needed(self) -> frozenset[str]:
         stopped = {name for name, server in self._servers.items() if not server.running}
+        if "postgres-tls" in self._servers and "postgres-tls" not in stopped:
+            # The port is the front's, which is there.
+            stopped.discard("postgres")
         return frozenset(stopped | {"kafka_controller"} if "kafka" in stopped else stopped)
 
     def _server(self, name: str, kind: type[ServerT]) -> ServerT:

@@ -1,6 +1,5 @@
 """The mosquitto configuration that is shipped: read as mosquitto reads it, and run when mosquitto is installed."""
 
-import asyncio
 import os
 import re
 import shutil
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ems_streams.dev.server import accepts
+from tests.support.processes import eventually
 
 SHIPPED = Path(__file__).parents[2] / "docker" / "mosquitto"
 PLACES = ("/usr/sbin/mosquitto", "/usr/local/sbin/mosquitto", "/opt/homebrew/sbin/mosquitto")
@@ -84,15 +84,9 @@ def running(binary: str, directory: Path, device_port: int, ems_port: int) -> It
     with log.open("wb") as output:
         process = subprocess.Popen([binary, "-c", str(config)], stdout=output, stderr=subprocess.STDOUT)
     try:
-        asyncio.run(_listening(process, device_port, ems_port, log))
+        eventually(lambda: process.poll() is not None or (accepts(device_port) and accepts(ems_port)), 10, "mosquitto listens")
+        assert process.poll() is None, log.read_text()
         yield log
     finally:
         process.terminate()
         process.wait(10)
-
-
-async def _listening(process: "subprocess.Popen[bytes]", device_port: int, ems_port: int, log: Path) -> None:
-    async with asyncio.timeout(10):
-        while not (accepts(device_port) and accepts(ems_port)):
-            assert process.poll() is None, log.read_text()
-            await asyncio.sleep(0.02)

@@ -66,9 +66,7 @@ def secured() -> Iterator[Secured]:
     )
     server = certificates.server()
     postgres = PostgresSecurity(server.cert, server.key, certificates.ca, "admin-secret", DATABASE_PASSWORDS)
-    stack = EmbeddedStack(
-        directory, Ports.free(), servers=frozenset({"mqtt", "postgres"}), mqtt_security=mqtt, postgres_security=postgres
-    )
+    stack = EmbeddedStack(directory, Ports.free(), servers=frozenset({"mqtt", "postgres"}), mqtt_security=mqtt, postgres_security=postgres)
     asyncio.run(stack.start())
     try:
         yield Secured(stack, certificates, new_authority(), directory)

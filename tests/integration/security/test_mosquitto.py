@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from ems_streams.dev.certificates import DEVICE, PROCESS, SERVER, SERVER_NAMES, issue, new_authority, save
 from ems_streams.dev.ports import Ports
@@ -92,7 +93,7 @@ async def test_a_command_reaches_its_device_and_no_other(broker: Broker) -> None
 
     def take(serial: str, payload: bytes) -> None:
         got[serial].append(payload)
-        if payload == b"last":
+        if b"first" in got["INV-001"] and b"last" in got["INV-002"]:
             arrived.set()
 
     own = receiver(broker.device("INV-001"), "sites/1/devices/INV-001/commands", lambda each: take("INV-001", each.payload))
@@ -140,7 +141,7 @@ async def test_the_certificate_of_a_device_opens_nothing_at_the_internal_port(br
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ({"mqtt_password": "wrong-one"}, "refuses user ems-ingress"),
+        ({"mqtt_password": SecretStr("wrong-one")}, "refuses user ems-ingress"),
         ({"mqtt_username": None, "mqtt_password": None}, "refuses the certificate"),
         ({"mqtt_cert_file": None, "mqtt_key_file": None}, "set EMS_MQTT_CERT_FILE and EMS_MQTT_KEY_FILE"),
     ],
@@ -150,4 +151,3 @@ async def test_refusals_of_mosquitto(broker: Broker, more: dict[str, object], wo
     with pytest.raises(BrokerUnusableError, match=words) as refused:
         await probe_broker(settings, 5.0)
     print(refused.value)
-

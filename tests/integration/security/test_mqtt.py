@@ -96,7 +96,12 @@ async def test_a_certificate_that_nobody_knows_gets_in_by_name_and_password(secu
 
 
 REFUSALS = {
-    "wrong password": ("somebody", {"mqtt_username": "by-password", "mqtt_password": "wrong-one"}, Trouble.LOGIN, "refuses user by-password"),
+    "wrong password": (
+        "somebody",
+        {"mqtt_username": "by-password", "mqtt_password": "wrong-one"},
+        Trouble.LOGIN,
+        "refuses user by-password",
+    ),
     "unknown user": ("somebody", {"mqtt_username": "nobody", "mqtt_password": "any-word"}, Trouble.LOGIN, "refuses user nobody"),
     "no name": ("somebody", {}, Trouble.LOGIN, "refuses the certificate"),
     "no client certificate": (None, {}, Trouble.TLS, "set EMS_MQTT_CERT_FILE and EMS_MQTT_KEY_FILE"),
@@ -129,7 +134,7 @@ async def test_a_broker_of_another_authority_is_not_trusted(secured: Secured) ->
     other = secured.directory / "stranger.pem"
     other.write_bytes(secured.stranger.cert_pem.bytes())
 
-    with pytest.raises(BrokerUnusableError, match="is not trusted .*set EMS_MQTT_CA_FILE to the authority") as refused:
+    with pytest.raises(BrokerUnusableError, match=r"is not trusted .*set EMS_MQTT_CA_FILE to the authority") as refused:
         await probe_broker(secured.settings("ems-ingress", mqtt_ca_file=other), 5.0)
     print(refused.value)
 
@@ -176,7 +181,11 @@ async def test_a_device_is_heard_and_gets_its_commands(secured: Secured) -> None
     settings = secured.device("INV-001")
     changed = asyncio.Event()
     worker = ExactSession(secured.settings("ems-worker"), unique("worker"), clean_start=lambda: True, on_change=changed.set)
-    async with ingress(ingress_settings(secured)) as heard, publisher(settings) as device, receiver(settings, f"{base}/commands", take) as own:
+    async with (
+        ingress(ingress_settings(secured)) as heard,
+        publisher(settings) as device,
+        receiver(settings, f"{base}/commands", take) as own,
+    ):
         for topic in TOPICS:
             await device.publish(f"{base}/{topic}", topic.encode())
         await heard.until(lambda: len(heard.taken) == 3)
@@ -236,7 +245,9 @@ async def test_what_a_device_publishes_as_another_reaches_nobody_with_any_qualit
     assert heard.taken == [("sites/1/devices/INV-001/telemetry", b"own")]
 
 
-@pytest.mark.parametrize("pattern", ["sites/1/devices/INV-002/commands", "sites/+/devices/+/commands", "sites/#", "#", "+/1/devices/INV-002/commands"])
+@pytest.mark.parametrize(
+    "pattern", ["sites/1/devices/INV-002/commands", "sites/+/devices/+/commands", "sites/#", "#", "+/1/devices/INV-002/commands"]
+)
 async def test_a_device_reads_no_commands_of_another(secured: Secured, pattern: str) -> None:
     device = receiver(secured.device("INV-001"), pattern, lambda _: None)
     async with device, asyncio.timeout(10):
