@@ -10,6 +10,7 @@ import socket
 import ssl
 import struct
 import sys
+from collections.abc import Coroutine
 
 LOOPBACK = "127.0.0.1"
 _SSL_REQUEST, _GSS_REQUEST = 80877103, 80877104
@@ -43,22 +44,39 @@ async def main(port: int, server: str, cert: str, key: str) -> None:
 
 async def _serve(client: socket.socket, server: str, context: ssl.SSLContext) -> None:
     # What clients that break off leave behind is no matter of the others.
-    with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError), client:
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
         async with asyncio.timeout(_GREETING_TIMEOUT_S):
-            if not await _asks_for_tls(client):
+            if not await _greeted(client):
                 return
+            # From here on the socket is the transport's.
             reader, writer = await _encrypted(client, context)
-            upstream_reader, upstream = await asyncio.open_unix_connection(server)
         try:
-            directions = [asyncio.create_task(_carry(reader, upstream)), asyncio.create_task(_carry(upstream_reader, writer))]
-            await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
-            for each in directions:
-                each.cancel()
-            await asyncio.gather(*directions, return_exceptions=True)
+            upstream_reader, upstream = await asyncio.open_unix_connection(server)
+            try:
+                await _until_one_ends(_carry(reader, upstream), _carry(upstream_reader, writer))
+            finally:
+                upstream.close()
         finally:
-            upstream.close()
             writer.close()
+
+
+async def _until_one_ends(*directions: Coroutine[None, None, None]) -> None:
+    tasks = [asyncio.create_task(each) for each in directions]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for each in tasks:
+        each.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _greeted(client: socket.socket) -> bool:
+    wanted = False
+    try:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        wanted = await _asks_for_tls(client)
+    finally:
+        if not wanted:
+            client.close()
+    return wanted
 
 
 async def _asks_for_tls(client: socket.socket) -> bool:
