@@ -1,4 +1,4 @@
-"""The mosquitto configuration that is shipped, looked at as text: what mosquitto makes of it is in tests/integration/security."""
+"""The mosquitto configuration that is shipped, looked at as text: what mosquitto makes of it is in tests/integration/secure_servers."""
 
 import pytest
 

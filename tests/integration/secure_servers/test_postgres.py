@@ -12,7 +12,7 @@ from ems_streams.postgres.migrate import migrate, schema_version
 from ems_streams.postgres.reader import HistoryReader
 from ems_streams.processes.doctor.run import diagnose
 from ems_streams.settings import Settings
-from tests.integration.security.conftest import DATABASE_PASSWORDS, Secured
+from tests.integration.secure_servers.conftest import DATABASE_PASSWORDS, Secured
 
 pytestmark = pytest.mark.integration
 

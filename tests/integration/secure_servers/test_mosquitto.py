@@ -16,7 +16,7 @@ from ems_streams.dev.ports import Ports
 from ems_streams.mqtt.exact_session import AnswerKind, ExactMessage, ExactSession
 from ems_streams.mqtt.probe import BrokerUnusableError, probe_broker
 from ems_streams.settings import Settings
-from tests.integration.security.test_mqtt import ingress, publisher, receiver, unique
+from tests.integration.secure_servers.test_mqtt import ingress, publisher, receiver, unique
 from tests.support.mosquitto import find_mosquitto, running
 
 pytestmark = pytest.mark.integration

@@ -19,7 +19,7 @@ from ems_streams.mqtt.probe import BrokerUnusableError, Trouble, probe_broker
 from ems_streams.mqtt.publisher import MqttPublisher, PublishRefusedError
 from ems_streams.mqtt.receiver import Delivery, MqttReceiver
 from ems_streams.settings import Settings
-from tests.integration.security.conftest import PASSWORDS, Secured
+from tests.integration.secure_servers.conftest import PASSWORDS, Secured
 
 pytestmark = pytest.mark.integration
 
