@@ -40,6 +40,11 @@ SOURCE_TOPICS = frozenset(
     )
 )
 """Every topic that a worker reads."""
+AGENT_NAMES = (
+    *(agents.aggregates.NAME, agents.status.NAME, agents.notifications.NAME),
+    *(agents.sites.NAME, agents.alarms.NAME, agents.commands.NAME),
+)
+"""Agents of a worker; their transactions are named after them."""
 
 
 def check_one_place() -> None:

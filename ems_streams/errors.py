@@ -48,6 +48,18 @@ class TopicsMissingError(EmsError):
         self.missing = missing
 
 
+class TopicsForbiddenError(TopicsMissingError):
+    """Topics are not shown to us, since we may not see them; whether they exist nobody tells us."""
+
+    def __init__(self, forbidden: list[str], who: str) -> None:
+        EmsError.__init__(
+            self,
+            f"Kafka does not allow {who} to use topics: {', '.join(sorted(forbidden))}; log in as the principal of this process, or give it its "
+            "rights with `ems-streams acls apply`",
+        )
+        self.missing = forbidden
+
+
 class MalformedError(EmsError):
     """A message that cannot be processed, and will not be by trying again: it goes to the dead letters.
 

@@ -4,11 +4,13 @@ Secrets come from the environment or, better, from files (`EMS_KAFKA_PASSWORD_FI
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, StringConstraints, field_validator
+from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
 from pydantic_settings import BaseSettings
 
+from ems_streams.errors import SettingError
+from ems_streams.pem_files import check_authorities, check_pair
 from ems_streams.setting_types import HttpUrl, NotNegative, Seconds, parts
 
 JwtAlgorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
@@ -33,6 +35,59 @@ class KafkaSecuritySettings(BaseSettings):
     kafka_cert_file: Path | None = Field(default=None, description="Certificate that a client shows to Kafka, PEM, for mutual TLS")
     kafka_key_file: Path | None = Field(default=None, description="Private key of that certificate, PEM")
     kafka_key_password: SecretStr | None = Field(default=None, description="Password of that private key, if it has one")
+    kafka_principal_prefix: str = Field(
+        default="ems-",
+        pattern=r"^[A-Za-z0-9_.=/@ -]{0,80}$",
+        description="What the names of our principals at Kafka begin with, for `acls` and doctor: ems-worker, ems-ingress ...",
+    )
+
+    @property
+    def kafka_over_tls(self) -> bool:
+        """Whether connections to Kafka are encrypted, and its name verified."""
+        return self.kafka_security_protocol in {"SSL", "SASL_SSL"}
+
+    @property
+    def kafka_with_login(self) -> bool:
+        """Whether a user name and a password are shown to Kafka."""
+        return self.kafka_security_protocol in {"SASL_PLAINTEXT", "SASL_SSL"}
+
+    @model_validator(mode="after")
+    def _check_kafka_security(self) -> Self:
+        """Raise `SettingError` for what does not go together, and for files that cannot be what they are set for."""
+        self._check_login()
+        self._check_files()
+        return self
+
+    def _check_login(self) -> None:
+        protocol = f"EMS_KAFKA_SECURITY_PROTOCOL={self.kafka_security_protocol}"
+        if not self.kafka_with_login:
+            given = next((name for name in ("kafka_username", "kafka_password") if getattr(self, name) is not None), None)
+            if given is not None:
+                expected = f"must be SASL_SSL, or SASL_PLAINTEXT, since EMS_{given.upper()} is set"
+                raise SettingError("EMS_KAFKA_SECURITY_PROTOCOL", self.kafka_security_protocol, expected)
+            return
+        if not self.kafka_username:
+            raise SettingError("EMS_KAFKA_USERNAME", self.kafka_username, f"must be the name of a Kafka user with {protocol}")
+        if self.kafka_password is None or not self.kafka_password.get_secret_value():
+            raise SettingError("EMS_KAFKA_PASSWORD", None, f"must be set, or EMS_KAFKA_PASSWORD_FILE, with {protocol}")
+
+    def _check_files(self) -> None:
+        files = {name: path for name in ("kafka_ca_file", "kafka_cert_file", "kafka_key_file") if (path := getattr(self, name)) is not None}
+        if files and not self.kafka_over_tls:
+            expected = f"must be SSL or SASL_SSL, since EMS_{next(iter(files)).upper()} is set"
+            raise SettingError("EMS_KAFKA_SECURITY_PROTOCOL", self.kafka_security_protocol, expected)
+        if self.kafka_ca_file is not None:
+            check_authorities("EMS_KAFKA_CA_FILE", self.kafka_ca_file)
+        cert, key, secret = self.kafka_cert_file, self.kafka_key_file, self.kafka_key_password
+        if cert is not None and key is None:
+            raise SettingError("EMS_KAFKA_KEY_FILE", None, f"must be the private key of EMS_KAFKA_CERT_FILE={str(cert)!r}")
+        if cert is None and key is not None:
+            raise SettingError("EMS_KAFKA_CERT_FILE", None, f"must be the certificate of EMS_KAFKA_KEY_FILE={str(key)!r}")
+        if secret is not None and key is None:
+            raise SettingError("EMS_KAFKA_KEY_PASSWORD", "***", "must be set together with EMS_KAFKA_KEY_FILE only")
+        if cert is not None and key is not None:
+            password = None if secret is None else secret.get_secret_value()
+            check_pair(("EMS_KAFKA_CERT_FILE", cert), ("EMS_KAFKA_KEY_FILE", key), ("EMS_KAFKA_KEY_PASSWORD", password))
 
 
 class MqttSecuritySettings(BaseSettings):

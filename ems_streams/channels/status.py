@@ -14,9 +14,10 @@ from ems_streams.domain.deliveries import End
 from ems_streams.domain.delivery_codec import Restored
 from ems_streams.domain.timestamps import format_epoch_ms
 from ems_streams.errors import TopicsMissingError
-from ems_streams.kafka.admin import client_config, missing_topics, unreachable
+from ems_streams.kafka.admin import client_config, missing_topics
 from ems_streams.kafka.catalogue import DEVICE_NOTIFICATIONS
 from ems_streams.kafka.range_reader import partitions_of, positioned_consumer
+from ems_streams.kafka.refusals import unreachable
 from ems_streams.settings import Settings
 
 _REQUEST_TIMEOUT_S = 10.0

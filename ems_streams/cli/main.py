@@ -13,6 +13,7 @@ import typer
 
 from ems_streams import __version__
 from ems_streams.cli import (
+    acls,
     backfill,
     channels,
     command,
@@ -88,6 +89,7 @@ simulate.register(app)
 backfill.register(app)
 doctor.register(app)
 app.add_typer(topics.app, name="topics")
+app.add_typer(acls.app, name="acls")
 app.add_typer(devices.app, name="devices")
 app.add_typer(db.app, name="db")
 app.add_typer(replay.app, name="replay")

@@ -13,8 +13,9 @@ from ems_streams.dead_letters.reader import Ranges, check_topic, ranges_of
 from ems_streams.dead_letters.state import read_state
 from ems_streams.domain.letter_filter import LetterFilter
 from ems_streams.errors import EmsError, UsageError
-from ems_streams.kafka.admin import REQUEST_TIMEOUT_S, client_config, unreachable
+from ems_streams.kafka.admin import REQUEST_TIMEOUT_S, client_config
 from ems_streams.kafka.range_reader import positioned_consumer
+from ems_streams.kafka.refusals import unreachable
 from ems_streams.settings import Settings
 
 

@@ -20,8 +20,8 @@ from ems_streams.domain.letter import Letter
 from ems_streams.domain.redrives import DEALT_WITH, DoneIndex, DoneLetters, Outcome, Redrive, merged, runs_of
 from ems_streams.domain.timestamps import to_epoch_ms
 from ems_streams.errors import DependencyError, EmsError
-from ems_streams.kafka.admin import unreachable
 from ems_streams.kafka.batching import KeyValue
+from ems_streams.kafka.refusals import unreachable
 from ems_streams.kafka.transactions import CommitError, FencedError, PartitionWriter
 from ems_streams.settings import Settings
 

@@ -1,5 +1,7 @@
 """Apache Kafka as a single KRaft node: broker and controller in one process."""
 
+import asyncio
+import secrets
 import uuid
 from base64 import urlsafe_b64encode
 from collections.abc import Sequence
@@ -8,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
+from ems_streams.dev.kafka_security import BROKER_USER, KafkaSecurity, logs_in, set_users, write_private
 from ems_streams.dev.ports import LOOPBACK
 from ems_streams.dev.process import Command
 from ems_streams.dev.server import Server, run_tool
@@ -52,18 +55,30 @@ class Kafka(Server):
         java: Java binary.
         class_path: Kafka's jars, as `java -cp` wants them.
         listeners: More listeners; none by default.
+        security: TLS, users and ACLs; without it everybody who reaches the port may do everything.
     """
 
     name = "kafka"
 
     def __init__(
-        self, port: int, controller_port: int, data_dir: Path, java: Path, class_path: str, *, listeners: Sequence[Listener] = ()
+        self,
+        port: int,
+        controller_port: int,
+        data_dir: Path,
+        java: Path,
+        class_path: str,
+        *,
+        listeners: Sequence[Listener] = (),
+        security: KafkaSecurity | None = None,
     ) -> None:
         super().__init__(port, data_dir)
         self._controller_port = controller_port
         self._java = java
         self._class_path = class_path
         self._listeners = tuple(listeners)
+        self.security = security
+        self._broker_password = ""
+        self._users_are_set = False
 
     @property
     def bootstrap(self) -> str:
@@ -71,7 +86,11 @@ class Kafka(Server):
 
     async def _prepare(self) -> None:
         # Clients' ports may be moved between two starts on the same data: the configuration is written anew each time.
-        self._properties_path.write_text(self._properties())
+        self._broker_password = secrets.token_urlsafe(32)
+        self._users_are_set = False
+        if self.security is not None:
+            self.security.write_stores(self.directory)
+        write_private(self._properties_path, self._properties())
         self._log4j_path.write_text(_LOG4J)
         if not (self._log_dir / "meta.properties").exists():
             cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
@@ -85,6 +104,8 @@ class Kafka(Server):
         return self._java_command("kafka.Kafka", str(self._properties_path), log_name="kafka")
 
     async def _answers(self) -> bool:
+        if self.security is not None:
+            return await self._takes_users(self.security)
         from aiokafka.client import AIOKafkaClient
         from aiokafka.errors import KafkaError
 
@@ -96,6 +117,18 @@ class Kafka(Server):
             return False
         finally:
             await client.close()
+
+    async def _takes_users(self, security: KafkaSecurity) -> bool:
+        """Whether the broker is there, and users can log in with the passwords of now."""
+        if not await logs_in(security, self.port, "PLAIN", BROKER_USER, self._broker_password):
+            return False
+        if not security.users:
+            return True
+        if not self._users_are_set:
+            self._users_are_set = await asyncio.to_thread(set_users, security, self.port, self._broker_password)
+        # All are set at once, so that one is as good as another to see whether the broker has learnt of it.
+        user, password = next(iter(security.users.items()))
+        return self._users_are_set and await logs_in(security, self.port, "SCRAM-SHA-512", user, password)
 
     @property
     def _log_dir(self) -> Path:
@@ -122,12 +155,18 @@ class Kafka(Server):
 
     def _properties(self) -> str:
         template = Template(files("ems_streams.dev.resources").joinpath("kafka.properties").read_text(encoding="utf-8"))
-        more = list(enumerate(self._listeners))
+        security, protocol = self.security, "PLAINTEXT" if self.security is None else "SASL_SSL"
+        more = [(f"MORE{number}", each.port, each.advertised_port, protocol) for number, each in enumerate(self._listeners)]
+        if security is not None:
+            more += [(name, port, port, "SSL") for name, port in security.listeners()]
         return template.substitute(
             port=self.port,
             controller_port=self._controller_port,
             data=self._log_dir,
-            more_listeners="".join(f",MORE{number}://{LOOPBACK}:{each.port}" for number, each in more),
-            more_advertised="".join(f",MORE{number}://{LOOPBACK}:{each.advertised_port}" for number, each in more),
-            more_protocols="".join(f",MORE{number}:PLAINTEXT" for number, _ in more),
+            clients="PLAINTEXT" if security is None else "CLIENTS",
+            protocol=protocol,
+            more_listeners="".join(f",{name}://{LOOPBACK}:{port}" for name, port, _, _ in more),
+            more_advertised="".join(f",{name}://{LOOPBACK}:{advertised}" for name, _, advertised, _ in more),
+            more_protocols="".join(f",{name}:{protocol}" for name, _, _, protocol in more),
+            security="" if security is None else security.properties(self.directory, self._broker_password, len(self._listeners)),
         )

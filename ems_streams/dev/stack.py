@@ -12,6 +12,7 @@ from ems_streams.dev.certificates import Pair
 from ems_streams.dev.jars import JarCache, OnProgress, default_cache_dir, load_jars
 from ems_streams.dev.jre import find_java
 from ems_streams.dev.kafka import Kafka, Listener
+from ems_streams.dev.kafka_security import KafkaSecurity
 from ems_streams.dev.ports import LOOPBACK, Ports
 from ems_streams.dev.postgres import Postgres, PostgresSecurity, database_url
 from ems_streams.dev.postgres_front import PostgresFront
@@ -33,6 +34,7 @@ class EmbeddedStack:
         cache_dir: Where jars are kept; default `EMS_CACHE_DIR`, or the user's cache directory.
         on_progress: Told (jars here, jars in all) while they are fetched, from another thread.
         kafka_listeners: More listeners of Kafka, beside the one of `kafka_bootstrap`.
+        kafka_security: TLS, users and ACLs of Kafka; without it everybody may do everything.
         mqtt_security: Who may use the MQTT broker, and for what; anybody for anything without it.
         postgres_security: TLS and users of PostgreSQL.
     """
@@ -46,6 +48,7 @@ class EmbeddedStack:
         cache_dir: Path | None = None,
         on_progress: OnProgress = lambda _done, _all: None,
         kafka_listeners: Sequence[Listener] = (),
+        kafka_security: KafkaSecurity | None = None,
         mqtt_security: ArtemisSecurity | None = None,
         postgres_security: PostgresSecurity | None = None,
     ) -> None:
@@ -55,6 +58,7 @@ class EmbeddedStack:
         self._cache_dir = cache_dir
         self._on_progress = on_progress
         self._kafka_listeners = tuple(kafka_listeners)
+        self._kafka_security = kafka_security
         self._mqtt_security = mqtt_security
         self._postgres_security = postgres_security
         self._servers: dict[str, Server] = {}
@@ -117,6 +121,7 @@ class EmbeddedStack:
                     java,
                     class_paths["kafka"],
                     listeners=self._kafka_listeners,
+                    security=self._kafka_security,
                 )
             if "mqtt" in self._wanted:
                 found["mqtt"] = Artemis(self.ports.mqtt, self.data_dir, java, class_paths["artemis"], self._mqtt_security)

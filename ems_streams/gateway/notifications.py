@@ -17,6 +17,7 @@ from ems_streams.gateway.ring import Ring
 from ems_streams.gateway.topic_metadata import partitions_of
 from ems_streams.kafka.catalogue import DEVICE_NOTIFICATIONS
 from ems_streams.kafka.client import client_options
+from ems_streams.kafka.refusals import refusal_of
 from ems_streams.metrics.gateway import FEED_ADDED
 from ems_streams.ops.health import CheckResult
 from ems_streams.settings import Settings
@@ -78,7 +79,7 @@ class Feed:
                 self.ring = None
                 self._wake()
             except (KafkaError, OSError, EmsError) as error:
-                self._report(f"{type(error).__name__}: {error}")
+                self._report(refusal_of(self._settings) or f"{type(error).__name__}: {error}")
             await asyncio.sleep(RETRY_S)
 
     async def is_from_the_future(self, point: Offsets) -> bool:

@@ -17,6 +17,7 @@ from ems_streams.gateway.topic_metadata import partitions_of
 from ems_streams.gateway.topology import Topology
 from ems_streams.kafka.catalogue import DEVICE_TELEMETRY
 from ems_streams.kafka.client import client_options
+from ems_streams.kafka.refusals import refusal_of
 from ems_streams.ops.health import CheckResult
 from ems_streams.ops.http import json_response
 from ems_streams.settings import Settings
@@ -94,7 +95,7 @@ class Pipeline:
             except TimeoutError:
                 self._trouble = f"Kafka did not answer within {STALE_S:g} s"
             except (KafkaError, OSError, EmsError) as error:
-                self._trouble = f"{type(error).__name__}: {error}"
+                self._trouble = refusal_of(self._settings) or f"{type(error).__name__}: {error}"
             await asyncio.sleep(SAMPLE_EVERY_S)
 
     async def _sample(self) -> None:

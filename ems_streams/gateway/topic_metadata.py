@@ -3,8 +3,8 @@
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from ems_streams.errors import TopicsMissingError
 from ems_streams.kafka.client import client_options
+from ems_streams.kafka.own_rights import absence_of
 from ems_streams.settings import Settings
 
 
@@ -21,4 +21,4 @@ async def partitions_of(settings: Settings, topic: str) -> list[TopicPartition]:
                 return [TopicPartition(topic, number) for number in range(len(described["partitions"]))]
     finally:
         await admin.close()
-    raise TopicsMissingError([topic])
+    raise await absence_of(settings, [topic])

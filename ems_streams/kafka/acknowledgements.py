@@ -4,9 +4,9 @@ import asyncio
 from typing import Final
 
 from ems_streams.domain.alarms import Acknowledgement
-from ems_streams.kafka.admin import unreachable
 from ems_streams.kafka.catalogue import ALARM_ACKNOWLEDGEMENTS
 from ems_streams.kafka.outbox import KafkaOutbox, Record
+from ems_streams.kafka.refusals import unreachable
 from ems_streams.settings import Settings
 
 PUBLISH_TIMEOUT_S: Final = 5.0

@@ -25,8 +25,10 @@ from confluent_kafka.admin import (
     TopicMetadata,
 )
 
-from ems_streams.errors import DependencyError, EmsError
+from ems_streams.errors import EmsError
 from ems_streams.kafka.catalogue import Catalogue, Topic
+from ems_streams.kafka.refusals import not_allowed, raise_if_refused, unreachable
+from ems_streams.kafka.security import librdkafka_security
 from ems_streams.kafka.topic_plan import Action, TopicPlan, TopicState, UnknownTopic, plan, unknown_topics
 from ems_streams.settings import Settings
 
@@ -34,6 +36,11 @@ CONNECT_TIMEOUT_S = 8.0
 REQUEST_TIMEOUT_S = 20.0
 _UNREACHABLE = frozenset(
     {KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE, KafkaError.REQUEST_TIMED_OUT}
+    | {KafkaError._AUTHENTICATION, KafkaError._SSL, KafkaError.SASL_AUTHENTICATION_FAILED}
+)
+_NOT_ALLOWED = frozenset(
+    {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED}
+    | {KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED}
 )
 _MOVING = frozenset({KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART})
 _SETTLE_S = 0.1
@@ -80,7 +87,12 @@ def catalogue_of(settings: Settings) -> Catalogue:
 
 def client_config(settings: Settings) -> dict[str, Any]:
     """Configuration that every confluent-kafka client of ours starts from; quiet on stderr."""
-    return {"bootstrap.servers": settings.kafka_bootstrap_servers, "client.id": "ems-streams", "logger": _SILENT}
+    return {
+        "bootstrap.servers": settings.kafka_bootstrap_servers,
+        "client.id": "ems-streams",
+        "logger": _SILENT,
+        **librdkafka_security(settings),
+    }
 
 
 async def plan_topics(settings: Settings, *, allow_record_loss: bool = False) -> list[TopicPlan]:
@@ -100,13 +112,13 @@ async def apply_topics(settings: Settings, *, allow_record_loss: bool = False) -
 
 async def find_unknown_topics(settings: Settings) -> list[UnknownTopic]:
     """Topics of the cluster that begin like ours and are not in the catalogue."""
-    names = await asyncio.to_thread(lambda: _metadata(AdminClient(client_config(settings)), settings).keys())
+    names = await asyncio.to_thread(lambda: find_topics(AdminClient(client_config(settings)), settings).keys())
     return unknown_topics(names, catalogue_of(settings))
 
 
 async def missing_topics(settings: Settings, names: Iterable[str]) -> list[str]:
     """Those of `names` that the cluster does not have, sorted."""
-    present = await asyncio.to_thread(lambda: _metadata(AdminClient(client_config(settings)), settings).keys())
+    present = await asyncio.to_thread(lambda: find_topics(AdminClient(client_config(settings)), settings).keys())
     return sorted(set(names) - present)
 
 
@@ -122,7 +134,7 @@ async def describe(settings: Settings, name: str) -> TopicDescription:
 
 def _plan(client: AdminClient, settings: Settings, allow_record_loss: bool) -> list[TopicPlan]:
     catalogue = catalogue_of(settings)
-    metadata = _metadata(client, settings)
+    metadata = find_topics(client, settings)
     present = {topic.name: metadata[topic.name] for topic in catalogue if topic.name in metadata}
     configs = _configs(client, present, settings)
     states = {
@@ -154,8 +166,8 @@ def _create(topics: list[Topic], client: AdminClient, settings: Settings) -> Non
     new = [NewTopic(topic.name, topic.partitions, settings.replication_factor, config=topic.config) for topic in topics]
     for name, future in client.create_topics(new, operation_timeout=REQUEST_TIMEOUT_S, request_timeout=REQUEST_TIMEOUT_S).items():
         try:
-            _result(future, f"create topic {name}", settings)
-        except _RefusedError as error:
+            result_of(future, f"create topic {name}", settings)
+        except RefusedError as error:
             if error.code == KafkaError.TOPIC_ALREADY_EXISTS:
                 continue
             if error.code == KafkaError.INVALID_REPLICATION_FACTOR:
@@ -168,7 +180,7 @@ def _wait_until_visible(client: AdminClient, settings: Settings, allow_record_lo
     deadline = time.monotonic() + REQUEST_TIMEOUT_S
     while True:
         waiting = [each.name for each in _plan(client, settings, allow_record_loss) if each.action is Action.CREATE or each.changes]
-        metadata = _metadata(client, settings)
+        metadata = find_topics(client, settings)
         waiting += [topic.name for topic in catalogue_of(settings) if topic.name in metadata and not _has_leaders(metadata[topic.name])]
         if not waiting:
             return
@@ -185,12 +197,12 @@ def _alter(each: TopicPlan, client: AdminClient, settings: Settings) -> None:
     entries = [ConfigEntry(change.setting, change.wanted, incremental_operation=AlterConfigOpType.SET) for change in each.changes]
     resource = ConfigResource(ResourceType.TOPIC, each.name, incremental_configs=entries)
     altered = client.incremental_alter_configs([resource], request_timeout=REQUEST_TIMEOUT_S)
-    _result(altered[resource], f"alter topic {each.name}", settings)
+    result_of(altered[resource], f"alter topic {each.name}", settings)
 
 
 def _describe(settings: Settings, name: str | None) -> list[TopicDescription]:
     client = AdminClient(client_config(settings))
-    metadata = {topic: entry for topic, entry in _metadata(client, settings).items() if name in (None, topic)}
+    metadata = {topic: entry for topic, entry in find_topics(client, settings).items() if name in (None, topic)}
     if name is not None and not metadata:
         raise EmsError(f"topic {name} does not exist; `ems-streams topics list` shows those that do")
     catalogue = catalogue_of(settings)
@@ -225,14 +237,17 @@ def _offsets(client: AdminClient, topics: Iterable[TopicMetadata], settings: Set
 
     def ask(spec: OffsetSpec) -> dict[tuple[str, int], int]:
         futures = client.list_offsets(dict.fromkeys(partitions, spec), request_timeout=REQUEST_TIMEOUT_S)
-        return {(each.topic, each.partition): _result(future, "read offsets", settings).offset for each, future in futures.items()}
+        return {(each.topic, each.partition): result_of(future, "read offsets", settings).offset for each, future in futures.items()}
 
     begin = answer_of(lambda: ask(OffsetSpec.earliest()), "read offsets", settings)  # type: ignore[no-untyped-call]
     end = answer_of(lambda: ask(OffsetSpec.latest()), "read offsets", settings)  # type: ignore[no-untyped-call]
     return {key: (begin[key], end[key]) for key in begin}
 
 
-def _metadata(client: AdminClient, settings: Settings) -> dict[str, TopicMetadata]:
+def find_topics(client: AdminClient, settings: Settings) -> dict[str, TopicMetadata]:
+    """All topics that we may see, but for Kafka's own; raises `DependencyError` when Kafka does not answer."""
+    # The client would try again and again for as long as it may, and then say no more than that it got no answer.
+    raise_if_refused(settings)
     topics = _call(lambda: client.list_topics(timeout=CONNECT_TIMEOUT_S), "list topics", settings).topics
     return {name: topic for name, topic in topics.items() if not name.startswith("__")}
 
@@ -243,17 +258,20 @@ def _configs(client: AdminClient, names: Iterable[str], settings: Settings) -> d
         return {}
     futures = client.describe_configs(resources, request_timeout=REQUEST_TIMEOUT_S)
     return {
-        resource.name: list(_result(future, f"describe topic {resource.name}", settings).values()) for resource, future in futures.items()
+        resource.name: list(result_of(future, f"describe topic {resource.name}", settings).values()) for resource, future in futures.items()
     }
 
 
-class _RefusedError(EmsError):
+class RefusedError(EmsError):
+    """Kafka's answer is no; `code` is Kafka's."""
+
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
         self.code = code
 
 
-def _result(future: "Future[T]", what: str, settings: Settings) -> T:
+def result_of(future: "Future[T]", what: str, settings: Settings) -> T:
+    """What a call of an admin client gives; `what` says what it was for. Raises `DependencyError` or `RefusedError`."""
     return _call(lambda: future.result(timeout=REQUEST_TIMEOUT_S + 1), what, settings)
 
 
@@ -264,7 +282,8 @@ def _call(call: Callable[[], T], what: str, settings: Settings) -> T:
         problem = error.args[0]
         if problem.code() in _UNREACHABLE:
             raise unreachable(settings) from None
-        raise _RefusedError(f"cannot {what}: {problem.str()}", problem.code()) from None
+        said = not_allowed(what) if problem.code() in _NOT_ALLOWED else f"cannot {what}: {problem.str()}"
+        raise RefusedError(said, problem.code()) from None
     except TimeoutError:
         raise unreachable(settings) from None
 
@@ -278,13 +297,8 @@ def answer_of(call: Callable[[], T], what: str, settings: Settings) -> T:
     while True:
         try:
             return _call(call, what, settings)
-        except _RefusedError as error:
+        except RefusedError as error:
             # Between the metadata and the question, or while a new topic settles, the leader may be another.
             if error.code not in _MOVING or time.monotonic() > deadline:
                 raise
             time.sleep(_SETTLE_S)
-
-
-def unreachable(settings: Settings) -> DependencyError:
-    """The error of every client of ours that gets no answer from Kafka."""
-    return DependencyError(f"Kafka does not answer at {settings.kafka_bootstrap_servers} (EMS_KAFKA_BOOTSTRAP_SERVERS)")

@@ -11,10 +11,10 @@ from aiokafka.errors import KafkaError
 from ems_streams.domain.alarm_rules import AlarmRule, decode_rule
 from ems_streams.domain.timestamps import from_epoch_ms
 from ems_streams.errors import MalformedError
-from ems_streams.kafka.admin import unreachable
 from ems_streams.kafka.batching import KeyValue
 from ems_streams.kafka.catalogue import ALARM_RULES
 from ems_streams.kafka.range_reader import positioned_consumer, read_ranges, whole
+from ems_streams.kafka.refusals import unreachable
 from ems_streams.kafka.transactions import CommitError, PartitionWriter
 from ems_streams.settings import Settings
 

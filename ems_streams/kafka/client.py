@@ -3,6 +3,8 @@
 from typing import Any
 
 from ems_streams.kafka.broken_connections import say_broken_connections
+from ems_streams.kafka.refusals import note_refusals
+from ems_streams.kafka.security import aiokafka_security
 from ems_streams.settings import Settings
 
 MAX_REQUEST_BYTES = 6 * 1024 * 1024
@@ -10,11 +12,13 @@ MAX_REQUEST_BYTES = 6 * 1024 * 1024
 
 
 def client_options(settings: Settings) -> dict[str, Any]:
-    """Bootstrap servers and timeouts for an aiokafka client."""
+    """Bootstrap servers, credentials and timeouts for an aiokafka client."""
     say_broken_connections()
+    note_refusals()
     return {
         "bootstrap_servers": settings.kafka_bootstrap_servers,
         "request_timeout_ms": int(settings.kafka_request_timeout_s * 1000),
+        **aiokafka_security(settings),
     }
 
 

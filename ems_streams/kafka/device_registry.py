@@ -9,12 +9,12 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 from ems_streams.domain.events import decode
 from ems_streams.domain.registry import RegistryEntry
 from ems_streams.errors import DependencyError, MalformedError, TopicsMissingError
-from ems_streams.kafka.admin import unreachable
 from ems_streams.kafka.batching import KeyValue, send_records
 from ems_streams.kafka.catalogue import DEVICE_REGISTRY
 from ems_streams.kafka.client import producer_options
 from ems_streams.kafka.partitioner import partition_for
 from ems_streams.kafka.range_reader import positioned_consumer, read_ranges, whole
+from ems_streams.kafka.refusals import unreachable
 from ems_streams.settings import Settings
 
 log = structlog.get_logger(__name__)

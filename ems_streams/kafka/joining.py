@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 import structlog
 from aiokafka.errors import KafkaError
 
+from ems_streams.kafka.refusals import told
+
 log = structlog.get_logger(__name__)
 
 
@@ -17,5 +19,5 @@ async def start_patiently(start: Callable[[], Awaitable[None]]) -> None:
             await start()
             return
         except (KafkaError, OSError) as error:
-            log.warning("group_not_joined", error=repr(error))
+            log.warning("group_not_joined", error=told(error))
             await asyncio.sleep(random.uniform(1.0, 2.0))  # noqa: S311 - no secret

@@ -11,10 +11,10 @@ from aiokafka.errors import KafkaError
 from ems_streams.domain.maintenance import KEPT_MS, MaintenanceWindow, decode_window
 from ems_streams.domain.timestamps import to_epoch_ms
 from ems_streams.errors import EmsError, MalformedError
-from ems_streams.kafka.admin import unreachable
 from ems_streams.kafka.batching import KeyValue
 from ems_streams.kafka.catalogue import MAINTENANCE_WINDOWS
 from ems_streams.kafka.range_reader import partitions_of, positioned_consumer, read_ranges, whole
+from ems_streams.kafka.refusals import unreachable
 from ems_streams.kafka.transactions import PartitionWriter
 from ems_streams.settings import Settings
 

@@ -13,11 +13,12 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from ems_streams.domain.circuit_breaker import BreakerState, CircuitBreaker
-from ems_streams.errors import TopicsMissingError
 from ems_streams.kafka.batching import KeyValue, send_records
 from ems_streams.kafka.client import producer_options
 from ems_streams.kafka.gzip_level import use_fast_gzip
+from ems_streams.kafka.own_rights import absence_of
 from ems_streams.kafka.partitioner import partition_for
+from ems_streams.kafka.refusals import refusal_of, told
 from ems_streams.metrics.dependencies import DELIVERED_RECORDS, DELIVERY_FAILURES, count_dead_letters
 from ems_streams.settings import Settings
 
@@ -86,7 +87,7 @@ class KafkaOutbox:
     def check(self) -> tuple[bool, str]:
         """Whether Kafka takes records, as far as is known, and one line about it; from memory."""
         if self._producer is None or not self._reachable:
-            return False, f"{self._settings.kafka_bootstrap_servers}: not reachable"
+            return False, refusal_of(self._settings) or f"{self._settings.kafka_bootstrap_servers}: not reachable"
         if self.breaker.state is not BreakerState.CLOSED:
             return False, f"circuit breaker {self.breaker.state}: {self.breaker.reason}"
         if self._delivering_since_s is not None:
@@ -143,7 +144,7 @@ class KafkaOutbox:
         try:
             left = await self._ship(shipment)
         except (KafkaError, OSError) as error:
-            left, self._failure = shipment, repr(error)
+            left, self._failure = shipment, refusal_of(self._settings) or told(error)
         if left:
             DELIVERY_FAILURES.inc()
             self.breaker.on_failure(time.monotonic(), self._failure)
@@ -177,7 +178,7 @@ class KafkaOutbox:
         for (where, what), outcome in zip(shipment.items(), outcomes, strict=True):
             if isinstance(outcome, KafkaError | OSError):
                 failed[where] = what
-                self._failure = f"{where[0]}[{where[1]}]: {outcome!r}"
+                self._failure = f"{where[0]}[{where[1]}]: {told(outcome)}"
                 if not getattr(outcome, "retriable", False):
                     # The producer may have lost its sequence for good; only a new one can go on then.
                     await self._close_producer()
@@ -210,7 +211,7 @@ class KafkaOutbox:
         cluster = await producer.client.fetch_all_metadata()
         missing = [topic for topic in self._partition_counts if topic not in cluster.topics()]
         if missing:
-            raise TopicsMissingError(missing)
+            raise await absence_of(self._settings, missing)
         for topic in self._partition_counts:
             self._partition_counts[topic] = len(cluster.partitions_for_topic(topic))
 

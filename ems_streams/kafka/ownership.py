@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError
 
 from ems_streams.kafka.client import client_options
 from ems_streams.kafka.closing import close_consumer
+from ems_streams.kafka.refusals import told
 from ems_streams.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -100,5 +101,5 @@ class Ownership(ConsumerRebalanceListener):
             try:
                 await self._consumer.getmany(timeout_ms=_LISTEN_MS)
             except KafkaError as error:
-                log.warning("group_trouble", error=repr(error))
+                log.warning("group_trouble", error=told(error))
                 await asyncio.sleep(_RETRY_S)

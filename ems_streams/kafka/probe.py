@@ -7,6 +7,8 @@ import structlog
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
+from ems_streams.kafka.client import client_options
+from ems_streams.kafka.refusals import refusal_of
 from ems_streams.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -19,6 +21,7 @@ class KafkaProbe:
     """Whether the brokers answer a metadata request, as of a few seconds ago; read it from memory."""
 
     def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self._servers = settings.kafka_bootstrap_servers
         self._task: asyncio.Task[None] | None = None
         self.reachable = True
@@ -44,12 +47,12 @@ class KafkaProbe:
                         self._found(True, self._servers)
                         await asyncio.sleep(INTERVAL_S)
             except (KafkaError, OSError, TimeoutError) as error:
-                self._found(False, f"{self._servers}: {error!r}")
+                self._found(False, refusal_of(self._settings) or f"{self._servers}: {error!r}")
                 await asyncio.sleep(INTERVAL_S)
 
     @contextlib.asynccontextmanager
     async def _client(self):  # type: ignore[no-untyped-def]  # an async iterator of aiokafka's untyped client
-        client = AIOKafkaClient(bootstrap_servers=self._servers, client_id="ems-probe")
+        client = AIOKafkaClient(**client_options(self._settings), client_id="ems-probe")
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT_S):
                 await client.bootstrap()

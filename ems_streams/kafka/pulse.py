@@ -27,7 +27,8 @@ IN_STEP_WITHIN_S: Final = 2.0
 ANSWER_TIMEOUT_S: Final = 5.0
 STOP_TIMEOUT_S: Final = 3.0
 REPORTED_AFTER_S: Final = 30.0
-_TOLD: Final = (DEVICE_TELEMETRY, DEVICE_STATUS_REPORTS, DEVICE_COMMAND_ACKS)
+TOLD: Final = (DEVICE_TELEMETRY, DEVICE_STATUS_REPORTS, DEVICE_COMMAND_ACKS)
+"""Topics of which a heartbeat says how far they go."""
 
 
 class Pulse:
@@ -45,7 +46,7 @@ class Pulse:
     def __init__(self, settings: Settings, in_step: Callable[[float], Awaitable[bool]]) -> None:
         self._settings = settings
         self._in_step = in_step
-        self._outbox = KafkaOutbox(settings, (*_TOLD, INGRESS_HEARTBEATS), client_id=f"{settings.ingress_id}-heartbeats")
+        self._outbox = KafkaOutbox(settings, (*TOLD, INGRESS_HEARTBEATS), client_id=f"{settings.ingress_id}-heartbeats")
         self._offsets: AIOKafkaConsumer | None = None
         self._record_ends = RecordEnds(settings, f"{settings.ingress_id}-record-ends")
         self._seen_ends: dict[TopicPartition, int] = {}
@@ -101,7 +102,7 @@ class Pulse:
             return False
         numbers = {tp.partition for tp in ends}
         await self._outbox.deliver(
-            self._record(now, number, *(ends[TopicPartition(topic, number)] for topic in _TOLD)) for number in sorted(numbers)
+            self._record(now, number, *(ends[TopicPartition(topic, number)] for topic in TOLD)) for number in sorted(numbers)
         )
         return True
 
@@ -119,8 +120,8 @@ class Pulse:
         In a partition that has stood still since the last heartbeat it is the one behind the last record: what comes behind that, such as the
         marker of a transaction, nobody can fold. Where something comes all the time a marker is of no matter.
         """
-        partitions = min(self._outbox.partitions_of(topic) for topic in (*_TOLD, INGRESS_HEARTBEATS))
-        wanted = [TopicPartition(topic, number) for topic in _TOLD for number in range(partitions)]
+        partitions = min(self._outbox.partitions_of(topic) for topic in (*TOLD, INGRESS_HEARTBEATS))
+        wanted = [TopicPartition(topic, number) for topic in TOLD for number in range(partitions)]
         async with asyncio.timeout(ANSWER_TIMEOUT_S):
             if self._offsets is None:
                 self._offsets = AIOKafkaConsumer(**client_options(self._settings), client_id=f"{self._settings.ingress_id}-offsets")

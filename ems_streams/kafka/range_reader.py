@@ -7,8 +7,8 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaConnectionError, KafkaError, UnknownTopicOrPartitionError
 
 from ems_streams.errors import EmsError
-from ems_streams.kafka.admin import unreachable
 from ems_streams.kafka.client import client_options
+from ems_streams.kafka.refusals import told, why_unreachable
 from ems_streams.settings import Settings
 
 POLL_TIMEOUT_MS = 200
@@ -35,7 +35,7 @@ async def positioned_consumer(settings: Settings, *, records_max: int | None = R
         try:
             await consumer.start()
         except (KafkaConnectionError, OSError):
-            raise unreachable(settings) from None
+            raise await why_unreachable(settings) from None
         yield consumer
     finally:
         # Also one that could not start: it would complain when it is collected.
@@ -86,7 +86,7 @@ async def read_ranges(consumer: AIOKafkaConsumer, ranges: Ranges) -> AsyncGenera
         except UnknownTopicOrPartitionError as error:
             raise EmsError(f"a topic was deleted while it was read: {error!r}") from None
         except KafkaError as error:
-            raise EmsError(f"reading {', '.join(sorted({tp.topic for tp in pending}))} failed: {error!r}") from error
+            raise EmsError(f"reading {', '.join(sorted({tp.topic for tp in pending}))} failed: {told(error)}") from error
         for tp, records in polled.items():
             end = ranges[tp][1]
             # What was fetched beyond the end is of no concern.

@@ -20,7 +20,8 @@ from confluent_kafka import (
 )
 
 from ems_streams.errors import EmsError
-from ems_streams.kafka.admin import CONNECT_TIMEOUT_S, answer_of, client_config, unreachable
+from ems_streams.kafka.admin import CONNECT_TIMEOUT_S, answer_of, client_config
+from ems_streams.kafka.refusals import unreachable
 from ems_streams.settings import Settings
 
 _POLL_S = 0.2

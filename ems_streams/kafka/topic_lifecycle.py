@@ -8,8 +8,9 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from ems_streams.errors import EmsError
-from ems_streams.kafka.admin import CONNECT_TIMEOUT_S, REQUEST_TIMEOUT_S, client_config, unreachable
+from ems_streams.kafka.admin import CONNECT_TIMEOUT_S, REQUEST_TIMEOUT_S, client_config
 from ems_streams.kafka.catalogue import Topic
+from ems_streams.kafka.refusals import unreachable
 from ems_streams.settings import Settings
 
 _SETTLE_S = 0.1

@@ -16,6 +16,7 @@ from ems_streams.errors import EmsError
 from ems_streams.kafka.alive_timeout import alive_timeout
 from ems_streams.kafka.batching import KeyValue, send_records
 from ems_streams.kafka.client import producer_options
+from ems_streams.kafka.refusals import told
 from ems_streams.settings import Settings
 
 TRANSACTION_TIMEOUT_MS = 20_000
@@ -77,7 +78,7 @@ class PartitionWriter:
         except ProducerFenced as error:
             raise FencedError(f"{self.transactional_id}: another worker owns this partition now") from error
         except (KafkaError, TimeoutError) as error:
-            raise CommitError(f"{self.transactional_id}: {error!r}") from error
+            raise CommitError(f"{self.transactional_id}: {told(error)}") from error
 
     async def close(self) -> None:
         """Stop the producer, within a few seconds; an open transaction is aborted by the next owner."""

@@ -12,6 +12,7 @@ from faust.types import TP
 from ems_streams.kafka.engine import BatchAgent, Engine
 from ems_streams.kafka.probe import KafkaProbe
 from ems_streams.kafka.recovery import Recovery, TableManager
+from ems_streams.kafka.security import faust_credentials
 from ems_streams.kafka.transport import Consumer
 from ems_streams.kafka.watchdog import Watchdog
 from ems_streams.settings import Settings
@@ -103,6 +104,7 @@ def _faust_settings(settings: Settings) -> Mapping[str, Any]:
         "broker_consumer": ";".join(f"ems://{server.strip()}" for server in servers),
         "broker_producer": ";".join(f"kafka://{server.strip()}" for server in servers),
         "broker": ";".join(f"ems://{server.strip()}" for server in servers),
+        "broker_credentials": faust_credentials(settings),
         "TableManager": TableManager,
         "store": "ems-rocksdb://",
         "datadir": settings.worker_data_dir,

@@ -21,12 +21,14 @@ from ems_streams.errors import EmsError
 from ems_streams.kafka.outbox import KafkaOutbox
 from ems_streams.kafka.pulse import Pulse
 from ems_streams.kafka.registry import RegistryView
+from ems_streams.kafka.security import faust_credentials
 from ems_streams.metrics import Process, dependencies
 from ems_streams.metrics import ingress as metrics
 from ems_streams.mqtt.adapter import MqttSubscriber
 from ems_streams.mqtt.inbox import MqttBatch
 from ems_streams.ops.health import CheckResult, Health
 from ems_streams.ops.logs import configure_logging
+from ems_streams.processes.rights import Role, check_rights
 from ems_streams.processes.serving import Address, serve, stop_signal
 from ems_streams.settings import Settings
 from ems_streams.tracing import configure_tracing
@@ -72,6 +74,7 @@ class Ingress:
     """
 
     def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self.registry = RegistryView(settings)
         self.outbox = KafkaOutbox(settings, ingress_agent.TOPICS, client_id=settings.ingress_id)
         self.subscriber = MqttSubscriber(settings)
@@ -110,11 +113,12 @@ class Ingress:
         metrics.REGISTERED_DEVICES.set(len(self.registry))
 
     async def start(self) -> None:
-        """Start everything; waits for servers that are not there yet, and raises `TopicsMissingError`."""
+        """Start everything; waits for servers that are not there yet, and raises `TopicsMissingError` and `RightsMissingError`."""
         # First of all, so that the broker keeps messages for us from now on.
         await self._parts.enter_async_context(self.subscriber)
         self._parts.push_async_callback(self.outbox.stop)
         await self.outbox.start()
+        await check_rights(Role.INGRESS, self._settings)
         self._parts.push_async_callback(self.registry.stop)
         await self.registry.start()
         self._parts.push_async_callback(self._stop_app)
@@ -214,6 +218,7 @@ def _faust_app(settings: Settings) -> IngressApp:
     return IngressApp(
         settings.ingress_id,
         broker=[f"kafka://{server.strip()}" for server in settings.kafka_bootstrap_servers.split(",")],
+        broker_credentials=faust_credentials(settings),
         autodiscover=False,
         web_enabled=False,
     )

@@ -21,9 +21,7 @@ from ems_streams.channels.secrets import environment
 from ems_streams.domain.channel_config import ChannelsConfig
 from ems_streams.domain.circuit_breaker import BreakerState
 from ems_streams.domain.stall import Progress, StallDetector
-from ems_streams.errors import DependencyError, EmsError, TopicsMissingError
-from ems_streams.kafka.admin import missing_topics
-from ems_streams.kafka.catalogue import DEVICE_NOTIFICATIONS, dlt_of
+from ems_streams.errors import DependencyError, EmsError
 from ems_streams.kafka.joining import start_patiently
 from ems_streams.kafka.ownership import Ownership
 from ems_streams.kafka.probe import KafkaProbe
@@ -32,6 +30,7 @@ from ems_streams.ops.health import CheckResult, Health
 from ems_streams.ops.http import error_middleware, json_response, start_site
 from ems_streams.ops.logs import configure_logging
 from ems_streams.ops.monitoring import add_monitoring
+from ems_streams.processes.rights import Role, check_rights
 from ems_streams.processes.serving import Address, serve, stop_signal
 from ems_streams.settings import Settings
 from ems_streams.tracing import configure_tracing, stop_tracing
@@ -41,6 +40,7 @@ log = structlog.get_logger(__name__)
 FINISH_TIMEOUT_S = 15.0
 WATCH_INTERVAL_S = 2.0
 _SPARE_THREADS = 8
+_AWAY_PAUSE_S = 0.5
 
 
 class StalledError(EmsError):
@@ -85,7 +85,7 @@ class NotifierProcess:
         return [runner.view() for runner in self._runners.values()]
 
     async def start(self) -> None:
-        """Start everything; waits for Kafka to be there, and raises `TopicsMissingError`."""
+        """Start everything; waits for Kafka to be there, and raises `TopicsMissingError` and `RightsMissingError`."""
         self.kafka.start()
         self._parts.push_async_callback(self.kafka.stop)
         await self._check_topics()
@@ -137,16 +137,16 @@ class NotifierProcess:
         return CheckResult(all(runner.running for runner in self._runners.values()), detail)
 
     async def _check_topics(self) -> None:
-        wanted = [DEVICE_NOTIFICATIONS, dlt_of(DEVICE_NOTIFICATIONS), changelog_topic(self._settings)]
+        away = ""
         while True:
             try:
-                missing = await missing_topics(self._settings, wanted)
+                await check_rights(Role.NOTIFIER, self._settings)
+                return
             except DependencyError as error:
-                log.warning("kafka_away", error=str(error))
-                continue
-            if missing:
-                raise TopicsMissingError(missing)
-            return
+                if away != str(error):
+                    away = str(error)
+                    log.warning("kafka_away", error=away)
+                await asyncio.sleep(_AWAY_PAUSE_S)
 
     async def _watch(self) -> None:
         """Ends the process when a channel does not move although it could: a silent stall is worse than a restart."""

@@ -28,6 +28,7 @@ from ems_streams.postgres.partitions import maintain
 from ems_streams.postgres.rows import TOPICS
 from ems_streams.postgres.sink import WRITTEN_TOPICS, Sink
 from ems_streams.postgres.writer import make_staging
+from ems_streams.processes.rights import Role, check_rights
 from ems_streams.processes.serving import Address, serve, stop_signal
 from ems_streams.settings import Settings
 
@@ -83,11 +84,12 @@ class SinkProcess:
             dependencies.LAG.labels(tp.topic, tp.partition).set(lag)
 
     async def start(self) -> None:
-        """Start everything; waits for servers that are not there yet, and raises `TopicsMissingError` and `MigrationError`."""
+        """Start everything; waits for servers that are not there yet, and raises `TopicsMissingError`, `RightsMissingError` and `MigrationError`."""
         await self._migrate_patiently()
         self._parts.push_async_callback(self.database.stop)
         self._parts.push_async_callback(self.outbox.stop)
         await self.outbox.start()
+        await check_rights(Role.SINK, self._settings)
         self._parts.push_async_callback(self.reader.stop)
         await start_patiently(self.reader.start)
         self.database.start_probing()

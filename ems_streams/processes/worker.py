@@ -14,7 +14,7 @@ import structlog
 import uvloop
 
 from ems_streams.access.internal import check_internal
-from ems_streams.errors import DependencyError, EmsError, TopicsMissingError
+from ems_streams.errors import DependencyError, EmsError
 from ems_streams.mqtt.endpoint import broker_of
 from ems_streams.ops import garbage
 from ems_streams.ops.logs import configure_logging
@@ -30,6 +30,7 @@ STOP_TIMEOUT_S = 25.0
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 START_CANCEL_TIMEOUT_S = 1.0
 KAFKA_AWAY_CHECK_S = 0.1
+KAFKA_AWAY_PAUSE_S = 0.5
 
 
 def run(settings: Settings) -> int:
@@ -62,26 +63,26 @@ async def _run_and_exit(settings: Settings) -> int:
 
 
 async def _check_topics(settings: Settings) -> None:
-    """Return when all topics are there; waits while Kafka is away, and says so at the health endpoints. Raises `TopicsMissingError`."""
-    from ems_streams.kafka.admin import missing_topics
-    from ems_streams.kafka.catalogue import Catalogue
+    """Return when all topics are there, and we may use them; waits while Kafka is away, and says so at the health endpoints. Raises what `check_rights` raises."""
+    from ems_streams.processes.rights import Role, check_rights
 
-    names = [topic.name for topic in Catalogue(settings.application_id, settings.partitions)]
     async with contextlib.AsyncExitStack() as waiting:
-        away = ""
+        away: list[str] = []
         while True:
             try:
-                if missing := await missing_topics(settings, names):
-                    raise TopicsMissingError(missing)
+                await check_rights(Role.WORKER, settings)
                 return
             except DependencyError as error:
-                if not away:
-                    away = str(error)
-                    log.warning("kafka_away", error=away)
+                first, changed = not away, away != [str(error)]
+                away[:] = [str(error)]
+                if changed:
+                    log.warning("kafka_away", error=str(error))
+                if first:
                     await _say_that_it_waits(settings, away, waiting)
+                await asyncio.sleep(KAFKA_AWAY_PAUSE_S)
 
 
-async def _say_that_it_waits(settings: Settings, why: str, waiting: contextlib.AsyncExitStack) -> None:
+async def _say_that_it_waits(settings: Settings, away: list[str], waiting: contextlib.AsyncExitStack) -> None:
     """Serve the endpoints, for as long as it waits, on the port that Faust's web takes over afterwards."""
     from aiohttp import web
 
@@ -91,7 +92,7 @@ async def _say_that_it_waits(settings: Settings, why: str, waiting: contextlib.A
     from ems_streams.ops.monitoring import add_monitoring
 
     health, app = Health(), web.Application()
-    health.add_readiness("kafka", lambda: CheckResult(False, why))
+    health.add_readiness("kafka", lambda: CheckResult(False, away[0]))
     add_monitoring(app, Process.WORKER, health)
     site = await start_site(app, settings.bind_host, settings.worker_port, "EMS_WORKER_PORT", shutdown_timeout_s=0.5)
     waiting.push_async_callback(site.cleanup)

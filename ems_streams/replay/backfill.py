@@ -20,12 +20,12 @@ from ems_streams.domain.events import TelemetryEvent
 from ems_streams.domain.fold_outcome import RECENT_IDENTITIES
 from ems_streams.domain.registry import RegistryEntry
 from ems_streams.errors import DependencyError, MalformedError, UsageError
-from ems_streams.kafka.admin import unreachable
 from ems_streams.kafka.batching import KeyValue, send_records
 from ems_streams.kafka.catalogue import DEVICE_REGISTRY, DEVICE_TELEMETRY, REPLAYS
 from ems_streams.kafka.client import producer_options
 from ems_streams.kafka.device_registry import read_registry
 from ems_streams.kafka.partitioner import partition_for
+from ems_streams.kafka.refusals import unreachable
 from ems_streams.kafka.topic_lifecycle import create_topics
 from ems_streams.replay.registry import PARTITION, latest_records, replays
 from ems_streams.replay.topics import backfill_topic, topics_of

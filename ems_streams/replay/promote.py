@@ -16,11 +16,11 @@ from ems_streams.domain.timestamps import format_epoch_ms
 from ems_streams.domain.window_diff import Comparison, Verdict, WindowKey, compare
 from ems_streams.domain.windows import LABELS
 from ems_streams.errors import EmsError
-from ems_streams.kafka.admin import unreachable
 from ems_streams.kafka.catalogue import WINDOW_PROMOTIONS
 from ems_streams.kafka.client import producer_options
 from ems_streams.kafka.partitioner import partition_for
 from ems_streams.kafka.range_reader import positioned_consumer, read_ranges, whole
+from ems_streams.kafka.refusals import unreachable
 from ems_streams.replay.diff import span_of_event, windows_of_both
 from ems_streams.replay.registry import Replay
 from ems_streams.replay.topics import shadow_parts_topic

@@ -9,10 +9,10 @@ from aiokafka.errors import KafkaConnectionError
 from ems_streams.domain.events import decode
 from ems_streams.domain.replays import ReplayDefinition, ReplayProgress
 from ems_streams.errors import EmsError
-from ems_streams.kafka.admin import unreachable
 from ems_streams.kafka.catalogue import REPLAYS
 from ems_streams.kafka.client import producer_options
 from ems_streams.kafka.range_reader import positioned_consumer, read_ranges, whole
+from ems_streams.kafka.refusals import unreachable
 from ems_streams.settings import Settings
 
 PARTITION = 0
