@@ -144,7 +144,7 @@ class GatewaySecuritySettings(BaseSettings):
         default=500.0,
         description="Requests that one token, or one address without one, may make on the average; twice as many at once; 0 for all",
     )
-    gateway_writes_per_s: NotNegative = Field(default=50.0, description="The same for requests that change something, which count as both")
+    gateway_writes_per_s: NotNegative = Field(default=200.0, description="The same for requests that change something, which count as both")
     gateway_failed_logins_per_min: NotNegative = Field(
         default=20.0, description="Wrong tokens that one address may show on the average; after as many at once it has to wait; 0 for all"
     )

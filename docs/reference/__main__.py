@@ -2,7 +2,18 @@
 
 from pathlib import Path
 
-from pages import alarm_lifecycle, builtin_rules, command_life, doctor_findings, http, metrics, settings, status_machine, topics
+from pages import (
+    alarm_lifecycle,
+    builtin_rules,
+    command_life,
+    doctor_findings,
+    http,
+    http_access,
+    metrics,
+    settings,
+    status_machine,
+    topics,
+)
 
 PAGES = {
     "alarm-lifecycle.md": alarm_lifecycle.page,
@@ -10,6 +21,7 @@ PAGES = {
     "command-life.md": command_life.page,
     "doctor-findings.md": doctor_findings.page,
     "http.md": http.page,
+    "http-access.md": http_access.page,
     "metrics.md": metrics.page,
     "settings.md": settings.page,
     "status-machine.md": status_machine.page,

@@ -5,6 +5,7 @@ import ipaddress
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from ems_streams.errors import SettingError
 from ems_streams.ops.http import Handler, problem
@@ -53,7 +54,7 @@ def internal_headers(settings: "Settings") -> dict[str, str]:
     return {} if token is None else {"Authorization": f"Bearer {token}"}
 
 
-def internal_guard(settings: "Settings") -> "web._Middleware":
+def internal_guard(settings: "Settings") -> Middleware:
     """Middleware that answers 401 without the internal token, if there is one; raises `SettingError`."""
     token = internal_token(settings)
     expected = None if token is None else f"Bearer {token}".encode()

@@ -20,6 +20,7 @@ EXPIRES_EXPECTED: Final = "expected a time with its zone, such as 2027-01-31T12:
 _SITE_MAX: Final = 2**63 - 1
 _PREFIX: Final = "ems_"
 _TOKEN_BYTES: Final = 32
+_DAY_CHARS: Final = len("2027-01-31")
 
 
 def _sites(value: Any) -> Sites:
@@ -36,7 +37,7 @@ def _moment(value: Any) -> datetime:
     moment = value
     if isinstance(value, str):
         try:
-            moment = datetime.fromisoformat(value)
+            moment = datetime.fromisoformat(f"{value}T00:00:00Z" if len(value) == _DAY_CHARS else value)
         except ValueError:
             raise ValueError(EXPIRES_EXPECTED) from None
     elif isinstance(value, date) and not isinstance(value, datetime):

@@ -5,7 +5,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -110,17 +110,27 @@ class WatchedTokens:
         self._clock = clock
         self._seen = _stamp(path)
         self._entries = load_tokens(path)
+        self._by_hash = {each.hash: each for each in self._entries}
         self._looked_s = clock()
         self.trouble = ""
 
     @property
     def entries(self) -> tuple[TokenEntry, ...]:
         """All tokens, also those that are over."""
+        self._keep_up()
+        return self._entries
+
+    @property
+    def by_hash(self) -> Mapping[str, TokenEntry]:
+        """The same by their hashes."""
+        self._keep_up()
+        return self._by_hash
+
+    def _keep_up(self) -> None:
         now_s = self._clock()
         if now_s - self._looked_s >= LOOK_EVERY_S:
             self._looked_s = now_s
             self._look()
-        return self._entries
 
     def _look(self) -> None:
         stamp = _stamp(self._path)
@@ -133,6 +143,7 @@ class WatchedTokens:
             self.trouble = str(error)
             log.error("tokens_file_unusable", error=self.trouble, detail="the tokens as they were before stay valid")
             return
+        self._by_hash = {each.hash: each for each in self._entries}
         self.trouble = ""
         log.info("tokens_read", tokens=len(self._entries))
 

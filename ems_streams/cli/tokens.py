@@ -63,10 +63,7 @@ def list_(file: FileOption = None, json: JsonOption = False) -> None:
     if json:
         print_json({"file": str(path), "tokens": views})
         return
-    rows = [
-        (each["name"], each["role"], each["sites"] if each["sites"] == "all" else ", ".join(map(str, each["sites"])), _until(each))
-        for each in views
-    ]
+    rows = [(each["name"], each["role"], _sites_shown(each["sites"]), _until(each)) for each in views]
     print_table(("NAME", "ROLE", "SITES", "EXPIRES"), rows)
 
 
@@ -126,6 +123,10 @@ def _view(entry: "TokenEntry") -> dict[str, object]:
         "expiresAt": None if entry.expires is None else entry.expires.isoformat().replace("+00:00", "Z"),
         "expired": over,
     }
+
+
+def _sites_shown(sites: object) -> str:
+    return ", ".join(map(str, sites)) if isinstance(sites, list) else str(sites)
 
 
 def _until(view: dict[str, object]) -> str:

@@ -83,7 +83,7 @@ class AlarmFilter(NamedTuple):
     """Which alarms are wanted; None is no condition."""
 
     states: frozenset[str] | None = None
-    site_id: int | None = None
+    sites: frozenset[int] | None = None
     severities: frozenset[str] | None = None
     serial_number: str | None = None
 
@@ -91,7 +91,7 @@ class AlarmFilter(NamedTuple):
         """Whether an alarm is wanted."""
         return (
             (self.states is None or entry.state in self.states)
-            and (self.site_id is None or entry.site_id == self.site_id)
+            and (self.sites is None or entry.site_id in self.sites)
             and (self.severities is None or entry.severity in self.severities)
             and (self.serial_number is None or entry.serial_number == self.serial_number)
         )

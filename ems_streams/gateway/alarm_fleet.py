@@ -43,7 +43,7 @@ class AlarmFleet:
             "after": None if after is None else f"{-after[0]}:{after[1]}",
             "state": None if wanted.states is None else ",".join(sorted(wanted.states)),
             "severity": None if wanted.severities is None else ",".join(sorted(wanted.severities)),
-            "site": None if wanted.site_id is None else str(wanted.site_id),
+            "site": None if wanted.sites is None else ",".join(map(str, sorted(wanted.sites))),
             "serial": wanted.serial_number,
         }
         return await self._gather("/internal/v1/alarms", {name: each for name, each in parameters.items() if each is not None}, limit)

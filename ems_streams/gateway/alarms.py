@@ -18,6 +18,7 @@ from ems_streams.gateway.alarm_fleet import AlarmFleet, Alarms, AlarmView, place
 from ems_streams.gateway.bodies import json_object
 from ems_streams.gateway.cursors import decode_alarm, encode_alarm
 from ems_streams.gateway.parameters import alarm_filter_of, cursor_of, limit_of
+from ems_streams.gateway.security.asking import author_of, note, principal_of
 from ems_streams.gateway.single_flight import SingleFlight
 from ems_streams.kafka.acknowledgements import publish_acknowledgement
 from ems_streams.ops.http import ProblemError, json_response
@@ -66,13 +67,14 @@ class AlarmApi:
         return await self._pages.get((wanted, after, limit), lambda: self._fleet.page(wanted, after, limit + 1))
 
     async def _one(self, request: web.Request) -> web.Response:
-        return json_response(await self._find(request.match_info["alarmId"]))
+        return json_response(await self._find(request))
 
     async def _acknowledge(self, request: web.Request) -> web.Response:
         """Take note of an alarm; again, it is no other note. 202 says that Kafka has it, and no worker has shown it yet."""
         fields = await _body(request)
-        alarm = await self._find(request.match_info["alarmId"])
-        acknowledgement = _acknowledgement(alarm, fields)
+        alarm = await self._find(request)
+        acknowledgement = _acknowledgement(alarm, {**fields, "by": author_of(request, fields.get("by", DEFAULT_AUTHOR))})
+        note(request, serialNumber=alarm["serialNumber"], alarm=alarm.get("ruleId"))
         if alarm["state"] == AlarmState.RAISED:
             alarm = await self._publish(alarm, acknowledgement)
         if alarm["state"] == AlarmState.CLEARED:
@@ -91,12 +93,13 @@ class AlarmApi:
             alarm = found.alarms[0] if found.alarms else alarm
         return alarm
 
-    async def _find(self, alarm_id: str) -> AlarmView:
-        """The alarm; a problem of 404 when there is none, and of 503 when that cannot be known now."""
+    async def _find(self, request: web.Request) -> AlarmView:
+        """The alarm in the path; a problem of 404 when there is none or it is not for who asks, and of 503 when that cannot be known now."""
+        alarm_id = request.match_info["alarmId"]
         if re.match(ALARM_ID, alarm_id) is None:
             raise ProblemError(404, "No such alarm", "No alarm can have such an id: expected 32 hexadecimal digits.")
         found = await self._fleet.find(alarm_id)
-        if found.alarms:
+        if found.alarms and principal_of(request).may_see(found.alarms[0]["siteId"]):
             return found.alarms[0]
         if not found.complete:
             detail = "Some partitions do not answer, and no other one knows the alarm; try again."
@@ -113,7 +116,7 @@ async def _body(request: web.Request) -> dict[str, Any]:
 
 
 def _acknowledgement(alarm: AlarmView, fields: dict[str, Any]) -> Acknowledgement:
-    said = {"by": fields.get("by", DEFAULT_AUTHOR), "comment": fields.get("comment")}
+    said = {"by": fields["by"], "comment": fields.get("comment")}
     try:
         return Acknowledgement(
             alarm_id=alarm["alarmId"],

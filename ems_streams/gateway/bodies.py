@@ -19,6 +19,9 @@ async def json_object(request: web.Request, title: str, *, max_bytes: int, optio
     if (request.content_length or 0) > max_bytes:
         raise ProblemError(413, "Too large", f"at most {max_bytes} bytes are expected")
     content = await request.read()
+    # What comes in chunks does not say how large it is.
+    if len(content) > max_bytes:
+        raise ProblemError(413, "Too large", f"at most {max_bytes} bytes are expected")
     if optional and not content.strip():
         return {}
     try:

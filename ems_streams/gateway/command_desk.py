@@ -63,15 +63,25 @@ class CommandDesk:
     def device(self, serial_number: str) -> RegistryEntry:
         """The registry's entry; a problem of 404 when there is none, of 503 while the registry is being read."""
         if not self._ready:
-            raise ProblemError(503, "Not ready for commands", f"The registry is being read: {self._trouble}.", headers={"Retry-After": "2"})
+            raise self._reading()
         entry = self._registry.get(serial_number)
         if entry is None:
             raise ProblemError(404, "No such device", f"The registry has no device {serial_number!r}.", serialNumber=serial_number)
         return entry
 
+    def site_of(self, serial_number: str) -> int | None:
+        """Site of a device, None for one that is not registered; a problem of 503 while the registry is being read."""
+        if not self._registry.caught_up:
+            raise self._reading()
+        entry = self._registry.get(serial_number)
+        return None if entry is None else entry.site_id
+
     def knows_nothing_of(self, serial_number: str) -> bool:
         """Whether it is certain that there is no such device."""
         return self._ready and self._registry.get(serial_number) is None
+
+    def _reading(self) -> ProblemError:
+        return ProblemError(503, "Not ready for commands", f"The registry is being read: {self._trouble}.", headers={"Retry-After": "2"})
 
     async def publish(self, request: CommandRequest | CancelRequest) -> None:
         """Return when Kafka has it; otherwise a problem of 503, after which it may or may not be there: the same request again does no harm."""

@@ -21,6 +21,7 @@ from ems_streams.gateway.command_desk import CommandDesk
 from ems_streams.gateway.forwarding import Forwarder
 from ems_streams.gateway.parameters import bad_parameter, limit_of
 from ems_streams.gateway.parameters import serial_number_of as serial_number_in
+from ems_streams.gateway.security.asking import author_of, note
 from ems_streams.ops.http import ProblemError, json_response
 
 BODY_MAX_BYTES: Final = 64 * 1024
@@ -73,6 +74,7 @@ class CommandsApi:
             )
         except CommandError as error:
             raise _refusal(error) from None
+        note(request, command=str(wanted.command), commandId=wanted.command_id, serialNumber=wanted.serial_number)
         known = await self._known(wanted.command_id) if key else None
         if known is None:
             await self._desk.publish(wanted)
@@ -203,5 +205,5 @@ def _key_of(request: web.Request, fields: View) -> str | None:
 
 
 def _person_of(request: web.Request, fields: View) -> str:
-    named = fields.get("requestedBy", request.headers.get("X-Requested-By"))
+    named = author_of(request, fields.get("requestedBy", request.headers.get("X-Requested-By")))
     return ANONYMOUS if named is None else checked_person(named, "requestedBy")

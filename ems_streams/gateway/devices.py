@@ -11,7 +11,8 @@ from aiohttp import web
 
 from ems_streams.gateway.cursors import decode_device, encode_device
 from ems_streams.gateway.fleet import Device, DeviceFilter, Fleet, Gathered
-from ems_streams.gateway.parameters import cursor_of, limit_of, site_id, site_of, status_of
+from ems_streams.gateway.parameters import cursor_of, limit_of, site_id, status_of, visible_sites
+from ems_streams.gateway.security.asking import sites_of
 from ems_streams.gateway.single_flight import SingleFlight
 from ems_streams.ops.http import ProblemError, json_response
 
@@ -41,7 +42,7 @@ class DeviceLists:
         ]
 
     async def _devices(self, request: web.Request) -> web.Response:
-        wanted = DeviceFilter(site_of(request), status_of(request))
+        wanted = DeviceFilter(visible_sites(request), status_of(request))
         limit = limit_of(request, DEFAULT_LIMIT, MAX_LIMIT)
         after = cursor_of(request, decode_device)
         key = (wanted, after, limit)
@@ -60,9 +61,11 @@ class DeviceLists:
         following = encode_device(devices[-1]["serialNumber"]) if more else None
         return orjson.dumps({**gathered.header(), "devices": devices, "nextCursor": following})
 
-    async def _sites(self, _: web.Request) -> web.Response:
+    async def _sites(self, request: web.Request) -> web.Response:
         gathered = await self._all()
-        return json_response({**gathered.header(), "sites": summarise(gathered.devices)})
+        sites = sites_of(request)
+        devices = [device for device in gathered.devices if sites is None or device.get("siteId") in sites]
+        return json_response({**gathered.header(), "sites": summarise(devices)})
 
     async def _site(self, request: web.Request) -> web.Response:
         wanted = site_id(request.match_info["siteId"], "siteId")

@@ -24,18 +24,27 @@ def facts_of(document: dict[str, Any]) -> Facts:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Wants what has one of the values in each field; an empty set wants all. Equal filters share what is prepared for them."""
+    """Wants what has one of the values in each field; an empty set wants all. Equal filters share what is prepared for them.
+
+    Attributes:
+        visible: Sites that may be shown to whoever asks, whatever they want; None for every one, and what is of no site.
+    """
 
     sites: frozenset[int] = frozenset()
     devices: frozenset[str] = frozenset()
     severities: frozenset[str] = frozenset()
     kinds: frozenset[str] = frozenset()
+    visible: frozenset[int] | None = None
 
     def wants(self, facts: Facts) -> bool:
         """Whether a notification with these facts is for this client."""
         return (
-            (not self.sites or facts.site_id in self.sites)
+            (self.visible is None or facts.site_id in self.visible)
+            and (not self.sites or facts.site_id in self.sites)
             and (not self.devices or facts.serial_number in self.devices)
             and (not self.severities or facts.severity in self.severities)
             and (not self.kinds or facts.kind in self.kinds)
         )
+
+
+EVERYTHING = Filter()

@@ -19,9 +19,14 @@ WORKER_PAGE = 1000
 
 @dataclass(frozen=True, slots=True)
 class DeviceFilter:
-    """Which devices are wanted; `None` is no condition."""
+    """Which devices are wanted; `None` is no condition.
 
-    site_id: int | None = None
+    Attributes:
+        sites: Of one of these sites; of none there is nothing.
+        status: In this state.
+    """
+
+    sites: frozenset[int] | None = None
     status: str | None = None
 
 
@@ -70,7 +75,8 @@ class Fleet:
             after = answer.devices[-1]["serialNumber"]
 
     async def _ask(self, url: str, wanted: DeviceFilter, after: str | None, limit: int) -> "_Answer":
-        parameters = {"limit": str(limit), "after": after, "site": wanted.site_id, "status": wanted.status}
+        sites = None if wanted.sites is None else ",".join(map(str, sorted(wanted.sites)))
+        parameters = {"limit": str(limit), "after": after, "site": sites, "status": wanted.status}
         query = {name: str(value) for name, value in parameters.items() if value is not None}
         return _parse(await self._workers.get(f"{url}/internal/v1/devices", query))
 

@@ -5,9 +5,12 @@ from typing import Any
 
 from aiohttp import web
 
+from ems_streams.access.roles import Principal
 from ems_streams.domain.maintenance import MaintenanceWindow, window_of
 from ems_streams.errors import DependencyError, EmsError, MalformedError
 from ems_streams.gateway.bodies import json_object
+from ems_streams.gateway.security.asking import author_of, note, principal_of
+from ems_streams.gateway.security.maintenance_scope import SiteOf, check_own, is_own, seen_by
 from ems_streams.kafka.maintenance import NoSuchWindowError, end_window, maintenance_windows, set_window
 from ems_streams.ops.http import ProblemError, json_response
 from ems_streams.settings import Settings
@@ -20,8 +23,9 @@ _TRUE = frozenset({"1", "true"})
 class MaintenanceApi:
     """Handlers that read and write the topic `maintenance-windows`; 503 while Kafka is away."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, site_of: SiteOf = lambda _: None) -> None:
         self._settings = settings
+        self._site_of = site_of
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -37,18 +41,26 @@ class MaintenanceApi:
             windows = await maintenance_windows(self._settings)
         except EmsError as error:
             raise _problem(error) from None
-        return json_response({"windows": [_view(each, now) for each in windows if every or each.ends_at > now]})
+        principal = principal_of(request)
+        visible = (seen_by(principal, each, self._site_of) for each in windows if every or each.ends_at > now)
+        return json_response({"windows": [_view(each, now) for each in visible if each is not None]})
 
     async def _set(self, request: web.Request) -> web.Response:
         """Set a window; the same one twice is one window, as long as the request says when it begins."""
         fields = await json_object(request, "Bad maintenance window", max_bytes=BODY_MAX_BYTES)
         now = _now()
-        defaults = {"startsAt": now.isoformat(), "reason": "maintenance", "createdBy": DEFAULT_AUTHOR}
+        defaults = {"startsAt": now.isoformat(), "reason": "maintenance"}
         try:
-            window = window_of({**defaults, **fields})
+            window = window_of({**defaults, **fields, "createdBy": author_of(request, fields.get("createdBy", DEFAULT_AUTHOR))})
         except MalformedError as error:
             raise ProblemError(400, "Bad maintenance window", error.detail) from None
+        principal = principal_of(request)
+        check_own(principal, window, self._site_of)
+        note(request, window=window.window_id)
         try:
+            known = None if principal.sites is None else await self._find(window.window_id)
+            if known is not None and not is_own(principal, known, self._site_of):
+                raise ProblemError(409, "Another window", f"windowId={window.window_id!r}: is the id of another window already")
             await set_window(self._settings, window)
         except EmsError as error:
             raise _problem(error) from None
@@ -56,13 +68,29 @@ class MaintenanceApi:
 
     async def _end(self, request: web.Request) -> web.Response:
         now = _now()
+        window_id = request.match_info["windowId"]
         try:
-            window = await end_window(self._settings, request.match_info["windowId"], now)
+            await self._check_end(principal_of(request), window_id)
+            window = await end_window(self._settings, window_id, now)
         except NoSuchWindowError as error:
             raise ProblemError(404, "No such maintenance window", str(error)) from None
         except EmsError as error:
             raise _problem(error) from None
         return json_response({"windowId": window.window_id, "ended": True})
+
+    async def _check_end(self, principal: Principal, window_id: str) -> None:
+        """Raises as if there were no such window when it concerns none of their sites, and 403 when it concerns others as well."""
+        if principal.sites is None:
+            return
+        known = await self._find(window_id)
+        if known is None or seen_by(principal, known, self._site_of) is None:
+            raise NoSuchWindowError(f"there is no maintenance window {window_id!r}")
+        if not is_own(principal, known, self._site_of):
+            raise ProblemError(403, "Not allowed", "The window concerns other sites than those of the token as well.")
+
+    async def _find(self, window_id: str) -> MaintenanceWindow | None:
+        windows = await maintenance_windows(self._settings)
+        return next((each for each in windows if each.window_id == window_id), None)
 
 
 def _now() -> datetime:

@@ -7,9 +7,11 @@ from aiohttp import web
 
 from ems_streams.domain.events import format_time
 from ems_streams.gateway.cursors import decode_feed, encode_feed
+from ems_streams.gateway.filters import Filter
 from ems_streams.gateway.notifications import Feed
 from ems_streams.gateway.parameters import cursor_of, limit_of
 from ems_streams.gateway.ring import Ring
+from ems_streams.gateway.security.asking import sites_of
 from ems_streams.ops.http import ProblemError
 
 DEFAULT_LIMIT = 50
@@ -39,7 +41,8 @@ class NotificationList:
         ring = ring_of(self._feed)
         # `cursor` is where the page begins: given to the WebSocket as `since`, it goes on exactly from there.
         point = ring.after if point is None else point
-        entries = ring.before(point, limit + 1)
+        visible = Filter(visible=sites_of(request))
+        entries = ring.before(point, limit + 1, visible)
         following = None
         if len(entries) > limit:
             entries.pop()

@@ -25,8 +25,8 @@ async def add_security_headers(_: web.Request, response: web.StreamResponse) -> 
 
 
 def page_routes() -> list[web.AbstractRouteDef]:
-    """`/`, `/dead-letters` and `/static/`."""
-    return [web.get("/", _index), web.get("/dead-letters", _dead_letters), web.get("/static/{name}", _file)]
+    """`/`, `/dead-letters`, `/login.html` and `/static/`."""
+    return [web.get("/", _index), web.get("/dead-letters", _dead_letters), web.get("/login.html", _login), web.get("/static/{name}", _file)]
 
 
 async def _index(_: web.Request) -> web.StreamResponse:
@@ -35,6 +35,10 @@ async def _index(_: web.Request) -> web.StreamResponse:
 
 async def _dead_letters(_: web.Request) -> web.StreamResponse:
     return _send(STATIC / "dead-letters.html")
+
+
+async def _login(_: web.Request) -> web.StreamResponse:
+    return _send(STATIC / "login.html")
 
 
 async def _file(request: web.Request) -> web.StreamResponse:

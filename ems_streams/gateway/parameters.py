@@ -14,6 +14,7 @@ from ems_streams.domain.events import DeviceStatus, NotificationKind, SerialNumb
 from ems_streams.domain.timestamps import time_in_query
 from ems_streams.gateway.cursors import BadCursorError
 from ems_streams.gateway.filters import Filter
+from ems_streams.gateway.security.asking import sites_of
 from ems_streams.ops.http import ProblemError
 
 T = TypeVar("T")
@@ -60,6 +61,14 @@ def site_of(request: web.Request) -> int | None:
     return site_id(text) if text else None
 
 
+def visible_sites(request: web.Request) -> frozenset[int] | None:
+    """The site that is asked for, or all that may be shown; none when that one may not be shown. None for every site."""
+    wanted, visible = site_of(request), sites_of(request)
+    if wanted is None:
+        return visible
+    return frozenset({wanted}) if visible is None else frozenset({wanted}) & visible
+
+
 def status_of(request: web.Request) -> str | None:
     """`status`, when it is given."""
     text = request.query.get("status")
@@ -84,6 +93,7 @@ def filter_of(request: web.Request) -> Filter:
         devices=frozenset(_serial_number(text, "device") for text in _values(request, "device")),
         severities=frozenset(_member(text, "severity", Severity) for text in _values(request, "severity")),
         kinds=frozenset(_member(text, "kind", NotificationKind) for text in _values(request, "kind")),
+        visible=sites_of(request),
     )
 
 
@@ -94,7 +104,7 @@ def alarm_filter_of(request: web.Request) -> AlarmFilter:
     serial_number = request.query.get("serial")
     return AlarmFilter(
         states=states or None,
-        site_id=site_of(request),
+        sites=visible_sites(request),
         severities=severities or None,
         serial_number=_serial_number(serial_number, "serial") if serial_number else None,
     )

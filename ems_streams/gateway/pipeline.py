@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError
 
 from ems_streams.domain.events import format_time
 from ems_streams.errors import EmsError
+from ems_streams.gateway.security.asking import sites_of
 from ems_streams.gateway.topic_metadata import partitions_of
 from ems_streams.gateway.topology import Topology
 from ems_streams.kafka.catalogue import DEVICE_TELEMETRY
@@ -111,15 +112,17 @@ class Pipeline:
         finally:
             await consumer.stop()
 
-    async def _handle(self, _: web.Request) -> web.Response:
-        rate = self._meter.rate_per_s() if self._meter.age_s <= STALE_S else None
+    async def _handle(self, request: web.Request) -> web.Response:
+        # Counts of all sites together: whoever sees some of them would learn how much the others send.
+        shown = sites_of(request) is None
+        rate = self._meter.rate_per_s() if shown and self._meter.age_s <= STALE_S else None
         view = self._topology.view
         workers = [{"url": url, "partitions": sorted(owned), "live": url in view.live} for url, owned in sorted(view.owners.items())]
         return json_response(
             {
                 "asOf": format_time(datetime.now(UTC)),
                 "eventsPerSecond": None if rate is None else round(rate, 1),
-                "eventsTotal": self._meter.total,
+                "eventsTotal": self._meter.total if shown else None,
                 "partitionsTotal": view.partitions,
                 "partitionsAnswered": len(frozenset[int]().union(*(view.owners[url] for url in view.live))),
                 "workers": workers,

@@ -21,6 +21,7 @@ from ems_streams.domain.redrives import Redrive, RedriveDefinition
 from ems_streams.errors import EmsError
 from ems_streams.gateway.dead_letters import problem_of, state_of_redrives, topic_of
 from ems_streams.gateway.redrive_bodies import RedriveBody
+from ems_streams.gateway.security.asking import note
 from ems_streams.ops.http import ProblemError, json_response
 from ems_streams.settings import Settings
 
@@ -66,6 +67,7 @@ class RedriveApi:
                 return json_response(plan_view(topic, await plan(self._settings, definition, deadline_s=DRY_RUN_S)))
         except EmsError as error:
             raise problem_of(error) from None
+        note(request, redrive=definition.redrive_id, topic=topic)
         return self._start(Redrive(definition))
 
     async def _definition(self, topic: str, body: RedriveBody) -> RedriveDefinition:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ems_streams.gateway.cursors import Offsets, encode_feed
-from ems_streams.gateway.filters import NO_FACTS, Facts
+from ems_streams.gateway.filters import EVERYTHING, NO_FACTS, Facts, Filter
 
 REMEMBERED_IDS_PER_ENTRY = 4
 """Ids are remembered for longer than their entries, so that a late duplicate is not told twice."""
@@ -110,13 +110,13 @@ class Ring:
             raise IndexError(position)
         return self._entries[index]
 
-    def before(self, point: Offsets, limit: int) -> list[Entry]:
-        """Up to `limit` entries that lie before a point of the feed, newest first."""
+    def before(self, point: Offsets, limit: int, wanted: Filter = EVERYTHING) -> list[Entry]:
+        """Up to `limit` entries that are wanted and lie before a point of the feed, newest first."""
         found: list[Entry] = []
         for entry in reversed(self._entries):
             if len(found) == limit:
                 break
-            if entry.partition < len(point) and entry.offset < point[entry.partition]:
+            if entry.partition < len(point) and entry.offset < point[entry.partition] and wanted.wants(entry.facts):
                 found.append(entry)
         return found
 

@@ -26,6 +26,8 @@ from ems_streams.gateway.pages import add_security_headers, page_routes
 from ems_streams.gateway.pipeline import Pipeline
 from ems_streams.gateway.queries import DeviceQueries
 from ems_streams.gateway.redrives import BODY_MAX_BYTES, RedriveApi
+from ems_streams.gateway.security.composition import Security
+from ems_streams.gateway.security.exposure import warn_of_exposure
 from ems_streams.gateway.site_queries import SiteQueries
 from ems_streams.gateway.topology import Topology
 from ems_streams.gateway.websocket import NotificationSocket
@@ -46,20 +48,21 @@ class Gateway:
     """The parts of the gateway, put together."""
 
     def __init__(self, settings: Settings, session: aiohttp.ClientSession) -> None:
+        self.command_desk = CommandDesk(settings)
+        self.security = Security.of(settings, self.command_desk.site_of)
         self.topology = Topology(session, settings.worker_urls.split(","))
         self.feed = Feed(settings)
         self.history = HistoryReader(settings, "ems-gateway", settings.query_timeout_s)
         self.pipeline = Pipeline(settings, self.topology)
-        self.socket = NotificationSocket(self.feed)
+        self.socket = NotificationSocket(self.feed, origins=self.security.origins)
         workers = Forwarder(session, self.topology, settings.query_timeout_s)
         self.queries = DeviceQueries(workers, self.history)
         self.site_queries = SiteQueries(workers, self.history)
         self.lists = DeviceLists(Fleet(session, self.topology, settings.query_timeout_s))
         self.alarms = AlarmApi(settings, AlarmFleet(session, self.topology, settings.query_timeout_s))
-        self.maintenance = MaintenanceApi(settings)
+        self.maintenance = MaintenanceApi(settings, self.command_desk.site_of)
         self.dead_letters = DeadLetterApi(settings)
         self.redrives = RedriveApi(settings)
-        self.command_desk = CommandDesk(settings)
         self.commands = CommandsApi(self.command_desk, workers, settings.query_timeout_s)
         self.health = Health()
         self.health.add_readiness("kafka", self.pipeline.check)
@@ -68,11 +71,16 @@ class Gateway:
         # Without it there is no history, and all that is live is there.
         self.health.add_readiness("postgres", self._check_postgres, required=False)
         self.health.add_readiness("commands", self.command_desk.check, required=False)
+        self.security.watch(self.health)
 
     def app(self) -> web.Application:
         """Everything that is answered over HTTP."""
-        app = web.Application(middlewares=[count_requests, error_middleware], client_max_size=BODY_MAX_BYTES)
+        app = web.Application(
+            middlewares=[count_requests, error_middleware, self.security.guard.middleware], client_max_size=BODY_MAX_BYTES
+        )
         app.on_response_prepare.append(add_security_headers)
+        app.on_response_prepare.append(self.security.add_headers)
+        app.cleanup_ctx.append(self.socket.watched)
         app.on_shutdown.append(self.socket.shut_down)
         # The list before the single device: the order is of no matter to the router, but it is to readers.
         app.add_routes(self.lists.routes())
@@ -86,6 +94,7 @@ class Gateway:
         app.add_routes(self.commands.routes())
         app.add_routes(self.socket.routes())
         app.add_routes(self.pipeline.routes())
+        app.add_routes(self.security.sessions.routes())
         add_monitoring(app, Process.GATEWAY, self.health, lambda: sample(self))
         app.add_routes(page_routes())
         return app
@@ -121,6 +130,7 @@ async def serve(settings: Settings, *, stop: asyncio.Event) -> None:
             shutdown_timeout_s=SHUTDOWN_TIMEOUT_S,
             tls=tls,
         )
+        warn_of_exposure(settings)
         log.info("gateway listens", url=f"{'http' if tls is None else 'https'}://{settings.gateway_host}:{settings.gateway_port}")
         gateway.health.mark_started()
         try:
@@ -129,6 +139,7 @@ async def serve(settings: Settings, *, stop: asyncio.Event) -> None:
             await runner.cleanup()
             await gateway.redrives.stop()
             await gateway.history.close()
+            gateway.security.guard.audit.close()
     log.info("gateway stopped")
 
 

@@ -3,10 +3,10 @@
 import asyncio
 import socket
 import time
+from collections.abc import AsyncIterator, Collection
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from urllib.parse import urlsplit
 
 import structlog
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -19,6 +19,9 @@ from ems_streams.gateway.frames import Chunks, heartbeat_frame
 from ems_streams.gateway.notification_list import ring_of
 from ems_streams.gateway.notifications import Feed
 from ems_streams.gateway.parameters import bad_parameter, cursor_of, filter_of, heartbeat_of
+from ems_streams.gateway.security.asking import still_let_in
+from ems_streams.gateway.security.authentication import SUBPROTOCOL, check_subprotocols
+from ems_streams.gateway.security.browsers import check_origin
 from ems_streams.metrics.gateway import CLOSED, SENT_BYTES
 from ems_streams.ops.http import ProblemError
 
@@ -28,6 +31,8 @@ MAX_CLIENTS = 2000
 MAX_BACKFILLS = 4
 PACE_PER_CLIENT_S = 50e-6
 """Clients are told together at most once in this time for each of them: at 1,000 clients 20 times a second. A guess at what telling one costs, not a measurement."""
+UNAUTHORISED = 4401
+"""Code of a WebSocket that is closed because its token counts no more."""
 _BUFFERED_BYTES = 64 * 1024
 _LOOK_AGAIN_S = 0.02
 
@@ -42,6 +47,7 @@ class Limits:
         stall_s: Longest time that what was given to the connection may take to be taken off.
         close_grace_s: How long a client has to read that it was closed.
         send_buffer_bytes: Kernel's buffer of its connection.
+        token_check_s: How often it is looked whether its token still counts.
     """
 
     ping_every_s: float = 15.0
@@ -49,6 +55,7 @@ class Limits:
     stall_s: float = 5.0
     close_grace_s: float = 15.0
     send_buffer_bytes: int = 128 * 1024
+    token_check_s: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +81,9 @@ class NotificationSocket:
     message once for all clients; those that want the same get the same bytes.
     """
 
-    def __init__(self, feed: Feed, limits: Limits | None = None) -> None:
+    def __init__(self, feed: Feed, limits: Limits | None = None, *, origins: Collection[str] = ()) -> None:
         self._feed = feed
+        self._origins = origins
         self._limits = limits or Limits()
         self._sessions: set[_Session] = set()
         self._backfills = asyncio.Semaphore(MAX_BACKFILLS)
@@ -89,13 +97,27 @@ class NotificationSocket:
     def routes(self) -> list[web.RouteDef]:
         return [web.get("/ws/notifications", self._handle)]
 
+    async def watched(self, _: web.Application) -> AsyncIterator[None]:
+        """Closes, for as long as the application runs, who would not be let in any more; for `app.cleanup_ctx`."""
+        watching = asyncio.create_task(self._watch(), name="tokens of clients")
+        yield
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(self._limits.token_check_s)
+            for session in [each for each in self._sessions if not each.let_in]:
+                session.end(_Closing(UNAUTHORISED, "the token counts no more, or not as it did", "revoked"))
+
     async def shut_down(self, _: web.Application) -> None:
         """Tells every client to come back later (1001); for `app.on_shutdown`."""
         for session in list(self._sessions):
             session.end(_Closing(WSCloseCode.GOING_AWAY, "the gateway is stopping", "stopping"))
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        check_origin(request)
+        check_origin(request, self._origins)
+        check_subprotocols(request)
         since = cursor_of(request, decode_feed, "since")
         wanted = filter_of(request)
         heartbeat_s = heartbeat_of(request)
@@ -104,7 +126,7 @@ class NotificationSocket:
             raise bad_parameter("since", "the cursor is of a feed with more partitions")
         if len(self._sessions) >= MAX_CLIENTS:
             raise ProblemError(503, "Too many clients", f"{MAX_CLIENTS} are connected.", headers={"Retry-After": "10"})
-        connection = web.WebSocketResponse(autoping=False, compress=False, max_msg_size=4096, timeout=3.0)
+        connection = web.WebSocketResponse(protocols=(SUBPROTOCOL,), autoping=False, compress=False, max_msg_size=4096, timeout=3.0)
         if not connection.can_prepare(request):
             detail = "This is a WebSocket; ask for an upgrade, or read GET /api/v1/notifications."
             raise ProblemError(426, "Upgrade required", detail, headers={"Upgrade": "websocket"})
@@ -122,13 +144,6 @@ class NotificationSocket:
 
     def _keep_pace(self) -> None:
         self._feed.pace_s = len(self._sessions) * PACE_PER_CLIENT_S
-
-
-def check_origin(request: web.Request) -> None:
-    """Pages of other sites must not read the feed through their visitor's browser."""
-    origin = request.headers.get("Origin")
-    if origin is not None and urlsplit(origin).netloc.lower() != request.host.lower():
-        raise ProblemError(403, "Foreign origin", "Only pages of this gateway may connect from a browser.")
 
 
 class _Session:
@@ -150,6 +165,11 @@ class _Session:
         """Ends the session from outside."""
         if not self._ended.done():
             self._ended.set_result(closing)
+
+    @property
+    def let_in(self) -> bool:
+        """Whether the client would be let in now."""
+        return still_let_in(self._request)
 
     async def run(self) -> None:
         """Serves the client until it leaves or is closed."""

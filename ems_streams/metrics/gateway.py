@@ -12,6 +12,12 @@ REQUESTS: Final = DEFINITIONS.counter(
 REQUEST_SECONDS: Final = DEFINITIONS.histogram(
     "ems_http_request_seconds", "Time to answer a request, without WebSockets", _GATEWAY, Label.ROUTE, buckets=WORK_S
 )
+DENIED: Final = DEFINITIONS.counter(
+    "ems_http_denied_total",
+    "HTTP requests that were not let in, by status: 401 without a valid token, 403, 404 of another site, 429 too often",
+    _GATEWAY,
+    Label.STATUS,
+)
 CLIENTS: Final = DEFINITIONS.gauge("ems_websocket_clients", "Clients connected to the WebSocket", _GATEWAY)
 SENT_BYTES: Final = DEFINITIONS.counter("ems_websocket_sent_bytes_total", "Bytes of frames given to connections of clients", _GATEWAY)
 SENT_MESSAGES: Final = DEFINITIONS.counter(
@@ -20,7 +26,7 @@ SENT_MESSAGES: Final = DEFINITIONS.counter(
 CLOSED: Final = DEFINITIONS.counter(
     "ems_websocket_closed_total",
     "Clients that are gone, by reason: `left` by themselves; `slow`: they did not take off what they were given, or fell behind; `silent`: they did "
-    "not answer; `replaced`: the feed begins anew; `kafka`: what they asked for could not be read; `stopping`: the gateway ends",
+    "not answer; `replaced`: the feed begins anew; `revoked`: their token counts no more; `kafka`: what they asked for could not be read; `stopping`: the gateway ends",
     _GATEWAY,
     Label.REASON,
 )
@@ -37,5 +43,5 @@ HISTORY_AVAILABLE: Final = DEFINITIONS.gauge(
 )
 
 # There from the start, at zero: the first one that is counted is seen.
-for _reason in ("left", "slow", "silent", "replaced", "kafka", "stopping"):
+for _reason in ("left", "slow", "silent", "replaced", "kafka", "stopping", "revoked"):
     CLOSED.labels(_reason)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from ems_streams.metrics import Process
 from ems_streams.ops import garbage
@@ -59,7 +60,7 @@ async def serve(
     stopping: asyncio.Event,
     routes: Iterable[web.RouteDef] = (),
     *,
-    guard: "web._Middleware | None" = None,
+    guard: Middleware | None = None,
 ) -> None:
     """Run a process with its endpoints until `stopping` is set; raises what it fails by, and `SettingError` for a port that is taken."""
     health = Health()

@@ -4,7 +4,7 @@ from aiohttp import web
 
 from ems_streams.domain.alarm_index import AlarmFilter, Place
 from ems_streams.ops.http import ProblemError, json_response
-from ems_streams.web.limits import limit_of
+from ems_streams.web.limits import limit_of, sites_of
 from ems_streams.web.live_alarms import LiveAlarms
 
 LIMIT_DEFAULT = 100
@@ -27,7 +27,7 @@ def _filter_of(request: web.Request) -> AlarmFilter:
     states, severities, site = query.get("state"), query.get("severity"), query.get("site")
     return AlarmFilter(
         states=None if states is None else frozenset(states.split(",")),
-        site_id=None if site is None else _number(site, "site"),
+        sites=sites_of(site),
         severities=None if severities is None else frozenset(severities.split(",")),
         serial_number=query.get("serial"),
     )

@@ -64,7 +64,7 @@ class LiveTables:
     def _state(self, key: bytes) -> DeviceAggregates | None:
         return state_of(self._aggregates.ready(key), key)
 
-    def devices(self, *, after: str, limit: int, site: int | None, status: str | None) -> dict[str, Any]:
+    def devices(self, *, after: str, limit: int, sites: frozenset[int] | None, status: str | None) -> dict[str, Any]:
         """Devices of this worker's own partitions behind serial `after`, in the order of their serials."""
         ready = sorted(set(self._status.partitions) & set(self._aggregates.partitions))
         matching = (
@@ -73,7 +73,7 @@ class LiveTables:
             for _, state in self._status.partitions[partition].items()
             if isinstance(state, DeviceStatusState)
             and state.serial_number > after
-            and (site is None or state.site_id == site)
+            and (sites is None or state.site_id in sites)
             and (status is None or state.status == status)
         )
         page = heapq.nsmallest(limit, matching, key=lambda item: item[0])

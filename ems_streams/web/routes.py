@@ -19,7 +19,7 @@ from ems_streams.ops.health import Health
 from ems_streams.ops.http import ProblemError, error_middleware, json_response
 from ems_streams.ops.monitoring import add_monitoring
 from ems_streams.web.alarm_routes import alarm_routes
-from ems_streams.web.limits import limit_of
+from ems_streams.web.limits import limit_of, sites_of
 from ems_streams.web.live import LiveTables
 from ems_streams.web.live_alarms import LiveAlarms
 from ems_streams.web.live_commands import LiveCommands
@@ -97,13 +97,10 @@ class _Routes:
 
     async def devices(self, request: web.Request) -> web.StreamResponse:
         query = request.query
-        site = query.get("site")
-        if site is not None and not site.isdigit():
-            raise ProblemError(400, "Bad Request", f"site={site!r}: must be a site id, a whole number")
         page = self._tables.devices(
             after=query.get("after", ""),
             limit=limit_of(request, DEVICES_LIMIT_DEFAULT),
-            site=None if site is None else int(site),
+            sites=sites_of(query.get("site")),
             status=query.get("status"),
         )
         return json_response(page)

@@ -86,7 +86,7 @@ class WorkerStandIn:
         found = [device for _, device in sorted(self.cluster.devices.items()) if self.cluster.partition_of(device) in self.owned]
         found = [device for device in found if device["serialNumber"] > query.get("after", "")]
         if "site" in query:
-            found = [device for device in found if device["siteId"] == int(query["site"])]
+            found = [device for device in found if str(device["siteId"]) in query["site"].split(",")]
         if "status" in query:
             found = [device for device in found if device["status"] == query["status"]]
         return json_response({"partitionsAnswered": self.owned, "devices": found[: int(query.get("limit", "100"))]})
@@ -94,6 +94,8 @@ class WorkerStandIn:
     async def _alarms(self, request: web.Request) -> web.Response:
         query = request.query
         found = [alarm for alarm in self._own_alarms() if alarm["state"] in query.get("state", alarm["state"]).split(",")]
+        if "site" in query:
+            found = [alarm for alarm in found if str(alarm["siteId"]) in query["site"].split(",")]
         if "after" in query:
             raised_ms, alarm_id = query["after"].split(":")
             found = [alarm for alarm in found if place_of(alarm) > (-int(raised_ms), alarm_id)]

@@ -13,7 +13,7 @@ INTRODUCTION = """\
 # HTTP of the gateway
 
 Made from the routes of the gateway. Answers are JSON, errors are problem documents (RFC 9457) that name the parameter, the value and what is expected. `limit` and
-`cursor` page through a list: the next cursor is in the answer. What is known to no worker and no store answers 404, what cannot be known now 503.
+`cursor` page through a list: the next cursor is in the answer. What is known to no worker and no store answers 404, what cannot be known now 503. [Who may ask for what](http-access.md) is a page of its own.
 
 | route | answers | parameters | more |
 |---|---|---|---|
@@ -26,6 +26,7 @@ _ALARMS = "[alarms](../howto/alarms.md)"
 _MAINTENANCE = "[maintenance](../howto/status.md#maintenance)"
 _LETTERS = "[dead letters](../howto/dead-letters.md)"
 _COMMANDS = "[commands](../howto/commands.md)"
+_SECURITY = "[who may](../howto/security-gateway.md)"
 _HEALTH = "[health](../howto/health.md)"
 
 WORDS: dict[str, tuple[str, str, str]] = {
@@ -60,12 +61,16 @@ WORDS: dict[str, tuple[str, str, str]] = {
     "POST /api/v1/commands/{commandId}/cancel": ("the command, cancelled", "", _COMMANDS),
     "GET /api/v1/command-catalogue": ("what each type of device takes", "`type`", _COMMANDS),
     "GET /api/v1/pipeline": ("workers, their partitions, messages per second", "", "[runbook](../runbook.md)"),
+    "GET /api/v1/session": ("who asks, and what they may", "", _SECURITY),
+    "POST /api/v1/session": ("the session of a browser, begun with a token", "", _SECURITY),
+    "DELETE /api/v1/session": ("nothing; the session is over", "", _SECURITY),
     "GET /livez": ("whether a restart would help", "", _HEALTH),
     "GET /readyz": ("whether all that it needs is there", "", _HEALTH),
     "GET /startupz": ("whether it has started", "", _HEALTH),
     "GET /metrics": ("metrics in Prometheus' text format", "", "[metrics](metrics.md)"),
     "GET /": ("the live page", "", ""),
     "GET /dead-letters": ("the page of dead letters", "", _LETTERS),
+    "GET /login.html": ("the page where people log in", "", _SECURITY),
     "GET /static/{name}": ("files of the pages", "", ""),
 }
 

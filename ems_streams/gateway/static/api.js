@@ -13,6 +13,7 @@ export function postJson(path, body, deadlineMs = DEADLINE_MS) {
 async function ask(path, options, deadlineMs) {
   const response = await fetch(path, { ...options, signal: AbortSignal.timeout(deadlineMs) });
   const body = await response.json().catch(() => null);
+  if (response.status === 401) location.assign(`/login.html?next=${encodeURIComponent(location.pathname + location.search)}`);
   if (!response.ok) {
     const error = new Error(body?.detail || body?.title || `status ${response.status}`);
     error.status = response.status;

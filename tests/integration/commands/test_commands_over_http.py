@@ -28,7 +28,7 @@ WELL = ["REQUESTED", "PUBLISHED", "DELIVERED", "ACCEPTED", "COMPLETED"]
 
 
 def call(method: str, url: str, body: object = None, **headers: str) -> tuple[int, Any, dict[str, str]]:
-    sent = {name.replace("_", "-"): value for name, value in headers.items()}
+    sent = {"Content-Type": "application/json"} | {name.replace("_", "-"): value for name, value in headers.items()}
     request = urllib.request.Request(url, None if body is None else json.dumps(body).encode(), sent, method=method)
     try:
         with urllib.request.urlopen(request, timeout=20) as response:

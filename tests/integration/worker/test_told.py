@@ -36,7 +36,9 @@ def of(deployment: Deployment, topic: str, serial: str) -> list[dict[str, Any]]:
 
 
 def call(method: str, url: str, body: object = None) -> tuple[int, Any]:
-    request = urllib.request.Request(url, None if body is None else json.dumps(body).encode(), method=method)
+    request = urllib.request.Request(
+        url, None if body is None else json.dumps(body).encode(), {"Content-Type": "application/json"}, method=method
+    )
     try:
         with urllib.request.urlopen(request, timeout=20) as response:
             return response.status, json.load(response)

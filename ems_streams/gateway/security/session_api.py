@@ -1,0 +1,103 @@
+"""Logging in with a browser: `/api/v1/session`."""
+
+from typing import Any, Final
+
+from aiohttp import web
+
+from ems_streams.access.errors import DeniedError, KeysAwayError
+from ems_streams.access.roles import Principal
+from ems_streams.access.token_entries import ALL_SITES
+from ems_streams.domain.events import format_time
+from ems_streams.gateway.bodies import json_object
+from ems_streams.gateway.security.asking import note, principal_of
+from ems_streams.gateway.security.authentication import Credential
+from ems_streams.gateway.security.exposure import limited_as
+from ems_streams.gateway.security.guard import ADDRESS, CREDENTIAL, Guard, NotLetInError
+from ems_streams.gateway.security.sessions import Sessions, TooManySitesError
+from ems_streams.ops.http import ProblemError, json_response
+
+BODY_MAX_BYTES: Final = 16 * 1024
+_BAD: Final = "Bad login"
+
+
+class SessionApi:
+    """Handlers that begin, show and end sessions.
+
+    Args:
+        cookie: Name of the cookie.
+        secure: Whether browsers reach the gateway over HTTPS.
+    """
+
+    def __init__(self, guard: Guard, sessions: Sessions, cookie: str, *, secure: bool) -> None:
+        self._guard = guard
+        self._sessions = sessions
+        self._cookie = cookie
+        self._secure = secure
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/api/v1/session", self._show),
+            web.post("/api/v1/session", self._log_in),
+            web.delete("/api/v1/session", self._log_out),
+        ]
+
+    async def _show(self, request: web.Request) -> web.Response:
+        """Who asks, and what they may."""
+        return json_response(self._view(principal_of(request)))
+
+    async def _log_in(self, request: web.Request) -> web.Response:
+        """Begin a session with a token; the cookie goes to scripts of no page, and to no other site."""
+        fields = await json_object(request, _BAD, max_bytes=BODY_MAX_BYTES)
+        token = fields.get("token")
+        if not isinstance(token, str) or not token or fields.keys() != {"token"}:
+            raise ProblemError(400, _BAD, "expected one member: token, a text")
+        if self._guard.authenticator.open:
+            return json_response(self._view(principal_of(request)))
+        credential = await self._checked(request, token.strip())
+        note(request, login=credential.principal.name)
+        try:
+            value, principal = self._sessions.begin(credential.principal, credential.entry)
+        except TooManySitesError:
+            raise ProblemError(400, _BAD, "The token names more sites than a session can hold; ask with the token itself.") from None
+        response = json_response(self._view(principal))
+        expires_at = principal.expires_at
+        response.set_cookie(
+            self._cookie,
+            value,
+            path="/",
+            secure=self._secure,
+            httponly=True,
+            samesite="Strict",
+            expires=None if expires_at is None else expires_at.strftime("%a, %d %b %Y %H:%M:%S GMT"),
+        )
+        return response
+
+    async def _checked(self, request: web.Request, token: str) -> Credential:
+        address = limited_as(request[ADDRESS])
+        self._guard.limits.check_failures(address)
+        try:
+            return await self._guard.authenticator.of_token(token)
+        except DeniedError as error:
+            note(request, outcome="denied", login=error.reason)
+            self._guard.limits.failed(address)
+            raise NotLetInError(error.detail, error.reason, wrong=True) from None
+        except KeysAwayError:
+            detail = "The keys that JWTs are checked by cannot be read at the moment."
+            raise ProblemError(503, "Keys are away", detail, headers={"Retry-After": "10"}) from None
+
+    async def _log_out(self, request: web.Request) -> web.Response:
+        credential = request.get(CREDENTIAL)
+        if credential is not None and credential.session is not None:
+            self._sessions.end(credential.session)
+        response = web.Response(status=204, headers={"Cache-Control": "no-store"})
+        response.del_cookie(self._cookie, path="/", secure=self._secure, httponly=True, samesite="Strict")
+        return response
+
+    def _view(self, principal: Principal) -> dict[str, Any]:
+        return {
+            "authentication": "open" if self._guard.authenticator.open else "token",
+            "name": principal.name,
+            "role": str(principal.role),
+            "sites": ALL_SITES if principal.sites is None else sorted(principal.sites),
+            "expiresAt": None if principal.expires_at is None else format_time(principal.expires_at),
+        }
