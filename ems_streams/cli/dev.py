@@ -63,6 +63,7 @@ def dev(
         raise UsageError("--device is for --secure: without it devices need no certificate")
     from ems_streams.dev.command import run
     from ems_streams.dev.plan import Options
+    from ems_streams.processes.rights import acls_of
 
     options = Options(
         duration_s=duration,
@@ -79,4 +80,4 @@ def dev(
         secure=secure,
         **({"secure_devices": tuple(device)} if device else {}),
     )
-    raise typer.Exit(run(options))
+    raise typer.Exit(run(options, acls_of))

@@ -5,7 +5,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING
 
 import structlog
@@ -19,15 +19,18 @@ from ems_streams.dev.screen import Screen
 from ems_streams.dev.supervisor import Supervisor
 from ems_streams.dev.units import Notice, State, Unit, last_lines
 from ems_streams.errors import EmsError
+from ems_streams.kafka.acls import Acl, apply_acls
 from ems_streams.kafka.admin import apply_topics
 from ems_streams.ops.logs import configure_logging
 from ems_streams.rules.applying import apply_builtin_once
+from ems_streams.settings import Settings
 
 if TYPE_CHECKING:
     from ems_streams.dev.stack import EmbeddedStack
 
 log = structlog.get_logger(__name__)
 
+Rights = Callable[[Settings], Sequence[Acl]]
 START_DEADLINE_S = 90.0
 STOP_DEADLINE_S = 28.0
 _SHOWN_LOG_LINES = 15
@@ -39,8 +42,12 @@ class StartFailedError(EmsError):
     """Something did not become ready in time."""
 
 
-def run(options: Options) -> int:
-    """Run until stopped, or for the duration; returns the exit code, or raises an `EmsError` that says what is in the way."""
+def run(options: Options, rights: Rights | None = None) -> int:
+    """Run until stopped, or for the duration; returns the exit code, or raises an `EmsError` that says what is in the way.
+
+    Args:
+        rights: What every process may do on Kafka, for secure runs.
+    """
     plan = make_plan(options)
     with locked(plan.data_dir):
         plan.ports.check_free(options.workers, plan.ports_needed)
@@ -53,7 +60,7 @@ def run(options: Options) -> int:
             rotate(plan.log_dir / f"{name}.log")
         with (plan.log_dir / "dev.log").open("a") as log_stream:
             configure_logging(plan.settings, "dev", log_stream)
-            session = Session(plan)
+            session = Session(plan, rights=rights)
             code = asyncio.run(session.run())
     if session.interrupted_download:
         # Threads in the middle of a download cannot be told to end, and the interpreter would wait for them.
@@ -69,8 +76,9 @@ class Session:
     after that kills.
     """
 
-    def __init__(self, plan: Plan, display: Display | None = None) -> None:
+    def __init__(self, plan: Plan, display: Display | None = None, rights: Rights | None = None) -> None:
         self.plan = plan
+        self._rights = rights
         self.board = Board(plan)
         self.display = display or _choose_display(self.board)
         self.supervisor = Supervisor(self._on_notice)
@@ -132,9 +140,7 @@ class Session:
         self._step("creating topics")
         async with _deadline(deadline_s, "the topics"):
             await self._apply_topics()
-            if self.plan.secure is not None and "kafka" in self.plan.embedded:
-                self._step("granting rights")
-                await self._apply_acls()
+            await self._grant_rights()
             if self.plan.options.builtin_rules:
                 await self._apply_builtin_rules()
         wanted = programs(self.plan, stack.database_url if "postgres" in self.plan.embedded else None)
@@ -179,8 +185,10 @@ class Session:
             )
             self._on_notice(Notice("topics", "refused", text))
 
-    async def _apply_acls(self) -> None:
-        raise NotImplementedError
+    async def _grant_rights(self) -> None:
+        if self._rights is not None and self.plan.secure is not None and "kafka" in self.plan.embedded:
+            self._step("granting rights")
+            await apply_acls(self.plan.settings, self._rights(self.plan.settings))
 
     async def _apply_builtin_rules(self) -> None:
         try:

@@ -143,7 +143,7 @@ async def test_an_expired_certificate_is_found_at_the_start(secured: Secured) ->
     now = datetime.now(UTC)
     pair = secured.signed(secured.certificates._authority, "ems-ingress", begins=now - 2 * DAY, ends=now - DAY)
 
-    with pytest.raises(SettingError, match=f"EMS_MQTT_CERT_FILE=.*expired on {now - DAY:%Y-%m-%d}"):
+    with pytest.raises(SettingError, match=f"EMS_MQTT_CERT_FILE=.*expired at {now - DAY:%Y-%m-%d}"):
         MqttSubscriber(secured.showing(pair))
 
 
