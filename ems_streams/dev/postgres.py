@@ -121,7 +121,8 @@ class Postgres(Server):
     async def _secure(self, security: PostgresSecurity) -> None:
         self._make_socket_directory()
         write_private(self.directory / "pg_hba.conf", _HBA.encode(), self._ids)
-        wanted = hashlib.sha256(repr(sorted(security.passwords.items())).encode()).hexdigest()
+        plain = role_statements(_DATABASE, security.roles)
+        wanted = hashlib.sha256(repr((plain, sorted(security.passwords.items()))).encode()).hexdigest()
         made = self.directory / "roles-made"
         if made.exists() and made.read_text() == wanted:
             return

@@ -44,6 +44,8 @@ def role_statements(database: str, roles: Roles, verifiers: Mapping[str, str] | 
         *statements,
         f"REVOKE ALL ON DATABASE {database} FROM PUBLIC;",
         f"GRANT CONNECT ON DATABASE {database} TO {', '.join(roles.all())};",
+        # The sink copies batches into tables of its session first.
+        f"GRANT TEMPORARY ON DATABASE {database} TO {roles.sink};",
         "REVOKE CREATE ON SCHEMA public FROM PUBLIC;",
         f"GRANT USAGE, CREATE ON SCHEMA public TO {roles.sink};",
         f"GRANT USAGE ON SCHEMA public TO {roles.reader};",
