@@ -6,6 +6,7 @@ nothing heavy at their top, so that `--help` answers at once.
 
 import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -30,7 +31,7 @@ from ems_streams.cli import (
     tokens,
     topics,
 )
-from ems_streams.errors import EmsError
+from ems_streams.errors import EmsError, UsageError
 
 app = typer.Typer(
     name="ems-streams",
@@ -49,11 +50,35 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _use_env_file(path: Path | None) -> None:
+    if path is None:
+        return
+    from dotenv import dotenv_values
+
+    try:
+        with path.open(encoding="utf-8") as file:
+            found = dotenv_values(stream=file, interpolate=False)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--env-file {str(path)!r}: must be a readable file ({error})") from None
+    for name, value in found.items():
+        if value is not None:
+            os.environ.setdefault(name, value)
+
+
 @app.callback()
 def _main(
     _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
+    _env_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--env-file",
+            metavar="FILE",
+            callback=_use_env_file,
+            help="Settings as NAME=value lines; what the environment has already stays.",
+        ),
+    ] = None,
 ) -> None:
     pass
 

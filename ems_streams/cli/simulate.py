@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ems_streams.dev.simulator import Commands, FaultPlan, FaultShares, FleetOptions, Publication, Runner, Summary, World
     from ems_streams.dev.simulator.fleet import Identity
     from ems_streams.dev.simulator.models import DeviceModel
+    from ems_streams.mqtt.endpoint import TlsFiles
     from ems_streams.mqtt.publisher import MqttPublisher
     from ems_streams.settings import Settings
 
@@ -190,13 +191,15 @@ class _Broker:
     url: str
     username: str | None
     password: str | None
+    tls: "TlsFiles"
 
 
 async def _simulate(options: Options, settings: "Settings", shares: "FaultShares", rows: int | None) -> "tuple[Summary, dict[str, int]]":
     from ems_streams.dev.simulator import FaultPlan, LedgerWriter, Runner, World, build_fleet
+    from ems_streams.mqtt.endpoint import TlsFiles
 
     password = settings.mqtt_password.get_secret_value() if settings.mqtt_password else None
-    broker = _Broker(str(settings.mqtt_url), settings.mqtt_username, password)
+    broker = _Broker(str(settings.mqtt_url), settings.mqtt_username, password, TlsFiles.of(settings))
     fleet_options = _fleet_options(options)
     fleet = build_fleet(fleet_options)
     plan = FaultPlan(options.seed, shares)
@@ -229,7 +232,7 @@ async def _publishers(connections: contextlib.AsyncExitStack, options: Options, 
     run_id = f"{options.seed}-{secrets.token_hex(3)}"
     publishers = [
         await connections.enter_async_context(
-            MqttPublisher(broker.url, f"ems-simulator-{run_id}-{number}", broker.username, broker.password)
+            MqttPublisher(broker.url, f"ems-simulator-{run_id}-{number}", broker.username, broker.password, tls=broker.tls)
         )
         for number in range(options.client_count)
     ]
@@ -241,7 +244,7 @@ def _commands(options: Options, fleet_options: "FleetOptions", world: "World", b
     from ems_streams.dev.simulator import CommandOptions, Commands, parse_command_faults
     from ems_streams.mqtt.receiver import MqttReceiver
 
-    connect = partial(MqttReceiver, broker.url, username=broker.username, password=broker.password)
+    connect = partial(MqttReceiver, broker.url, username=broker.username, password=broker.password, tls=broker.tls)
     return Commands(CommandOptions(fleet_options, parse_command_faults(options.command_faults), options.command_log), world, connect)
 
 
@@ -269,7 +272,9 @@ async def _all_connected(publishers: "list[MqttPublisher]") -> None:
             for publisher in publishers:
                 await publisher.wait_connected()
     except TimeoutError:
-        raise DependencyError(f"no MQTT broker answered at EMS_MQTT_URL={publishers[0].endpoint} within {_CONNECT_TIMEOUT_S:g} s") from None
+        why = next((f": {each.trouble}" for each in publishers if each.trouble), "")
+        where = publishers[0].endpoint
+        raise DependencyError(f"no MQTT broker answered at EMS_MQTT_URL={where} within {_CONNECT_TIMEOUT_S:g} s{why}") from None
 
 
 def _stop_on_signals(runner: "Runner") -> None:

@@ -1,7 +1,5 @@
 """What people are shown of a run: one object that every display draws from."""
 
-import shutil
-import sys
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -9,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from ems_streams.dev.places import own_command, secure_places, shorten
 from ems_streams.dev.plan import Plan
 from ems_streams.dev.rates import EventRates
 from ems_streams.dev.units import Notice, Unit
@@ -69,8 +68,10 @@ class Board:
 
     def places(self) -> list[tuple[str, str]]:
         """Where to look, as pairs of what and a command or address that can be copied."""
-        plan, settings = self.plan, self.plan.settings
-        command = _own_command()
+        plan = self.plan
+        if plan.secure is not None:
+            return secure_places(plan, plan.secure, own_command())
+        settings, command = plan.settings, own_command()
         if settings.kafka_bootstrap_servers != "localhost:9092" and plan.ports.kafka != 9092:
             command = f"EMS_KAFKA_BOOTSTRAP_SERVERS={settings.kafka_bootstrap_servers} {command}"
         host, port = settings.mqtt_url.host, settings.mqtt_url.port
@@ -142,22 +143,9 @@ def unit_json(unit: Unit) -> dict[str, Any]:
     }
 
 
-def shorten(path: Path) -> Path:
-    """The path relative to the working directory when it is below it."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-
-
 def age(since: datetime) -> str:
     """How long ago, in the largest unit that says enough: `42 s`, `3 min`, `2 h`."""
     seconds = max(0, int((datetime.now(UTC) - since).total_seconds()))
     if seconds < 120:
         return f"{seconds} s"
     return f"{seconds // 60} min" if seconds < 7200 else f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
-
-
-def _own_command() -> str:
-    """How to call this installation from the shell it was started in."""
-    if shutil.which("ems-streams"):
-        return "ems-streams"
-    script = Path(sys.executable).with_name("ems-streams")
-    return str(shorten(script)) if script.exists() else f"{shorten(Path(sys.executable))} -m ems_streams"

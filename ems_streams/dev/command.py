@@ -5,7 +5,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING
 
 import structlog
@@ -13,21 +13,24 @@ import structlog
 from ems_streams.dev.board import TICK_S, Board, Display
 from ems_streams.dev.datadir import locked, rotate, wipe
 from ems_streams.dev.lines import JsonLines, PlainLines
-from ems_streams.dev.plan import Options, Plan, make_plan, programs
+from ems_streams.dev.plan import Options, Plan, make_plan, programs, with_credentials
 from ems_streams.dev.rates import EventRates
 from ems_streams.dev.screen import Screen
 from ems_streams.dev.supervisor import Supervisor
 from ems_streams.dev.units import Notice, State, Unit, last_lines
 from ems_streams.errors import EmsError
+from ems_streams.kafka.acls import Acl, apply_acls
 from ems_streams.kafka.admin import apply_topics
 from ems_streams.ops.logs import configure_logging
 from ems_streams.rules.applying import apply_builtin_once
+from ems_streams.settings import Settings
 
 if TYPE_CHECKING:
     from ems_streams.dev.stack import EmbeddedStack
 
 log = structlog.get_logger(__name__)
 
+Rights = Callable[[Settings], Sequence[Acl]]
 START_DEADLINE_S = 90.0
 STOP_DEADLINE_S = 28.0
 _SHOWN_LOG_LINES = 15
@@ -39,19 +42,25 @@ class StartFailedError(EmsError):
     """Something did not become ready in time."""
 
 
-def run(options: Options) -> int:
-    """Run until stopped, or for the duration; returns the exit code, or raises an `EmsError` that says what is in the way."""
+def run(options: Options, rights: Rights | None = None) -> int:
+    """Run until stopped, or for the duration; returns the exit code, or raises an `EmsError` that says what is in the way.
+
+    Args:
+        rights: What every process may do on Kafka, for secure runs.
+    """
     plan = make_plan(options)
     with locked(plan.data_dir):
         plan.ports.check_free(options.workers, plan.ports_needed)
         if options.fresh:
             wipe(plan.data_dir)
+        if options.secure:
+            plan = with_credentials(plan)
         plan.log_dir.mkdir(parents=True, exist_ok=True)
         for name in ("dev", *(program.name for program in programs(plan))):
             rotate(plan.log_dir / f"{name}.log")
         with (plan.log_dir / "dev.log").open("a") as log_stream:
             configure_logging(plan.settings, "dev", log_stream)
-            session = Session(plan)
+            session = Session(plan, rights=rights)
             code = asyncio.run(session.run())
     if session.interrupted_download:
         # Threads in the middle of a download cannot be told to end, and the interpreter would wait for them.
@@ -67,8 +76,9 @@ class Session:
     after that kills.
     """
 
-    def __init__(self, plan: Plan, display: Display | None = None) -> None:
+    def __init__(self, plan: Plan, display: Display | None = None, rights: Rights | None = None) -> None:
         self.plan = plan
+        self._rights = rights
         self.board = Board(plan)
         self.display = display or _choose_display(self.board)
         self.supervisor = Supervisor(self._on_notice)
@@ -130,6 +140,7 @@ class Session:
         self._step("creating topics")
         async with _deadline(deadline_s, "the topics"):
             await self._apply_topics()
+            await self._grant_rights()
             if self.plan.options.builtin_rules:
                 await self._apply_builtin_rules()
         wanted = programs(self.plan, stack.database_url if "postgres" in self.plan.embedded else None)
@@ -156,7 +167,8 @@ class Session:
         def progress(done: int, total: int) -> None:
             loop.call_soon_threadsafe(self.display.progress, done, total)
 
-        stack = EmbeddedStack(self.plan.data_dir, self.plan.ports, servers=self.plan.embedded, on_progress=progress)
+        secured = {} if self.plan.secure is None else self.plan.secure.servers()
+        stack = EmbeddedStack(self.plan.data_dir, self.plan.ports, servers=self.plan.embedded, on_progress=progress, **secured)
         self._step("fetching the servers (about 60 MB the first time)")
         self.interrupted_download = True
         self.board.download_s = await stack.prepare()
@@ -172,6 +184,11 @@ class Session:
                 f"{len(refused)} of them stay as they are ({', '.join(settings)}); `ems-streams topics plan` says why, --fresh starts anew"
             )
             self._on_notice(Notice("topics", "refused", text))
+
+    async def _grant_rights(self) -> None:
+        if self._rights is not None and self.plan.secure is not None and "kafka" in self.plan.embedded:
+            self._step("granting rights")
+            await apply_acls(self.plan.settings, self._rights(self.plan.settings))
 
     async def _apply_builtin_rules(self) -> None:
         try:

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-from ems_streams.dev.board import TICK_S, Board, shorten, unit_json
+from ems_streams.dev.board import TICK_S, Board, unit_json
+from ems_streams.dev.places import shorten
 from ems_streams.dev.units import Notice
 
 _STATUS_EVERY_S = 10.0

@@ -3,13 +3,17 @@
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ems_streams.dev.ports import Ports
 from ems_streams.dev.units import Program
+from ems_streams.errors import EmsError
 from ems_streams.settings import EnvironmentSource, Settings
+
+if TYPE_CHECKING:
+    from ems_streams.dev.secure import SecureRun
 
 MQTT_USERNAME = "ems_mqtt"
 MQTT_PASSWORD = "ems_mqtt_password"  # noqa: S105 - the documented password of the dev stack, which listens on loopback only
@@ -32,6 +36,8 @@ class Options:
         fresh: Remove the data of the runs before.
         data_dir: Where everything is kept; `None` is the setting's.
         json: Print one JSON object per line.
+        secure: Encryption, logins and rights everywhere, and the data in a directory of its own.
+        secure_devices: Devices that get certificates then, as `site/serial`.
     """
 
     duration_s: float | None = None
@@ -45,6 +51,8 @@ class Options:
     port_offset: int = 0
     data_dir: Path | None = None
     json: bool = False
+    secure: bool = False
+    secure_devices: tuple[str, ...] = ("1/INV-001",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +63,7 @@ class Plan:
         embedded: Servers that the run brings itself (`kafka`, `mqtt`, `postgres`).
         external: Address of each of the others, as set.
         settings: As the programs see them.
+        secure: The credentials of the run; None until they are made, and when it has none.
     """
 
     options: Options
@@ -63,6 +72,7 @@ class Plan:
     embedded: frozenset[str]
     external: Mapping[str, str]
     settings: Settings
+    secure: "SecureRun | None" = None
 
     @property
     def log_dir(self) -> Path:
@@ -85,7 +95,7 @@ class Plan:
     @property
     def dashboard_url(self) -> str:
         """Where people look first."""
-        return f"http://localhost:{self.ports.gateway}"
+        return f"{'https' if self.options.secure else 'http'}://localhost:{self.ports.gateway}"
 
 
 def make_plan(options: Options) -> Plan:
@@ -94,6 +104,9 @@ def make_plan(options: Options) -> Plan:
     explicit = _explicit_settings()
     ports = Ports.from_settings(settings, options.port_offset)
     data_dir = (options.data_dir or settings.data_dir).absolute()
+    if options.secure:
+        # Users, passwords and rights are in the data of the servers: those of a run without them cannot be used.
+        data_dir /= "secure"
     embedded = frozenset(server for name, server in _SERVER_OF_SETTING.items() if name not in explicit)
     external = {server: _address(settings, name) for name, server in _SERVER_OF_SETTING.items() if name in explicit}
     overrides: dict[str, Any] = {
@@ -108,27 +121,46 @@ def make_plan(options: Options) -> Plan:
     if "kafka" in embedded:
         overrides["kafka_bootstrap_servers"] = f"{_LOOPBACK}:{ports.kafka}"
     if "mqtt" in embedded:
-        overrides |= {"mqtt_url": f"mqtt://{_LOOPBACK}:{ports.mqtt}", "mqtt_username": MQTT_USERNAME, "mqtt_password": MQTT_PASSWORD}
+        login = {} if options.secure else {"mqtt_username": MQTT_USERNAME, "mqtt_password": MQTT_PASSWORD}
+        overrides |= {"mqtt_url": f"{'mqtts' if options.secure else 'mqtt'}://{_LOOPBACK}:{ports.mqtt}", **login}
     if "postgres" in embedded:
-        overrides["database_url"] = f"postgresql://ems:ems@{_LOOPBACK}:{ports.postgres}/ems"
+        login_in_url = "" if options.secure else "ems:ems@"
+        overrides["database_url"] = f"postgresql://{login_in_url}{_LOOPBACK}:{ports.postgres}/ems"
     worker_urls = ",".join(f"http://{_LOOPBACK}:{ports.worker + index}" for index in range(options.workers))
     return Plan(options, data_dir, ports, embedded, external, Settings.load(**overrides, worker_urls=worker_urls))
+
+
+def with_credentials(plan: Plan) -> Plan:
+    """The plan of a secure run with its credentials, which are made if they are not there; call it only while the directory is locked."""
+    try:
+        from ems_streams.dev.secure import SecureRun
+        from ems_streams.dev.secure_devices import parse_devices
+    except ModuleNotFoundError as error:
+        raise EmsError(f"{error.name} is not installed; install EMS Streams with its extra: ems-streams[dev-stack]") from None
+    secure = SecureRun(plan.data_dir, plan.ports, plan.embedded, parse_devices(plan.options.secure_devices))
+    wanted = secure.settings()
+    as_operator = Settings.load(**wanted)
+    settings = plan.settings.model_copy(update={name: getattr(as_operator, name) for name in wanted})
+    secured = replace(plan, settings=settings, secure=secure)
+    secure.write_operator_env(addresses(secured))
+    return secured
 
 
 def programs(plan: Plan, database_url: str | None = None) -> list[Program]:
     """The programs of a run, in the order in which they are shown.
 
     Args:
-        database_url: Of the embedded PostgreSQL, which alone knows it for sure.
+        database_url: Of the embedded PostgreSQL, which alone knows it for sure; not for secure runs, where each has its own.
     """
-    env = _environment(plan)
-    if database_url is not None:
-        env["EMS_DATABASE_URL"] = database_url
     module = (sys.executable, "-m", "ems_streams")
 
     def program(name: str, *arguments: str, port: int | None = None, after: str | None = None, **extra: str) -> Program:
-        url = None if port is None else f"http://{_LOOPBACK}:{port}/readyz"
-        return Program(name, (*module, *arguments), env | extra, plan.log_dir / f"{name}.log", port, url, after)
+        env = _environment(plan, name.partition("-")[0], database_url) | extra
+        scheme, ca_file = "http", None
+        if plan.secure is not None and name == "gateway":
+            scheme, ca_file = "https", plan.secure.certificates.ca
+        url = None if port is None else f"{scheme}://{_LOOPBACK}:{port}/readyz"
+        return Program(name, (*module, *arguments), env, plan.log_dir / f"{name}.log", port, url, after, ca_file)
 
     found = [program("ingress", "ingress", port=plan.ports.ingress)]
     for index, port in enumerate(plan.worker_ports):
@@ -148,12 +180,11 @@ def programs(plan: Plan, database_url: str | None = None) -> list[Program]:
     return found
 
 
-def _environment(plan: Plan) -> dict[str, str]:
+def addresses(plan: Plan) -> dict[str, str]:
+    """Where everything of a run is, as variables; nothing secret."""
     settings = plan.settings
-    env = dict(os.environ) | {
-        "PYTHONUNBUFFERED": "1",
+    told = {
         "EMS_DATA_DIR": str(plan.data_dir),
-        "EMS_LOG_FORMAT": settings.log_format,
         "EMS_PARTITIONS": str(settings.partitions),
         "EMS_INGRESS_PORT": str(plan.ports.ingress),
         "EMS_GATEWAY_PORT": str(plan.ports.gateway),
@@ -162,11 +193,25 @@ def _environment(plan: Plan) -> dict[str, str]:
         "EMS_WORKER_URLS": settings.worker_urls,
     }
     if "kafka" in plan.embedded:
-        env["EMS_KAFKA_BOOTSTRAP_SERVERS"] = settings.kafka_bootstrap_servers
+        told["EMS_KAFKA_BOOTSTRAP_SERVERS"] = settings.kafka_bootstrap_servers
     if "mqtt" in plan.embedded:
-        env |= {"EMS_MQTT_URL": str(settings.mqtt_url), "EMS_MQTT_USERNAME": MQTT_USERNAME, "EMS_MQTT_PASSWORD": MQTT_PASSWORD}
+        told["EMS_MQTT_URL"] = str(settings.mqtt_url)
+    return told
+
+
+def _environment(plan: Plan, process: str, database_url: str | None) -> dict[str, str]:
+    settings = plan.settings
+    env = dict(os.environ) | {"PYTHONUNBUFFERED": "1", "EMS_LOG_FORMAT": settings.log_format} | addresses(plan)
+    if plan.secure is not None:
+        shown = plan.secure.environment(process)
+        # What the shell says goes before a file, and is of something else.
+        for name in shown:
+            env.pop(name.removesuffix("_FILE"), None)
+        return env | shown
+    if "mqtt" in plan.embedded:
+        env |= {"EMS_MQTT_USERNAME": MQTT_USERNAME, "EMS_MQTT_PASSWORD": MQTT_PASSWORD}
     if "postgres" in plan.embedded:
-        env["EMS_DATABASE_URL"] = settings.database_url.get_secret_value()
+        env["EMS_DATABASE_URL"] = database_url or settings.database_url.get_secret_value()
     return env
 
 

@@ -14,7 +14,8 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from ems_streams.dev.board import Board, age, shorten
+from ems_streams.dev.board import Board, age
+from ems_streams.dev.places import shorten
 from ems_streams.dev.units import Notice, State
 
 _COLOURS = {

@@ -103,11 +103,15 @@ class Server(ABC):
         while True:
             if child.returncode is not None:
                 raise StartError(self.name, f"ended while starting (exit code {child.returncode})", self.log_file)
-            if accepts(self.port) and await self._answers():
+            if self._accepts() and await self._answers():
                 return
             if time.monotonic() > deadline_s:
                 raise StartError(self.name, f"is not ready after {self.start_timeout_s:.0f} s", self.log_file)
             await asyncio.sleep(_POLL_S)
+
+    def _accepts(self) -> bool:
+        """Whether something accepts connections where it listens."""
+        return accepts(self.port)
 
     @abstractmethod
     async def _prepare(self) -> None:

@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from ems_streams.dev.artemis import Artemis
+from ems_streams.dev.artemis_security import ArtemisSecurity
+from ems_streams.dev.certificates import Pair
 from ems_streams.dev.jars import JarCache, OnProgress, default_cache_dir, load_jars
 from ems_streams.dev.jre import find_java
 from ems_streams.dev.kafka import Kafka, Listener
 from ems_streams.dev.kafka_security import KafkaSecurity
 from ems_streams.dev.ports import LOOPBACK, Ports
-from ems_streams.dev.postgres import Postgres
+from ems_streams.dev.postgres import Postgres, PostgresSecurity, database_url
+from ems_streams.dev.postgres_front import PostgresFront
 from ems_streams.dev.server import Server
 from ems_streams.settings import Settings
 
@@ -32,6 +35,8 @@ class EmbeddedStack:
         on_progress: Told (jars here, jars in all) while they are fetched, from another thread.
         kafka_listeners: More listeners of Kafka, beside the one of `kafka_bootstrap`.
         kafka_security: TLS, users and ACLs of Kafka; without it everybody may do everything.
+        mqtt_security: Who may use the MQTT broker, and for what; anybody for anything without it.
+        postgres_security: TLS and users of PostgreSQL.
     """
 
     def __init__(
@@ -44,6 +49,8 @@ class EmbeddedStack:
         on_progress: OnProgress = lambda _done, _all: None,
         kafka_listeners: Sequence[Listener] = (),
         kafka_security: KafkaSecurity | None = None,
+        mqtt_security: ArtemisSecurity | None = None,
+        postgres_security: PostgresSecurity | None = None,
     ) -> None:
         self.data_dir = data_dir.absolute()
         self.ports = ports
@@ -52,6 +59,8 @@ class EmbeddedStack:
         self._on_progress = on_progress
         self._kafka_listeners = tuple(kafka_listeners)
         self._kafka_security = kafka_security
+        self._mqtt_security = mqtt_security
+        self._postgres_security = postgres_security
         self._servers: dict[str, Server] = {}
 
     @property
@@ -82,12 +91,17 @@ class EmbeddedStack:
     @property
     def mqtt_url(self) -> str:
         """For `EMS_MQTT_URL`."""
-        return f"mqtt://{LOOPBACK}:{self.ports.mqtt}"
+        return f"{'mqtt' if self._mqtt_security is None else 'mqtts'}://{LOOPBACK}:{self.ports.mqtt}"
 
     @property
     def database_url(self) -> str:
-        """For `EMS_DATABASE_URL`."""
-        return f"postgresql://ems:ems@{LOOPBACK}:{self.ports.postgres}/ems"
+        """For `EMS_DATABASE_URL`, as the superuser."""
+        security = self._postgres_security
+        return (
+            database_url(self.ports.postgres, "ems", "ems")
+            if security is None
+            else database_url(self.ports.postgres, "ems", security.admin_password, security.ca)
+        )
 
     async def prepare(self) -> float:
         """Fetch and verify what the servers run on; returns the seconds it took.
@@ -110,9 +124,13 @@ class EmbeddedStack:
                     security=self._kafka_security,
                 )
             if "mqtt" in self._wanted:
-                found["mqtt"] = Artemis(self.ports.mqtt, self.data_dir, java, class_paths["artemis"])
+                found["mqtt"] = Artemis(self.ports.mqtt, self.data_dir, java, class_paths["artemis"], self._mqtt_security)
         if "postgres" in self._wanted:
-            found["postgres"] = Postgres(self.ports.postgres, self.data_dir)
+            postgres = Postgres(self.ports.postgres, self.data_dir, self._postgres_security)
+            found["postgres"] = postgres
+            if (security := self._postgres_security) is not None:
+                shown = Pair(security.cert, security.key)
+                found["postgres-tls"] = PostgresFront(self.ports.postgres, self.data_dir, lambda: postgres.socket, shown)
         self._servers = found
         return time.monotonic() - started_s
 
@@ -161,6 +179,9 @@ class EmbeddedStack:
 
     def _ports_needed(self) -> frozenset[str]:
         stopped = {name for name, server in self._servers.items() if not server.running}
+        if "postgres-tls" in self._servers and "postgres-tls" not in stopped:
+            # The port is the front's, which is there.
+            stopped.discard("postgres")
         return frozenset(stopped | {"kafka_controller"} if "kafka" in stopped else stopped)
 
     def _server(self, name: str, kind: type[ServerT]) -> ServerT:

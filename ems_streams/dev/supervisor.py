@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine, Iterable
@@ -174,7 +175,8 @@ class Supervisor:
             return
         timeout = aiohttp.ClientTimeout(total=max(2.0, self._interval_s))
         ready_before = False
-        async with aiohttp.ClientSession(timeout=timeout) as session:
+        tls = True if program.ca_file is None else ssl.create_default_context(cafile=program.ca_file)
+        async with aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(ssl=tls)) as session:
             while True:
                 problem = await _readiness_problem(session, program.ready_url)
                 ready_before = ready_before or problem is None

@@ -35,6 +35,7 @@ class Program:
         port: Where it listens, to be shown.
         ready_url: Answers 200 when the program is ready; without one it is ready when it has run for a second.
         after: Name of a program that must have been ready once before this one is started.
+        ca_file: Authority of the certificate at `ready_url`, if that is https.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Program:
     port: int | None = None
     ready_url: str | None = None
     after: str | None = None
+    ca_file: Path | None = None
 
 
 class Server(Protocol):

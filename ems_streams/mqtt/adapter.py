@@ -167,7 +167,7 @@ class MqttSubscriber:
 
     async def _supervise(self) -> None:
         while True:
-            connection = await connect_patiently(self._open)
+            connection = await connect_patiently(self._open, lambda: self._state)
             self._subscribed = True
             self._subscribed_s = asyncio.get_running_loop().time()
             self._state = "connected"
@@ -220,7 +220,7 @@ class MqttSubscriber:
         try:
             await connection.open(CONNECT_TIMEOUT_S)
         except BaseException as error:
-            self._state = f"cannot connect: {type(error).__name__}: {error}"
+            self._state = f"cannot connect: {connection.why(error)}"
             raise
         # At once, since messages come with the session and want their acknowledgements.
         self._connection = connection
@@ -230,7 +230,7 @@ class MqttSubscriber:
         try:
             await connection.subscribe_shared(self._settings.mqtt_share_group, ALL_SITES, CONNECT_TIMEOUT_S)
         except BaseException as error:
-            self._state = f"cannot subscribe: {type(error).__name__}: {error}"
+            self._state = f"cannot subscribe: {connection.why(error)}"
             await self._drop(connection)
             raise
 

@@ -23,8 +23,12 @@ from typing import Any, Protocol, Self, cast
 import aiomqtt
 import mqtt5
 import stamina
+import structlog
 
 from ems_streams.mqtt.endpoint import Endpoint, Login
+from ems_streams.mqtt.refusals import refusal
+
+log = structlog.get_logger(__name__)
 
 MAX_PACKET_BYTES = 16 * 1024 * 1024 - 64 * 1024
 """Largest packet we ask the broker for: the input buffer of the library holds 16 MiB and fails beyond."""
@@ -123,6 +127,7 @@ class Connection(aiomqtt.Client):
         on_answer: The same with each PUBREC and PUBCOMP, for who publishes with QoS 2.
 
     Attributes:
+        endpoint: The broker.
         asked: Whether CONNECT may have reached the broker.
         greeting: The broker's CONNACK, if it has come.
     """
@@ -154,6 +159,8 @@ class Connection(aiomqtt.Client):
             receive_max=receive_max,
             max_packet_size=MAX_PACKET_BYTES,
         )
+        self.endpoint = endpoint
+        self._login = login
         self._getters = cast("Any", _Sink(on_message, on_release))
         if on_answer is not None:
             self._pending_pubrecs = self._pending_pubcomps = cast("Any", _Answers(on_answer))
@@ -173,6 +180,10 @@ class Connection(aiomqtt.Client):
         async with asyncio.timeout(timeout_s):
             await self._connect()
         self._tasks = asyncio.create_task(self._run_background_tasks(), name=f"mqtt {self.identifier}")
+
+    def why(self, error: BaseException) -> str:
+        """What keeps this connection from being used, in words that say what to do."""
+        return refusal(error, self.endpoint, self._login, self.greeting)
 
     async def _connect(self) -> None:
         tls_name = self._hostname if self._ssl_context else None
@@ -224,15 +235,21 @@ class Connection(aiomqtt.Client):
                 retain_as_published=True,
                 retain_handling=mqtt5.RetainHandling.SEND_NEVER,
             )
-        if answer.reason_codes[0] != mqtt5.SubAckReasonCode.GRANTED_QOS_AT_LEAST_ONCE:
-            raise aiomqtt.ProtocolError(f"SUBACK granted {answer.reason_codes[0].name}; QoS 1 is needed")
+        self._check_granted(answer, mqtt5.SubAckReasonCode.GRANTED_QOS_AT_LEAST_ONCE, pattern)
 
     async def subscribe_exactly_once(self, pattern: str, timeout_s: float) -> None:
         """Subscribe at QoS 2, without retained messages; raises one of `FAILURES`, also when the broker refuses or grants less."""
         async with asyncio.timeout(timeout_s):
             answer = await self.subscribe(pattern, max_qos=mqtt5.QoS.EXACTLY_ONCE, retain_handling=mqtt5.RetainHandling.SEND_NEVER)
-        if answer.reason_codes[0] != mqtt5.SubAckReasonCode.GRANTED_QOS_EXACTLY_ONCE:
-            raise aiomqtt.ProtocolError(f"SUBACK granted {answer.reason_codes[0].name}; QoS 2 is needed")
+        self._check_granted(answer, mqtt5.SubAckReasonCode.GRANTED_QOS_EXACTLY_ONCE, pattern)
+
+    def _check_granted(self, answer: mqtt5.SubAckPacket, wanted: mqtt5.SubAckReasonCode, pattern: str) -> None:
+        code = answer.reason_codes[0]
+        if code == mqtt5.SubAckReasonCode.NOT_AUTHORIZED:
+            who = self._login.username or "this client"
+            raise aiomqtt.ProtocolError(f"{self.endpoint} does not let {who} read {pattern} (NOT_AUTHORIZED): grant it that in the broker")
+        if code != wanted:
+            raise aiomqtt.ProtocolError(f"SUBACK granted {code.name}; QoS {wanted.value} is needed")
 
     def acknowledge(self, packet_ids: Sequence[int]) -> None:
         """Queue PUBACKs in the given order, in one write; nothing is sent once the connection is gone."""
@@ -333,12 +350,24 @@ class Connection(aiomqtt.Client):
             self._writer.transport.abort()
 
 
-async def connect_patiently(open_connection: Callable[[], Awaitable[Connection]], wait_max_s: float = 10.0) -> Connection:
-    """Try, with exponential backoff and jitter up to `wait_max_s`, for as long as it takes; one of `FAILURES` means once more."""
+async def connect_patiently(
+    open_connection: Callable[[], Awaitable[Connection]], trouble: Callable[[], str], wait_max_s: float = 10.0
+) -> Connection:
+    """Try, with exponential backoff and jitter up to `wait_max_s`, for as long as it takes; one of `FAILURES` means once more.
+
+    What `trouble` gives after a failure is logged, once until it changes: tries go on, several in a second.
+    """
+    said = ""
     retrying = stamina.retry_context(on=FAILURES, attempts=None, timeout=None, wait_initial=0.1, wait_max=wait_max_s, wait_jitter=1.0)
     async for attempt in retrying:
         with attempt:
-            return await open_connection()
+            try:
+                return await open_connection()
+            except FAILURES:
+                if (why := trouble()) != said:
+                    said = why
+                    log.warning("mqtt_cannot_connect", reason=why)
+                raise
     raise AssertionError("unreachable: attempts are unlimited")
 
 

@@ -149,7 +149,7 @@ class ExactSession:
 
     async def _supervise(self) -> None:
         while True:
-            connection = await connect_patiently(self._open, RECONNECT_MAX_S)
+            connection = await connect_patiently(self._open, lambda: self.state, RECONNECT_MAX_S)
             connected_s = asyncio.get_running_loop().time()
             self.number += 1
             self._lost = self._lost or not connection.session_present
@@ -181,7 +181,7 @@ class ExactSession:
         except BaseException as error:
             # A broker that had lost the session has made another by an answer that nobody has heard; one that refuses makes none.
             self._lost = self._lost or (connection.asked and connection.greeting is None)
-            self.state = f"cannot connect: {type(error).__name__}: {error}"
+            self.state = f"cannot connect: {connection.why(error)}"
             raise
         return connection
 

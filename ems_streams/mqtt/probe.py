@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 import uuid
 from dataclasses import dataclass
 from enum import StrEnum
@@ -27,6 +28,7 @@ class Trouble(StrEnum):
     AWAY = "away"
     SILENT = "silent"
     LOGIN = "login"
+    TLS = "tls"
     PROTOCOL = "protocol"
 
 
@@ -53,7 +55,7 @@ class BrokerAbilities:
 
 
 async def probe_broker(settings: Settings, timeout_s: float) -> BrokerAbilities:
-    """Connect, ping, disconnect; raises `BrokerUnusableError`, and what TLS raises for a certificate that is not trusted."""
+    """Connect, ping, disconnect; raises `BrokerUnusableError`, and `SettingError` for files of TLS that cannot be used."""
     endpoint, login = broker_of(settings)
     connection = Connection(
         endpoint,
@@ -68,13 +70,15 @@ async def probe_broker(settings: Settings, timeout_s: float) -> BrokerAbilities:
     try:
         await connection.open(timeout_s)
     except aiomqtt.NegativeAckError as error:
-        raise _refused(connection.greeting, error) from None
+        raise _refused(connection, error) from None
+    except ssl.SSLError as error:
+        raise BrokerUnusableError(Trouble.TLS, connection.why(error)) from None
     except TimeoutError:
         raise BrokerUnusableError(Trouble.SILENT, f"no answer within {timeout_s:g} s") from None
     except (ConnectionRefusedError, socket.gaierror) as error:
         raise BrokerUnusableError(Trouble.AWAY, str(error)) from None
     except (aiomqtt.ProtocolError, aiomqtt.ConnectError, ConnectionResetError, EOFError) as error:
-        raise BrokerUnusableError(Trouble.PROTOCOL, _words(error)) from None
+        raise BrokerUnusableError(Trouble.TLS if endpoint.tls else Trouble.PROTOCOL, connection.why(error)) from None
     try:
         started_s = loop.time()
         async with asyncio.timeout(timeout_s):
@@ -88,13 +92,9 @@ async def probe_broker(settings: Settings, timeout_s: float) -> BrokerAbilities:
         await connection.close(forget_session=True)
 
 
-def _refused(greeting: mqtt5.ConnAckPacket | None, error: Exception) -> BrokerUnusableError:
-    if greeting is None:
-        return BrokerUnusableError(Trouble.PROTOCOL, _words(error))
+def _refused(connection: Connection, error: Exception) -> BrokerUnusableError:
+    greeting = connection.greeting
+    if greeting is None or greeting.reason_code in _REFUSED_LOGINS:
+        return BrokerUnusableError(Trouble.PROTOCOL if greeting is None else Trouble.LOGIN, connection.why(error))
     code = greeting.reason_code
-    said = f"{code.name}: {greeting.reason_str}" if greeting.reason_str else code.name
-    return BrokerUnusableError(Trouble.LOGIN if code in _REFUSED_LOGINS else Trouble.PROTOCOL, said)
-
-
-def _words(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return BrokerUnusableError(Trouble.PROTOCOL, f"{code.name}: {greeting.reason_str}" if greeting.reason_str else code.name)

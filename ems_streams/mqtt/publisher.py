@@ -11,7 +11,7 @@ import structlog
 
 from ems_streams.errors import EmsError
 from ems_streams.mqtt.connection import CONNECT_TIMEOUT_S, Connection, connect_patiently
-from ems_streams.mqtt.endpoint import Login, parse_url
+from ems_streams.mqtt.endpoint import Login, TlsFiles, parse_url
 
 log = structlog.get_logger(__name__)
 
@@ -73,6 +73,10 @@ class MqttPublisher:
         password: MQTT password.
         window: Messages in flight; further publishes wait.
         keep_alive_s: Longest silence on the wire.
+        tls: For `mqtts`: whom to trust, and what to show.
+
+    Attributes:
+        trouble: Why there is no connection, as far as is known; empty when there is one.
     """
 
     def __init__(
@@ -84,8 +88,10 @@ class MqttPublisher:
         *,
         window: int = 1000,
         keep_alive_s: int = 15,
+        tls: TlsFiles | None = None,
     ) -> None:
-        self.endpoint, login = parse_url(url)
+        self.endpoint, login = parse_url(url, tls)
+        self.trouble = ""
         self._login = Login(username, password) if username is not None else login
         self._client_id = client_id
         self._keep_alive_s = keep_alive_s
@@ -184,7 +190,7 @@ class MqttPublisher:
 
     async def _supervise(self) -> None:
         while True:
-            connection = await connect_patiently(self._open)
+            connection = await connect_patiently(self._open, lambda: self.trouble)
             self._unsent = deque(self._unacknowledged.values())
             self._in_flight = 0
             self._connection = connection
@@ -207,7 +213,12 @@ class MqttPublisher:
             session_expiry_s=0,
             keep_alive_s=self._keep_alive_s,
         )
-        await connection.open(CONNECT_TIMEOUT_S)
+        try:
+            await connection.open(CONNECT_TIMEOUT_S)
+        except BaseException as error:
+            self.trouble = connection.why(error)
+            raise
+        self.trouble = ""
         return connection
 
 

@@ -11,7 +11,7 @@ import structlog
 
 from ems_streams.domain.identifiers import record_identity
 from ems_streams.mqtt.connection import CONNECT_TIMEOUT_S, Connection, connect_patiently
-from ems_streams.mqtt.endpoint import Login, parse_url
+from ems_streams.mqtt.endpoint import Login, TlsFiles, parse_url
 from ems_streams.mqtt.receipts import Receipts
 
 log = structlog.get_logger(__name__)
@@ -59,6 +59,10 @@ class MqttReceiver:
         on_release: Likewise, with the packet id of a message that will not come again.
         on_taken_over: Called when another client has come with this name; nothing is received any more then.
         receipts: What was taken in this session before, by another receiver or another process.
+        tls: For `mqtts`: whom to trust, and what to show.
+
+    Attributes:
+        trouble: Why nothing can be received, as far as is known; empty when all is well.
     """
 
     def __init__(
@@ -74,8 +78,10 @@ class MqttReceiver:
         username: str | None = None,
         password: str | None = None,
         keep_alive_s: int = 15,
+        tls: TlsFiles | None = None,
     ) -> None:
-        self.endpoint, login = parse_url(url)
+        self.endpoint, login = parse_url(url, tls)
+        self.trouble = ""
         self._login = Login(username, password) if username is not None else login
         self._client_id = client_id
         self._pattern = pattern
@@ -107,7 +113,7 @@ class MqttReceiver:
 
     async def _supervise(self) -> None:
         while True:
-            connection = await connect_patiently(self._open)
+            connection = await connect_patiently(self._open, lambda: self.trouble)
             self._connected.set()
             try:
                 reason = await connection.lost()
@@ -135,9 +141,11 @@ class MqttReceiver:
     async def _subscribe(self, connection: Connection) -> None:
         try:
             await connection.subscribe_exactly_once(self._pattern, CONNECT_TIMEOUT_S)
-        except BaseException:
+        except BaseException as error:
+            self.trouble = connection.why(error)
             await connection.close()
             raise
+        self.trouble = ""
 
     async def _establish(self, *, taking: bool) -> Connection:
         connection = Connection(
@@ -154,7 +162,11 @@ class MqttReceiver:
         # Before it is open: messages come with the session.
         self._connection = connection
         self._receipts.connected()
-        await connection.open(CONNECT_TIMEOUT_S)
+        try:
+            await connection.open(CONNECT_TIMEOUT_S)
+        except BaseException as error:
+            self.trouble = connection.why(error)
+            raise
         if not connection.session_present:
             self._receipts.clear()
         return connection

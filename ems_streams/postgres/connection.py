@@ -1,6 +1,7 @@
 """Connections to PostgreSQL: how they are made, and which of its errors are whose fault."""
 
 import asyncio
+import ssl
 from typing import Any
 
 import asyncpg
@@ -21,6 +22,8 @@ SERVER_SETTINGS = {
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",
 }
+
+_TRUST = "sslrootcert in EMS_DATABASE_URL must be the authority that has signed it, and the host a name that it is for"
 
 Connection = Any
 """asyncpg ships no types that a strict checker takes."""
@@ -50,15 +53,20 @@ def unreachable(settings: Settings, error: BaseException) -> DependencyError:
 
 
 def address(settings: Settings) -> str:
-    """Host, port and database, without user and password."""
-    url: str = settings.database_url.get_secret_value()
+    """Host, port and database, without user and password, and without options, in which there may be passwords too."""
+    url: str = settings.database_url.get_secret_value().partition("?")[0]
     return url.rpartition("@")[2] if "@" in url else url.rpartition("//")[2]
 
 
 def summary(error: BaseException) -> str:
     """An error in one line; the first one says it, and many have no text."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the server's certificate is not trusted ({error.verify_message.rstrip('.')}): {_TRUST}"
     lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    said = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    if isinstance(error, asyncpg.InvalidAuthorizationSpecificationError) and "no encryption" in said:
+        return f"{said}; the server takes TLS only: add ?sslmode=verify-full&sslrootcert=FILE to EMS_DATABASE_URL"
+    return said
 
 
 _AT_FAULT_IS_THE_DATA = (

@@ -15,6 +15,7 @@ import uvloop
 
 from ems_streams.access.internal import check_internal
 from ems_streams.errors import DependencyError, EmsError
+from ems_streams.mqtt.endpoint import broker_of
 from ems_streams.ops import garbage
 from ems_streams.ops.logs import configure_logging
 from ems_streams.settings import Settings
@@ -38,6 +39,8 @@ def run(settings: Settings) -> int:
         # Nothing has begun yet that would have to be ended.
         signal.signal(number, lambda *_: os._exit(0))
     configure_logging(settings, "worker")
+    # What commands are sent by is needed later; that its files cannot be used is better known now.
+    broker_of(settings)
     configure_tracing(settings, "worker")
     check_internal(settings)
     return uvloop.run(_run_and_exit(settings))

@@ -10,7 +10,8 @@ import asyncpg
 import pytest
 
 from ems_streams.mqtt.publisher import MqttPublisher
-from tests.e2e.test_main_job import ready, records_of
+from tests.e2e.test_main_job import ready
+from tests.support.access import records_of
 from tests.support.processes import Deployment, eventually, get
 
 pytestmark = pytest.mark.e2e

@@ -4,10 +4,12 @@ import asyncio
 import ssl
 from typing import Any
 
+from ems_streams.errors import SettingError
 from ems_streams.mqtt.endpoint import Endpoint, broker_of
 from ems_streams.mqtt.probe import BrokerUnusableError, Trouble, probe_broker
 from ems_streams.ops.doctor.checks import Report
 from ems_streams.ops.doctor.findings import Finding, finding
+from ems_streams.ops.doctor.setting_findings import invalid_settings
 from ems_streams.processes.doctor.context import Context
 from ems_streams.processes.doctor.kafka import reach
 
@@ -20,6 +22,7 @@ _KINDS = {
     # Something has taken the connection before: it listens, but says nothing in this protocol.
     Trouble.SILENT: ("mqtt-protocol", "an answer of MQTT 5"),
     Trouble.LOGIN: ("mqtt-login", "a login that the broker takes"),
+    Trouble.TLS: ("mqtt-tls", "a connection by TLS that both sides trust"),
     Trouble.PROTOCOL: ("mqtt-protocol", "a connection of MQTT 5"),
 }
 
@@ -27,8 +30,11 @@ _KINDS = {
 async def check_mqtt(context: Context) -> Report:
     """Whether the broker takes us, and can do what is needed."""
     settings = context.settings
-    endpoint, login = broker_of(settings)
-    facts: dict[str, Any] = {"broker": str(endpoint), "user": login.username or "anonymous"}
+    try:
+        endpoint, login = broker_of(settings)
+    except SettingError as error:
+        return Report(invalid_settings([error]), usable=False)
+    facts: dict[str, Any] = {"broker": str(endpoint), "user": login.username or ("by certificate" if endpoint.shows else "anonymous")}
     trouble = await reach(endpoint.host, endpoint.port, _SETTING)
     if trouble is not None:
         return Report([_of_mqtt(trouble)], facts, usable=False)
@@ -37,10 +43,6 @@ async def check_mqtt(context: Context) -> Report:
     except BrokerUnusableError as error:
         kind, expected = _KINDS[error.trouble]
         return Report([finding(kind, f"{endpoint} cannot be used", found=str(error), expected=expected)], facts, usable=False)
-    except ssl.SSLError as error:
-        # The check of the certificate says what it is; this one only that there is no connection.
-        said = finding("mqtt-protocol", f"{endpoint} cannot be used", found=_tls_words(error), expected="a connection by TLS")
-        return Report([said], facts, usable=False)
     findings = []
     if not broker.shared_subscriptions:
         findings.append(finding("mqtt-shared", f"{endpoint} has no shared subscriptions", found="not available", expected="available"))
@@ -55,7 +57,10 @@ async def check_mqtt(context: Context) -> Report:
 
 async def check_tls(context: Context) -> Report:
     """Whether the certificate of an mqtts broker is trusted, and for how long; nothing without TLS."""
-    endpoint, _ = broker_of(context.settings)
+    try:
+        endpoint, _ = broker_of(context.settings)
+    except SettingError:
+        return Report(facts={"mqtt": "the settings cannot be used"})
     tls = endpoint.ssl_context()
     if tls is None:
         return Report(facts={"mqtt": "without TLS"})

@@ -1,6 +1,7 @@
 """Checks of PostgreSQL: reached, logged in, new enough; its schema, its clock, and whether we may write."""
 
 import socket
+import ssl
 from typing import Any
 
 import asyncpg
@@ -94,9 +95,18 @@ def _unusable(where: str, error: BaseException) -> Finding:
     found = summary(error)
     if isinstance(error, socket.gaierror):
         return finding("dns-unknown", f"{host} has no address", found=str(error), expected=f"an address for {host}", setting=_SETTING)
+    if isinstance(error, ssl.SSLError | ssl.CertificateError | asyncpg.ClientConfigurationError) or _unreadable(error):
+        return finding(
+            "postgres-tls", f"PostgreSQL at {where} cannot be used by TLS", found=found, expected="a certificate that is trusted"
+        )
     if isinstance(error, asyncpg.InvalidCatalogNameError):
         database = where.partition("/")[2].partition("?")[0]
         return finding("postgres-database", f"there is no database {database!r}", found=found, expected="the database", database=database)
     if isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
         return finding("postgres-login", f"PostgreSQL at {where} refuses the login", found=found, expected="a login that it takes")
     return finding("postgres-unreachable", f"PostgreSQL at {where} does not answer", found=found, expected="a connection")
+
+
+def _unreadable(error: BaseException) -> bool:
+    """Whether a file that the URL names is the trouble, and not the network."""
+    return isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError)
