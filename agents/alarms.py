@@ -45,7 +45,9 @@ SOURCES: Final = (DEVICE_TELEMETRY, DEVICE_AGGREGATES, INGRESS_HEARTBEATS, DEVIC
 def agent(table: StateTable[Record], settings: Settings) -> BatchAgent[Record]:
     """The agent on its table; alarms are published at once, what is remembered of values by the interval."""
     gap_ms = round(GAP_HEARTBEATS * settings.heartbeat_interval_s * 1000)
-    return BatchAgent(NAME, SOURCES, table, partial(fold_batch, gap_ms=gap_ms), settings.status_commit_interval_s)
+    fold = partial(fold_batch, gap_ms=gap_ms)
+    # A message is judged by the rules that were there before the worker was.
+    return BatchAgent(NAME, SOURCES, table, fold, settings.status_commit_interval_s, read_first=(ALARM_RULES,))
 
 
 def fold_batch(batch: RecordBatch, start: int, partition: PartitionState[Record], *, gap_ms: int) -> None:

@@ -34,7 +34,9 @@ decode_transition = partial(decode, StatusEvent)
 
 def agent(table: StateTable[Record], settings: Settings) -> BatchAgent[Record]:
     """The agent on its table."""
-    return BatchAgent(NAME, SOURCES, table, partial(fold_batch, policy=flapping_policy(settings)), settings.status_commit_interval_s)
+    fold = partial(fold_batch, policy=flapping_policy(settings))
+    # Nobody is told of a device that is under maintenance since before the worker was there.
+    return BatchAgent(NAME, SOURCES, table, fold, settings.status_commit_interval_s, read_first=(MAINTENANCE_WINDOWS,))
 
 
 def flapping_policy(settings: Settings) -> FlappingPolicy:

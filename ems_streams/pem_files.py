@@ -38,6 +38,17 @@ def expires_at(path: Path) -> datetime | None:
         return None
 
 
+def common_name(path: Path) -> str | None:
+    """The name that the certificate in a file is of; None when it has none, or cannot be read."""
+    from cryptography.x509 import NameOID
+
+    try:
+        names = _certificates("", path)[0].subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    except SettingError:
+        return None
+    return str(names[0].value) if names else None
+
+
 def _certificates(setting: str, path: Path) -> "list[Certificate]":
     from cryptography import x509
 

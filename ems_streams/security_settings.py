@@ -162,6 +162,11 @@ class GatewaySecuritySettings(BaseSettings):
         default=None, description="Authorities that the gateway's certificate may be of, for commands, PEM; default the system's"
     )
 
+    @property
+    def gateway_is_open(self) -> bool:
+        """Whether nothing says who may ask the gateway: then anybody may."""
+        return self.gateway_tokens_file is None and self.gateway_jwks_url is None and self.gateway_jwks_file is None
+
     @field_validator("gateway_jwt_algorithms", "gateway_cors_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from pages import (
+    acls,
     alarm_lifecycle,
     builtin_rules,
     command_life,
@@ -16,6 +17,7 @@ from pages import (
 )
 
 PAGES = {
+    "acls.md": acls.page,
     "alarm-lifecycle.md": alarm_lifecycle.page,
     "builtin-rules.md": builtin_rules.page,
     "command-life.md": command_life.page,

@@ -78,6 +78,7 @@ class Board:
         host = "localhost" if host == "127.0.0.1" else host
         places = [
             ("dashboard", plan.dashboard_url),
+            *([("access", "open: anybody on this machine may do everything")] if settings.gateway_is_open else []),
             ("publish", f"mosquitto_pub -h {host} -p {port} -t sites/1/devices/INV-001/telemetry -m '{{\"powerKw\": 45.2}}'"),
             ("device", f"curl -s {plan.dashboard_url}/api/v1/devices/INV-001"),
             ("fleet", f"curl -s '{plan.dashboard_url}/api/v1/devices?limit=5'"),

@@ -30,6 +30,10 @@ rootLogger.appenderRef.out.ref = out
 logger.clients.name = org.apache.kafka.clients
 logger.clients.level = warn
 """
+_AUDIT = """\
+logger.audit.name = kafka.authorizer.logger
+logger.audit.level = debug
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +95,7 @@ class Kafka(Server):
         if self.security is not None:
             self.security.write_stores(self.directory)
         write_private(self._properties_path, self._properties())
-        self._log4j_path.write_text(_LOG4J)
+        self._log4j_path.write_text(_LOG4J + (_AUDIT if self.security is not None and self.security.audit else ""))
         if not (self._log_dir / "meta.properties").exists():
             cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
             # A cluster id may not start with a dash: the tool takes it for an option.

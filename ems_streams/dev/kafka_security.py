@@ -52,6 +52,7 @@ class KafkaSecurity:
         plain: Whether users may log in with PLAIN, too: their passwords are in the broker's configuration then, with mode 0600.
         tls_listeners: More ports, for clients with certificates.
         principal_mapping: Kafka's rules by which a certificate's name is a principal's.
+        audit: Whether the broker logs what it allows as well as what it denies, with the ACL that decides; it is a lot.
 
     Raises `ValueError` for a user whose name cannot be written into the configuration.
     """
@@ -64,6 +65,7 @@ class KafkaSecurity:
     plain: bool = False
     tls_listeners: tuple[TlsListener, ...] = ()
     principal_mapping: str = CN_MAPPING
+    audit: bool = False
 
     def __post_init__(self) -> None:
         for name in (*self.users, *self.super_users):

@@ -99,7 +99,7 @@ class AlarmApi:
         if re.match(ALARM_ID, alarm_id) is None:
             raise ProblemError(404, "No such alarm", "No alarm can have such an id: expected 32 hexadecimal digits.")
         found = await self._fleet.find(alarm_id)
-        if found.alarms and principal_of(request).may_see(found.alarms[0]["siteId"]):
+        if found.alarms and principal_of(request).may_see(found.alarms[0].get("siteId")):
             return found.alarms[0]
         if not found.complete:
             detail = "Some partitions do not answer, and no other one knows the alarm; try again."

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 
 import aiohttp
 import orjson
@@ -60,6 +61,7 @@ class Topology:
         self._wanted = asyncio.Event()
         self._turn = 0
         self._misses: dict[str, int] = {}
+        self._denied: set[str] = set()
         self.view = View()
 
     def live(self) -> list[str]:
@@ -113,12 +115,19 @@ class Topology:
             timeout = aiohttp.ClientTimeout(total=PROBE_TIMEOUT_S)
             async with self._session.get(f"{url}/internal/v1/topology", timeout=timeout, allow_redirects=False) as response:
                 self._misses.pop(url, None)
+                self._tell_of_token(url, denied=response.status == HTTPStatus.UNAUTHORIZED)
                 return parse_topology(await response.read()) if response.status == 200 else None
         except TimeoutError:
             self._misses[url] = self._misses.get(url, 0) + 1
         except (aiohttp.ClientError, OSError, ValueError):
             self._misses.pop(url, None)
         return None
+
+    def _tell_of_token(self, url: str, *, denied: bool) -> None:
+        """Once, when a worker begins to refuse what it is shown."""
+        if denied and url not in self._denied:
+            log.error("worker_refuses_internal_token", url=url, detail="gateway and workers need the same EMS_INTERNAL_TOKEN")
+        (self._denied.add if denied else self._denied.discard)(url)
 
 
 def parse_topology(body: bytes) -> View:

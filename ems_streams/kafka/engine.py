@@ -23,6 +23,7 @@ from ems_streams.kafka.careful_fold import CarefulFold, fold_part
 from ems_streams.kafka.changelog import ChangelogPartition, check_positions, follow, restore
 from ems_streams.kafka.commit_troubles import CommitTroubles
 from ems_streams.kafka.partition_state import CompletionError, PartitionState
+from ems_streams.kafka.read_ahead import read_ahead
 from ems_streams.kafka.record_batch import RecordBatch
 from ems_streams.kafka.state_table import StateTable
 from ems_streams.kafka.transactions import CommitError, PartitionWriter
@@ -60,6 +61,7 @@ class BatchAgent(Generic[S]):
         commit_interval_s: Longest time that changes stay in memory only when nothing is published.
         complete: What the fold leaves to be done once before a commit, for the keys that it marked.
         service: What has to do with the world outside of Kafka, for as long as a partition is ours. Replays have none.
+        read_first: Those of the sources that are read to their end before the others, whenever a partition is taken over.
     """
 
     name: str
@@ -69,6 +71,7 @@ class BatchAgent(Generic[S]):
     commit_interval_s: float
     complete: Complete[S] | None = None
     service: Service[S] | None = None
+    read_first: tuple[str, ...] = ()
 
 
 class Engine:
@@ -101,7 +104,7 @@ class Engine:
         self._careful = CarefulFold()
 
     def add(self, agent: BatchAgent[Any]) -> None:
-        """Register an agent; before the worker starts."""
+        """Register an agent; before the worker starts. No two of them may read the same topic first."""
         self.agents[agent.name] = agent
         self._meters[agent.name] = AgentMeters(agent.name)
 
@@ -115,7 +118,9 @@ class Engine:
 
         A batch of an earlier epoch, or of a partition that is gone, is dropped: whoever owns the partition gets the records again.
         """
-        batch = cast(RecordBatch, event.value)
+        await self._take(agent, cast(RecordBatch, event.value))
+
+    async def _take(self, agent: BatchAgent[S], batch: RecordBatch) -> None:
         partition = agent.table.partitions.get(batch.partition)
         if partition is None or partition.epoch != batch.epoch:
             return
@@ -209,7 +214,19 @@ class Engine:
             raise
         for (agent, _), state in zip(wanted, states, strict=True):
             self._open(agent, state)
+        await self._read_first({agent.name: agent for agent, _ in wanted}.values())
         log.info("recovered", partitions=len(wanted), records=records, generation=generation, took_s=round(time.monotonic() - started_s, 2))
+
+    async def _read_first(self, agents: Iterable[BatchAgent[Any]]) -> None:
+        """Fold what agents have to know before anything else, such as rules; what comes of it once more is skipped by its position."""
+        readers = {
+            TopicPartition(topic, number): (agent, state.positions.get(topic, -1))
+            for agent in agents
+            for topic in agent.read_first
+            for number, state in agent.table.partitions.items()
+        }
+        async for tp, records in read_ahead(self._settings, {tp: position for tp, (_, position) in readers.items()}):
+            await self._take(readers[tp][0], RecordBatch(tp.topic, tp.partition, records, self.epoch))
 
     def follow_standbys(self, changelog_tps: Iterable[TP]) -> None:
         """Keep warm copies of other workers' partitions, until the next `close_partitions`."""

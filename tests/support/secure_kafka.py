@@ -1,7 +1,8 @@
 """A secured Kafka for tests: authorities and certificates of every kind, a user and a certificate for every role, and their rights."""
 
 import asyncio
-import datetime
+import datetime as dt
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -19,11 +20,14 @@ from ems_streams.kafka.acls import apply_acls
 from ems_streams.kafka.admin import apply_topics
 from ems_streams.processes.rights import Role, acls_of
 from ems_streams.settings import Settings
+from tests.support.acl_usage import unproven
 
 SUPER = "super"
 APPLICATION_ID = "secure"
+AUDIT = "EMS_TEST_ACL_AUDIT"
+"""Variable with a file that is to say which ACLs nothing in the tests has used."""
 PARTITIONS = 2
-YESTERDAY = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)
+YESTERDAY = dt.datetime.now(dt.UTC) - dt.timedelta(days=1)
 
 
 @dataclass
@@ -38,7 +42,7 @@ class Certificates:
         self.ca_file = self.directory / "ca.pem"
         self.authority.cert_pem.write_to_path(str(self.ca_file))
 
-    def of(self, *names: str, file: str, cn: str | None = None, expires: datetime.datetime | None = None) -> tuple[Path, Path]:
+    def of(self, *names: str, file: str, cn: str | None = None, expires: dt.datetime | None = None) -> tuple[Path, Path]:
         """Certificate, with its chain, and key of some names."""
         made = self.authority.issue_cert(*names, common_name=cn, not_after=expires)
         cert, key = self.directory / f"{file}.pem", self.directory / f"{file}-key.pem"
@@ -108,6 +112,7 @@ def secure_kafka() -> Iterator[SecureKafka]:
         super_users=frozenset({SUPER}),
         plain=True,
         tls_listeners=(TlsListener(ports.gateway), TlsListener(ports.sink, old_cert, old_key)),
+        audit=AUDIT in os.environ,
     )  # fmt: skip
     stack = EmbeddedStack(directory / "data", ports, servers=frozenset({"kafka"}), kafka_security=security)
     made = SecureKafka(stack, security, certificates, strangers, f"{LOOPBACK}:{ports.gateway}", f"{LOOPBACK}:{ports.sink}")
@@ -117,6 +122,9 @@ def secure_kafka() -> Iterator[SecureKafka]:
         yield made
     finally:
         asyncio.run(stack.stop())
+        if AUDIT in os.environ:
+            left = unproven(acls_of(made.settings(SUPER)), stack.kafka.log_file)
+            Path(os.environ[AUDIT]).write_text("".join(f"{each.principal} {each.operation} {each.resource} {each.name}\n" for each in left))
         shutil.rmtree(directory, ignore_errors=True)
 
 

@@ -18,18 +18,13 @@ log = structlog.get_logger(__name__)
 _PUBLIC_KEYS: Final = "EMS_GATEWAY_JWKS_URL"
 
 
-def asks_for_tokens(settings: "Settings") -> bool:
-    """Whether anything says who may ask."""
-    return settings.gateway_tokens_file is not None or settings.gateway_jwks_url is not None or settings.gateway_jwks_file is not None
-
-
 def check_exposure(settings: "Settings") -> None:
     """Raises `SettingError` when others than this machine could do as they like, or what is set about JWTs and sessions cannot be meant."""
     _check_jwts(settings)
     key = settings.gateway_session_key
     if key is not None and len(key.get_secret_value()) < KEY_CHARS_MIN:
         raise SettingError("EMS_GATEWAY_SESSION_KEY", "***", f"must have at least {KEY_CHARS_MIN} characters")
-    if asks_for_tokens(settings) or is_loopback(settings.gateway_host):
+    if not settings.gateway_is_open or is_loopback(settings.gateway_host):
         return
     raise SettingError(
         "EMS_GATEWAY_HOST",
@@ -41,7 +36,7 @@ def check_exposure(settings: "Settings") -> None:
 
 def warn_of_exposure(settings: "Settings") -> None:
     """Say in the log what people should know of how the gateway listens."""
-    if not asks_for_tokens(settings):
+    if settings.gateway_is_open:
         log.warning(
             "gateway_open", detail="anybody on this machine may do everything: there are no tokens, and it listens on loopback only"
         )

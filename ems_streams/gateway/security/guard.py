@@ -53,6 +53,12 @@ class NotLetInError(ProblemError):
         self.reason = reason
 
 
+def keys_away() -> ProblemError:
+    """503: nobody can say whether a JWT counts."""
+    detail = "The keys that JWTs are checked by cannot be read at the moment."
+    return ProblemError(503, "Keys are away", detail, headers={"Retry-After": "10"})
+
+
 class Guard:
     """Decides about every request, by the table in `access`: what has no entry there is denied.
 
@@ -122,8 +128,10 @@ class Guard:
         if self.authenticator.open:
             check_host(request)
         credential = await self._credential(request, needed=access is not None and access.role is not None)
-        who = limited_as(request[ADDRESS]) if credential is None or credential.by is By.NOTHING else credential.principal.name
-        headers = self.limits.request(request, who)
+        known = credential is not None and credential.principal.proven
+        who = credential.principal.name if credential is not None and known else limited_as(request[ADDRESS])
+        # A token may be named as an address is written.
+        headers = self.limits.request(request, who, f"{'token' if known else 'address'} {who}")
         if access is not None:
             self._check(request, access, credential)
         return headers
@@ -131,22 +139,25 @@ class Guard:
     async def _credential(self, request: web.Request, *, needed: bool) -> Credential | None:
         try:
             credential = await self.authenticator.credential(request)
-        except DeniedError as error:
-            # A cookie that is over must not keep anybody from the page where they can log in again.
-            if not needed:
-                return None
-            self.limits.failed(limited_as(request[ADDRESS]))
-            raise NotLetInError(error.detail, error.reason, wrong=True) from None
-        except KeysAwayError:
-            if not needed:
-                return None
-            detail = "The keys that JWTs are checked by cannot be read at the moment."
-            raise ProblemError(503, "Keys are away", detail, headers={"Retry-After": "10"}) from None
-        if credential is not None:
-            if credential.by is By.SESSION:
+            if credential is not None and credential.by is By.SESSION:
                 check_cookie_use(request)
+        except (DeniedError, KeysAwayError, ProblemError) as error:
+            # What is shown for nothing, such as a cookie that is over, must not keep anybody from the page where they can log in again.
+            if not needed:
+                return None
+            raise self._refusal(request, error) from None
+        if credential is not None:
             request[PRINCIPAL], request[CREDENTIAL], request[STILL_LET_IN] = credential.principal, credential, credential.lasts
         return credential
+
+    def _refusal(self, request: web.Request, error: Exception) -> Exception:
+        """What is answered; wrong tokens are counted, and too many of them raise `TooOftenError`."""
+        if isinstance(error, DeniedError):
+            self.limits.failed(limited_as(request[ADDRESS]))
+            return NotLetInError(error.detail, error.reason, wrong=True)
+        if isinstance(error, KeysAwayError):
+            return keys_away()
+        return error
 
     def _check(self, request: web.Request, access: Access, credential: Credential | None) -> None:
         if access.role is not None:
@@ -170,7 +181,7 @@ class Guard:
 
     def _write_down(self, request: web.Request, status: int, error: ProblemError | None, *, let_in: bool) -> None:
         """A line for every change and every denial."""
-        denied = not let_in and status != 405
+        denied = not let_in and status < 500
         changed = request.method not in SAFE_METHODS and not isinstance(request.match_info.route, SystemRoute)
         if denied:
             DENIED.labels(str(status)).inc()

@@ -38,14 +38,19 @@ class Limits:
         per_min = settings.gateway_failed_logins_per_min
         self._failures = Buckets(per_min / _MINUTE_S, per_min)
 
-    def request(self, request: web.Request, who: str) -> dict[str, str]:
-        """Count a request, and give the headers of its answer; raises `TooOftenError`."""
+    def request(self, request: web.Request, who: str, key: str) -> dict[str, str]:
+        """Count a request, and give the headers of its answer; raises `TooOftenError`.
+
+        Args:
+            who: In words, for the answer.
+            key: What they are counted by.
+        """
         buckets = [self._requests] if request.method in SAFE_METHODS else [self._requests, self._writes]
         headers: dict[str, str] = {}
         for each in buckets:
             if not each.rate_per_s:
                 continue
-            taken = each.take(who, self._clock())
+            taken = each.take(key, self._clock())
             headers = _headers(each, taken)
             if not taken.ok:
                 kind = "writes" if each is self._writes else "requests"

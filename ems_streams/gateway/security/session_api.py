@@ -12,7 +12,7 @@ from ems_streams.gateway.bodies import json_object
 from ems_streams.gateway.security.asking import note, principal_of
 from ems_streams.gateway.security.authentication import Credential
 from ems_streams.gateway.security.exposure import limited_as
-from ems_streams.gateway.security.guard import ADDRESS, CREDENTIAL, Guard, NotLetInError
+from ems_streams.gateway.security.guard import ADDRESS, CREDENTIAL, Guard, NotLetInError, keys_away
 from ems_streams.gateway.security.sessions import Sessions, TooManySitesError
 from ems_streams.ops.http import ProblemError, json_response
 
@@ -82,8 +82,7 @@ class SessionApi:
             self._guard.limits.failed(address)
             raise NotLetInError(error.detail, error.reason, wrong=True) from None
         except KeysAwayError:
-            detail = "The keys that JWTs are checked by cannot be read at the moment."
-            raise ProblemError(503, "Keys are away", detail, headers={"Retry-After": "10"}) from None
+            raise keys_away() from None
 
     async def _log_out(self, request: web.Request) -> web.Response:
         credential = request.get(CREDENTIAL)

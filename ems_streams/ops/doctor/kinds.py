@@ -50,6 +50,7 @@ _ALL: Final = (
     Kind("kafka-refused", _C, "nothing listens where Kafka should", "start Kafka, or set {setting} to where it listens"),
     Kind("kafka-silent", _C, "Kafka does not answer", "look whether the broker runs and a firewall lets this machine through to {address}; if not there, mend {setting}"),
     Kind("kafka-not-kafka", _C, "something else than Kafka answers at its address", "set {setting} to the broker's own port, and to the listener without TLS or the one that is set up"),
+    Kind("kafka-credentials", _C, "Kafka does not let us in", "mend what is named; each refusal is in docs/howto/security-kafka.md#refusals"),
     Kind(
         "kafka-advertised", _C, "a broker tells clients an address that cannot be reached from here",
         "set advertised.listeners of broker {broker} to an address that this machine reaches, or make {address} reachable",
@@ -93,6 +94,13 @@ _ALL: Final = (
     Kind("topic-min-in-sync", _C, "topics want more replicas in sync than they have, so nothing can be written", "set min.insync.replicas of the topic to {replicas} at most"),
     Kind("topic-unknown", _I, "topics begin like ours and are not in the catalogue", "look whose they are; of replays: `ems-streams replay list`"),
     Kind("rights-missing", _C, "Kafka does not allow what the processes need", "allow the user of these settings to {operation} on the topics"),
+    Kind("acls-lacking", _C, "the principal lacks rights of the process that it is", "run it as the admin", (_OURS, "acls", "apply")),
+    Kind("acls-missing", _C, "principals of ours lack rights", "give them", (_OURS, "acls", "apply")),
+    Kind("acls-superfluous", _I, "principals of ours have rights that they do not need", "take them away", (_OURS, "acls", "apply", "--prune")),
+    Kind(
+        "kafka-no-authorizer", _W, "users log in to Kafka, and all may do everything",
+        "set authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer on every broker and controller",
+    ),
     # -- Processes --
     Kind("ingress-silent", _C, "no ingress says that it is alive and in step with MQTT", "start an ingress, or see what its /readyz and its log say", (_OURS, "ingress")),
     Kind("workers-none", _C, "no worker runs", "start one", (_OURS, "worker")),

@@ -13,10 +13,13 @@ from confluent_kafka.admin import AdminClient
 from ems_streams.errors import EmsError
 from ems_streams.kafka.admin import catalogue_of, client_config, find_unknown_topics, list_topics, plan_topics
 from ems_streams.kafka.client import client_options
+from ems_streams.kafka.own_rights import who
+from ems_streams.kafka.refusals import KafkaRefusedError, why_unreachable
 from ems_streams.ops.doctor.checks import Report
 from ems_streams.ops.doctor.findings import Finding, finding
 from ems_streams.ops.doctor.topic_findings import MIN_IN_SYNC, plan_findings, replica_findings, right_findings
 from ems_streams.processes.doctor.context import Context
+from ems_streams.processes.doctor.kafka_security import role_of
 from ems_streams.settings import Settings
 
 CONNECT_TIMEOUT_S = 5.0
@@ -60,6 +63,9 @@ async def check_kafka(context: Context) -> Report:
         brokers = list(client.cluster.brokers())
         versions = await _versions(client)
     except (KafkaError, OSError, AssertionError, ValueError) as error:
+        if isinstance(refused := await why_unreachable(settings), KafkaRefusedError) and settings.kafka_security_protocol != "PLAINTEXT":
+            what = f"Kafka does not let {who(settings)} in"
+            return Report([*findings, finding("kafka-credentials", what, found=str(refused), expected="to be let in")], usable=False)
         said = finding(
             "kafka-not-kafka",
             f"what answers at {settings.kafka_bootstrap_servers} is not this Kafka",
@@ -93,7 +99,9 @@ async def check_topics(context: Context) -> Report:
 
 
 async def check_rights(context: Context) -> Report:
-    """What Kafka allows to the user of the settings, as far as it says."""
+    """What Kafka allows to the user of the settings, as far as it says; for a principal of ours see `check_acls`."""
+    if role_of(context.settings) is not None:
+        return Report(facts={"topics": "see acls"})
     allowed = await asyncio.to_thread(_allowed, context.settings)
     known = sum(operations is not None for operations in allowed.values())
     return Report(list(right_findings(allowed, _OPERATIONS)), {"topics": known})

@@ -17,6 +17,7 @@ from ems_streams.processes.doctor.groups import check_notifier, check_sink, chec
 from ems_streams.processes.doctor.heartbeats import check_ingress
 from ems_streams.processes.doctor.host import check_disk, check_settings, check_state
 from ems_streams.processes.doctor.kafka import check_kafka, check_rights, check_topics
+from ems_streams.processes.doctor.kafka_security import check_acls, check_kafka_tls
 from ems_streams.processes.doctor.mqtt import check_mqtt, check_tls
 from ems_streams.processes.doctor.postgres import check_postgres, check_schema
 from ems_streams.processes.doctor.services import check_processes, check_workers_http
@@ -25,12 +26,14 @@ from ems_streams.settings import Settings
 CHECKS: Final[tuple[Check[Context], ...]] = (
     Check("settings", check_settings),
     Check("kafka", check_kafka),
+    Check("kafka-tls", check_kafka_tls),
     Check("mqtt", check_mqtt),
     Check("tls", check_tls),
     Check("postgres", check_postgres),
     Check("schema", check_schema, needs=("postgres",)),
     Check("topics", check_topics, needs=("kafka",), timeout_s=40.0),
     Check("rights", check_rights, needs=("kafka", "topics")),
+    Check("acls", check_acls, needs=("kafka",)),
     Check("ingress", check_ingress, needs=("kafka", "topics")),
     Check("workers", check_workers, needs=("kafka", "topics")),
     Check("workers-http", check_workers_http, needs=("kafka",)),

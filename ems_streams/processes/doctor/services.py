@@ -1,6 +1,7 @@
 """Checks of our own processes over HTTP: workers by the addresses that are set and those that they tell, the others where they are set to listen."""
 
 import asyncio
+import ssl
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -8,6 +9,8 @@ import aiohttp
 
 from ems_streams import __version__
 from ems_streams.access.internal import internal_headers
+from ems_streams.access.tls import client_tls
+from ems_streams.errors import SettingError
 from ems_streams.gateway.topology import parse_topology
 from ems_streams.ops.doctor.checks import Report
 from ems_streams.ops.doctor.findings import Finding, finding
@@ -52,16 +55,25 @@ async def ask(context: Context, role: str, url: str) -> Service:
     """A process as it answers; never raises because it does not."""
     try:
         asked_s = context.now_s()
-        live, headers = await _get(context, f"{url}/livez")
+        live, headers = await _get(context, role, f"{url}/livez")
         half_s = (context.now_s() - asked_s) / 2
-        ready, _ = await _get(context, f"{url}/readyz")
-    except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+        ready, _ = await _get(context, role, f"{url}/readyz")
+    except (aiohttp.ClientError, OSError, TimeoutError, ValueError, SettingError) as error:
         return Service(role, url, answered=False, error=f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
     return Service(role, url, True, "", headers.get(VERSION_HEADER), _ahead_s(headers.get("Date"), asked_s + half_s), live, ready)
 
 
-async def _get(context: Context, url: str) -> tuple[dict[str, Any], Any]:
-    async with context.http.get(url, timeout=aiohttp.ClientTimeout(total=ANSWER_TIMEOUT_S)) as response:
+async def _get(context: Context, role: str, url: str) -> tuple[dict[str, Any], Any]:
+    settings = context.settings
+    headers: dict[str, str] = {}
+    tls: ssl.SSLContext | bool = True
+    if role == "gateway":
+        # Without a token it says which checks pass, and neither why nor its release.
+        headers = {} if settings.gateway_token is None else {"Authorization": f"Bearer {settings.gateway_token.get_secret_value()}"}
+        if url.startswith("https:"):
+            tls = client_tls(settings.gateway_ca_file, "EMS_GATEWAY_CA_FILE")
+    timeout = aiohttp.ClientTimeout(total=ANSWER_TIMEOUT_S)
+    async with context.http.get(url, headers=headers, ssl=tls, timeout=timeout, allow_redirects=False) as response:
         body = await response.json(content_type=None)
         if not isinstance(body, dict) or "checks" not in body:
             raise ValueError(f"answers {response.status}, but not as a process of ours does")
@@ -90,10 +102,12 @@ def _addresses(settings: Settings) -> dict[str, str]:
     inside = _EVERYWHERE.get(settings.bind_host, settings.bind_host)
     gateway = _EVERYWHERE.get(settings.gateway_host, settings.gateway_host)
     found = {
-        "gateway": f"http://{gateway}:{settings.gateway_port}",
+        "gateway": f"{'http' if settings.gateway_cert_file is None else 'https'}://{gateway}:{settings.gateway_port}",
         "ingress": f"http://{inside}:{settings.ingress_port}",
         "sink": f"http://{inside}:{settings.sink_port}",
     }
+    if settings.gateway_url is not None:
+        found["gateway"] = str(settings.gateway_url).rstrip("/")
     return found if settings.channels_file is None else {**found, "notifier": f"http://{inside}:{settings.notifier_port}"}
 
 

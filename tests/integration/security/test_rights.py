@@ -2,30 +2,60 @@
 
 import asyncio
 import json
-import time
 import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import TopicAuthorizationFailedError
 
 from ems_streams.dev.stack import EmbeddedStack
-from ems_streams.kafka.catalogue import DEVICE_TELEMETRY
+from ems_streams.errors import EmsError
+from ems_streams.kafka.acls import apply_acls, plan_acls
+from ems_streams.kafka.catalogue import DEVICE_NOTIFICATIONS, DEVICE_TELEMETRY
 from ems_streams.kafka.client import producer_options
 from ems_streams.kafka.partitioner import partition_for
-from ems_streams.processes.rights import Role
-from tests.support.processes import Deployment, eventually, get
+from ems_streams.processes.rights import Role, acls_of
+from tests.support.notifier import channels_file, hook, secrets
+from tests.support.processes import Deployment, Running, eventually, get
 from tests.support.secure_kafka import APPLICATION_ID, PARTITIONS, SUPER, SecureKafka, user_of
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
-def secured(stack: EmbeddedStack, secure_kafka: SecureKafka, tmp_path_factory: pytest.TempPathFactory):
-    """Processes of ours on the secured Kafka; MQTT broker and database are those of all tests."""
+def secured(stack: EmbeddedStack, secure_kafka: SecureKafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """Processes of ours on the secured Kafka; MQTT broker and database are those of all tests. Commands are the admin's."""
     made = Deployment(stack, tmp_path_factory.mktemp("secured"), APPLICATION_ID, PARTITIONS)
     made.extra = secure_kafka.environment(user_of(Role.ADMIN)) | {"EMS_MQTT_SHARE_GROUP": f"secure-{uuid.uuid4().hex[:8]}"}
-    yield made
-    made.stop()
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture(scope="module")
+def running(secured: Deployment, secure_kafka: SecureKafka, tmp_path_factory: pytest.TempPathFactory) -> dict[Role, Running]:
+    """Every process, each as its own principal, ready."""
+    channels = channels_file(tmp_path_factory.mktemp("channels"), {"nowhere": hook("http://127.0.0.1:9/")})
+
+    def own(role: Role) -> dict[str, str]:
+        return secure_kafka.environment(user_of(role))
+
+    before, secured.extra = secured.extra, secured.extra | own(Role.GATEWAY)
+    found = {
+        Role.WORKER: secured.worker(**own(Role.WORKER)),
+        Role.INGRESS: secured.ingress(**own(Role.INGRESS)),
+        Role.SINK: secured.sink(**own(Role.SINK)),
+        Role.NOTIFIER: secured.notifier(channels, **own(Role.NOTIFIER), **secrets()),
+        Role.GATEWAY: secured.gateway(),
+    }
+    secured.extra = before
+    for each in found.values():
+        each.wait_until_ready(120)
+    return found
 
 
 def telemetry(serial: str, second: int) -> tuple[bytes, bytes]:
@@ -36,33 +66,144 @@ def telemetry(serial: str, second: int) -> tuple[bytes, bytes]:
     return serial.encode(), json.dumps(value).encode()
 
 
-async def produce(kafka: SecureKafka, serial: str, seconds: range) -> None:
-    async with AIOKafkaProducer(**producer_options(kafka.settings(SUPER))) as producer:
+async def produce(kafka: SecureKafka, user: str, serial: str, seconds: range, topic: str = DEVICE_TELEMETRY) -> None:
+    async with AIOKafkaProducer(**producer_options(kafka.settings(user))) as producer:
         for key, value in (telemetry(serial, second) for second in seconds):
-            await producer.send_and_wait(DEVICE_TELEMETRY, value, key=key, partition=partition_for(key, PARTITIONS))
+            await producer.send_and_wait(topic, value, key=key, partition=partition_for(key, PARTITIONS))
 
 
-def test_processes_work(secured: Deployment, secure_kafka: SecureKafka) -> None:
-    environment = secure_kafka.environment
-    worker = secured.worker(**environment(user_of(Role.WORKER)))
-    ingress = secured.ingress(**environment(user_of(Role.INGRESS)))
-    sink = secured.sink(**environment(user_of(Role.SINK)))
-    for each in (worker, ingress, sink):
-        each.wait_until_ready()
+def counted(worker: Running, serial: str) -> int:
+    body: Any = get(f"{worker.url}/api/v1/devices/{serial}/aggregates")[1] or {}
+    return int(body.get("total", {}).get("metrics", {}).get("powerKw", {}).get("count", 0))
+
+
+def test_every_process_works_with_its_own_rights_and_says_no_secret(running: dict[Role, Running], secure_kafka: SecureKafka) -> None:
     serial = uuid.uuid4().hex
-    asyncio.run(produce(secure_kafka, serial, range(10)))
-    eventually(
-        lambda: (
-            (get(f"{worker.url}/api/v1/devices/{serial}/aggregates")[1] or {})
-            .get("total", {})
-            .get("metrics", {})
-            .get("powerKw", {})
-            .get("count")
-            == 10
-        ),
-        30,
-        "counted",
+    asyncio.run(produce(secure_kafka, user_of(Role.INGRESS), serial, range(10)))
+
+    eventually(lambda: counted(running[Role.WORKER], serial) == 10, 60, "counted by the worker")
+    for role, process in running.items():
+        log = process.log_file.read_text()
+        assert "not allow" not in log, (role, log)
+        assert "Authorization" not in log, (role, log)
+        assert not [secret for secret in secure_kafka.security.users.values() if secret in log], role
+    broker = "".join(path.read_text(errors="replace") for path in secure_kafka.stack.kafka.data_dir.glob("logs/*.log"))
+    assert not [secret for secret in secure_kafka.security.users.values() if secret in broker]
+    assert secure_kafka.stack.kafka.directory.joinpath("server.properties").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_worker_goes_on_exactly_with_a_password_that_was_changed_while_it_ran(
+    running: dict[Role, Running], secured: Deployment, secure_kafka: SecureKafka
+) -> None:
+    """The procedure of docs/howto/security-kafka.md: the new one at Kafka, then a restart; the old one is refused from then on."""
+    from confluent_kafka.admin import AdminClient, ScramCredentialInfo, ScramMechanism, UserScramCredentialUpsertion
+
+    from ems_streams.kafka.admin import client_config
+
+    user, serial = user_of(Role.WORKER), uuid.uuid4().hex
+    asyncio.run(produce(secure_kafka, SUPER, serial, range(10)))
+    admin = AdminClient(client_config(secure_kafka.settings(user_of(Role.ADMIN))))
+
+    def set_password(password: str) -> None:
+        change = UserScramCredentialUpsertion(user, ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096), password.encode())
+        for future in admin.alter_user_scram_credentials([change]).values():
+            future.result(20)
+
+    eventually(lambda: counted(running[Role.WORKER], serial) == 10, 60, "counted before")
+    set_password("another")
+    try:
+        # Who is connected stays connected.
+        asyncio.run(produce(secure_kafka, SUPER, serial, range(10, 20)))
+        eventually(lambda: counted(running[Role.WORKER], serial) == 20, 60, "counted with the password that is no more")
+        assert running[Role.WORKER].terminate(60) == 0
+
+        old = secured.worker(**secure_kafka.environment(user))
+        said = eventually(lambda: (get(f"{old.url}/readyz")[1] or {}).get("checks", {}).get("kafka"), 60, "not ready, for a reason")
+        assert not said["ok"]
+        assert "refuses the login of EMS_KAFKA_USERNAME=ems-worker" in said["detail"]
+        assert get(f"{old.url}/livez")[0] == 200
+        old.terminate(30)
+
+        asyncio.run(produce(secure_kafka, SUPER, serial, range(20, 30)))
+        running[Role.WORKER] = secured.worker(**secure_kafka.environment(user) | {"EMS_KAFKA_PASSWORD": "another"}).wait_until_ready(120)
+        eventually(lambda: counted(running[Role.WORKER], serial) == 30, 60, "counted after")
+    finally:
+        set_password(secure_kafka.security.users[user])
+
+
+def test_a_worker_that_is_somebody_else_says_which_rights_it_lacks_and_ends(secured: Deployment, secure_kafka: SecureKafka) -> None:
+    worker = secured.worker(7, **secure_kafka.environment(user_of(Role.INGRESS)))
+
+    assert worker.popen.wait(60) == 1
+    log = worker.log_tail()
+    assert "Kafka does not allow user ems-ingress what worker needs:" in log
+    assert "READ on group secure" in log
+    assert "ems-streams acls apply" in log
+    assert "Traceback" not in log
+
+
+async def test_a_sink_may_not_write_telemetry(secure_kafka: SecureKafka) -> None:
+    with pytest.raises(TopicAuthorizationFailedError):
+        await produce(secure_kafka, user_of(Role.SINK), "S-1", range(1))
+
+
+async def test_a_worker_may_not_write_telemetry_nor_a_gateway_notifications_of_its_own_group(secure_kafka: SecureKafka) -> None:
+    with pytest.raises(TopicAuthorizationFailedError):
+        await produce(secure_kafka, user_of(Role.WORKER), "S-1", range(1))
+    with pytest.raises(TopicAuthorizationFailedError):
+        await produce(secure_kafka, user_of(Role.NOTIFIER), "S-1", range(1), DEVICE_NOTIFICATIONS)
+
+
+def test_an_operator_does_what_the_commands_are_for(secured: Deployment, secure_kafka: SecureKafka, tmp_path: Path) -> None:
+    before, secured.extra = secured.extra, secured.extra | secure_kafka.environment(user_of(Role.OPERATOR))
+    devices = tmp_path / "devices.csv"
+    devices.write_text("serialNumber,deviceId,siteId,deviceType,name\nOP-1,4711,1,METER,one\n")
+    try:
+        secured.command("devices", "import", str(devices))
+        assert "OP-1" in secured.command("devices", "list", "--json").stdout
+        secured.command("rules", "apply", "--builtin")
+        secured.command("maintenance", "list", "--json")
+        secured.command("dlt", "list", "--json")
+        secured.command("topics", "list", "--json")
+        secured.command("topics", "tail", DEVICE_TELEMETRY, "--last", "1", "--no-follow")
+        assert secured.command("topics", "apply", check=False).returncode == 0
+        refused = secured.command("acls", "plan", check=False)
+        assert refused.returncode == 1
+        assert "Kafka does not allow ems-operator to see who has which rights" in refused.stderr
+    finally:
+        secured.extra = before
+
+
+def test_acls_are_planned_and_applied_by_the_admin(secured: Deployment, secure_kafka: SecureKafka) -> None:
+    prefix = f"t{uuid.uuid4().hex[:6]}-"
+    option = ("--principal-prefix", prefix)
+
+    planned = json.loads(secured.command("acls", "plan", "--json", *option).stdout)
+    assert {each["action"] for each in planned} == {"missing"}
+    assert len(planned) == len(acls_of(secure_kafka.settings(SUPER), prefix))
+    assert secured.command("acls", "plan", "--check", *option, check=False).returncode == 1
+    created = json.loads(secured.command("acls", "apply", "--json", *option).stdout)
+    assert {each["action"] for each in created} == {"created"}
+    assert secured.command("acls", "plan", "--check", *option).returncode == 0
+    # What is left of another application is superfluous for these principals, and stays until somebody says so.
+    again = secured.command("acls", "apply", *option, "--json", check=False)
+    assert again.returncode == 0
+
+    other = asyncio.run(plan_acls(secure_kafka.settings(SUPER), acls_of(secure_kafka.settings(SUPER, application_id="other"), prefix)))
+    assert other.missing
+    assert other.superfluous
+    done = asyncio.run(
+        apply_acls(secure_kafka.settings(SUPER), acls_of(secure_kafka.settings(SUPER, application_id="other"), prefix), prune=True)
     )
-    time.sleep(5)
-    for each in (worker, ingress, sink):
-        print(each.name, each.log_tail())
+    assert done.superfluous == other.superfluous
+    assert json.loads(secured.command("acls", "plan", "--json").stdout)[0]["action"] == "present", (
+        "those of other principals are as they were"
+    )
+
+
+async def test_a_cluster_without_an_authorizer_is_told(stack: EmbeddedStack, secure_kafka: SecureKafka) -> None:
+    from ems_streams.settings import Settings
+
+    settings = Settings.load(kafka_bootstrap_servers=stack.kafka_bootstrap)
+    with pytest.raises(EmsError, match="has no authorizer"):
+        await plan_acls(settings, acls_of(settings))

@@ -92,6 +92,14 @@ def site(deployment: Deployment) -> Iterator[Site]:
     deployment.command("rules", "remove", f"hot-{made.prefix}", check=False)
 
 
+def test_a_rule_that_is_older_than_the_worker_counts_from_the_first_message_on(site: Site) -> None:
+    site.send([("A", 20), ("A", 90)])
+    site.rule("A")
+    site.deployment.worker().wait_until_ready()
+    site.deployment.gateway()
+    eventually(lambda: site.states("A") == ["RAISED"], 30, "raised")
+
+
 def test_the_life_of_an_alarm(site: Site) -> None:
     site.rule("A", "B")
     worker = site.deployment.worker().wait_until_ready()

@@ -117,6 +117,9 @@ async def test_reading_with_a_cookie_from_another_site_is_refused_and_as_usual_w
     assert (await place.ask("GET", "/api/v1/devices", Cookie=cookie))[0] == 200
     assert (await place.ask("GET", "/api/v1/devices", Cookie=cookie, Sec_Fetch_Site="cross-site"))[0] == 403
     assert (await place.ask("GET", "/api/v1/devices", Cookie=cookie, Origin="https://evil.example"))[0] == 403
+    # The pages themselves are for anybody, wherever the link is that leads there.
+    assert (await place.ask("GET", "/", Cookie=cookie, Sec_Fetch_Site="same-site"))[0] == 200
+    assert (await place.ask("GET", "/login.html", Cookie="ems-session=nonsense"))[0] == 200
 
 
 async def test_a_websocket_with_a_cookie_is_of_a_page_of_this_gateway(place: Guarded) -> None:
