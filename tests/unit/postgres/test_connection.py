@@ -57,5 +57,10 @@ def test_the_address_has_no_password() -> None:
 
 
 def test_the_address_has_no_secret_wherever_it_was_put() -> None:
-    for url in ("postgresql://db/ems?user=ems&password=secret", "secret", "secret:secret", "postgresql://ems:se@cret@db/ems?sslpassword=secret"):
+    for url in (
+        "postgresql://db/ems?user=ems&password=secret",
+        "secret",
+        "secret:secret",
+        "postgresql://ems:se@cret@db/ems?sslpassword=secret",
+    ):
         assert "cret" not in address(Settings(database_url=SecretStr(url)))
