@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ems_streams.cli.output import JsonOption, console, print_json, print_table
+from ems_streams.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -76,6 +77,23 @@ def forget_offsets(topic: TopicArgument, json: JsonOption = False) -> None:
         print_json({"topic": topic, "partitions": partitions})
     else:
         console().print(f"{topic}: offsets of {partitions} partitions forgotten")
+
+
+@app.command()
+def roles(
+    database: Annotated[str, typer.Option("--database", help="Name of the database.")] = "ems",
+    json: JsonOption = False,
+) -> None:
+    """Print the statements that make users with least rights: for the sink, for the gateway, for people. Changes nothing, connects to nothing."""
+    from ems_streams.postgres.roles import Roles, role_statements
+
+    if not database.isidentifier():
+        raise UsageError(f"--database {database!r}: expected a name of letters, digits and underscores")
+    statements = role_statements(database, Roles())
+    if json:
+        print_json({"statements": statements})
+    else:
+        console().print("\n".join(statements), markup=False, soft_wrap=True)
 
 
 def _on_connection(work: "Callable[[Connection, Settings], Awaitable[Any]]") -> Any:

@@ -46,6 +46,8 @@ def refusal(error: BaseException, endpoint: Endpoint, login: Login, greeting: mq
         return _not_let_in(greeting, endpoint, login)
     if endpoint.tls and greeting is None and isinstance(error, aiomqtt.ConnectError | ConnectionResetError | EOFError):
         return f"{endpoint} closed the connection before it answered: {_alert_lost(endpoint)}"
+    if isinstance(error, TimeoutError):
+        return f"{endpoint} does not answer in time"
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 

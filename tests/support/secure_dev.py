@@ -1,14 +1,14 @@
 """A running `ems-streams dev --secure`, reached with what its directory has; and a search for its secrets where none may be."""
 
 import base64
-import json
 import os
 import re
 import ssl
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -28,12 +28,13 @@ _LEAST_CHARS = 12
 
 @dataclass
 class SecureDev:
-    """The run, and the ways into it."""
+    """The run, and the ways into it; `printed` is what commands have said."""
 
     dev: Dev
     data_dir: Path
     ports: Ports
     devices: tuple[str, ...]
+    printed: list[tuple[str, str]] = field(default_factory=list)
 
     @cached_property
     def run(self) -> SecureRun:
@@ -64,7 +65,14 @@ class SecureDev:
     def command(self, *arguments: str, env: dict[str, str] | None = None, timeout_s: float = 60.0) -> "subprocess.CompletedProcess[str]":
         """`ems-streams` as the operator, with nothing but the env file that the board names; `env` goes before that file."""
         argv = [sys.executable, "-m", "ems_streams", "--env-file", str(self.run.operator_env), *arguments]
-        return subprocess.run(argv, env=bare_environment() | (env or {}), capture_output=True, text=True, timeout=timeout_s, check=False)
+        done = subprocess.run(argv, env=bare_environment() | (env or {}), capture_output=True, text=True, timeout=timeout_s, check=False)
+        self.printed.append((f"{' '.join(arguments)} {sorted(env or {})}", done.stdout + done.stderr))
+        return done
+
+    def commands(self, *wanted: "tuple[Sequence[str], dict[str, str]]") -> "list[subprocess.CompletedProcess[str]]":
+        """Several at once: most of their time is that of starting Python."""
+        with ThreadPoolExecutor(4) as pool:
+            return list(pool.map(lambda each: self.command(*each[0], env=each[1]), wanted))
 
     def simulate(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """A fleet, with the credentials of the simulator."""
@@ -119,8 +127,3 @@ class SecureDev:
 def bare_environment() -> dict[str, str]:
     """This environment without settings of ours."""
     return {name: value for name, value in os.environ.items() if not name.startswith("EMS_") and name not in SERVER_SETTINGS}
-
-
-def parsed(done: "subprocess.CompletedProcess[str]") -> object:
-    """JSON that a command has printed."""
-    return json.loads(done.stdout)

@@ -1,5 +1,6 @@
 """The command line as a user meets it: a process of its own, its exit code, its stdout and stderr."""
 
+import json
 import os
 import subprocess
 import sys
@@ -130,3 +131,27 @@ def test_the_packages_come_from_one_place() -> None:
 
     roots = {Path(package.__file__ or "").parent.parent for package in (agents, ems_streams, tables)}
     assert roots == {Path(__file__).parents[3]}
+
+
+def test_settings_come_from_an_env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("EMS_PARTITIONS", raising=False)
+    file = tmp_path / "operator.env"
+    file.write_text("# of a run\nEMS_PARTITIONS='7'\nexport EMS_WORKER_ID=\"from-file\"\n")
+
+    result = ems_streams("--env-file", str(file), "config", "show", "--json", EMS_WORKER_ID="from-shell")
+
+    shown = {each["name"]: each["value"] for each in json.loads(result.stdout)}
+    assert (shown["EMS_PARTITIONS"], shown["EMS_WORKER_ID"]) == (7, "from-shell")
+
+
+def test_an_env_file_that_is_not_there(tmp_path: Path) -> None:
+    result = ems_streams("--env-file", str(tmp_path / "none.env"), "config", "show")
+
+    assert result.returncode == 2
+    assert result.stderr.startswith(f"ems-streams: --env-file '{tmp_path}/none.env': must be a readable file")
+
+
+def test_devices_of_dev_need_security() -> None:
+    result = ems_streams("dev", "--device", "1/A")
+
+    assert (result.returncode, result.stderr) == (2, "ems-streams: --device is for --secure: without it devices need no certificate\n")

@@ -54,3 +54,13 @@ def test_a_partition_that_is_gone_is_told_from_a_check_that_fails() -> None:
 
 def test_the_address_has_no_password() -> None:
     assert address(Settings(database_url=SecretStr("postgresql://ems:secret@db:5432/ems"))) == "db:5432/ems"
+
+
+def test_the_address_has_no_secret_wherever_it_was_put() -> None:
+    for url in (
+        "postgresql://db/ems?user=ems&password=secret",
+        "secret",
+        "secret:secret",
+        "postgresql://ems:se@cret@db/ems?sslpassword=secret",
+    ):
+        assert "cret" not in address(Settings(database_url=SecretStr(url)))
