@@ -183,7 +183,7 @@ class Connection(aiomqtt.Client):
 
     def why(self, error: BaseException) -> str:
         """What keeps this connection from being used, in words that say what to do."""
-        return refusal(error, self.endpoint, self._login, self.greeting)
+        return refusal(error, self.endpoint, self._login, self.greeting, asked=self.asked)
 
     async def _connect(self) -> None:
         tls_name = self._hostname if self._ssl_context else None
