@@ -90,7 +90,8 @@ def _not_let_in(greeting: mqtt5.ConnAckPacket, endpoint: Endpoint, login: Login)
         if login.username or not endpoint.shows
         else "make its name known to the broker, or set EMS_MQTT_USERNAME and EMS_MQTT_PASSWORD_FILE"
     )
-    return f"{endpoint} refuses {who}, {_LOGINS[code]} ({said}): {do}"
+    why = _LOGINS[code] if login.username else "it does not know who that is"
+    return f"{endpoint} refuses {who}, {why} ({said}): {do}"
 
 
 def _alert_lost(endpoint: Endpoint) -> str:
