@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test chaos chaos-mutations bench bench-ingress bench-latency bench-scaling bench-websocket check format docs constraints clean
+.PHONY: help setup demo test chaos chaos-mutations bench bench-ingress bench-latency bench-reads bench-scaling bench-websocket check format docs constraints clean
 
 VENV := .venv
 RUN := $(VENV)/bin
@@ -60,6 +60,9 @@ bench-latency: setup ## From an MQTT publish to the live table and to the WebSoc
 
 bench-scaling: setup ## More workers, more devices, and recovery beside Faust's own (BENCH="--only workers --rounds 1")
 	@$(RUN)/python -m benchmarks.scaling $(BENCH)
+
+bench-reads: setup ## Reads of devices over HTTP while telemetry flows, and while a worker is away (BENCH="--rate 200 --devices 10000")
+	@$(RUN)/python -m benchmarks.reads $(BENCH)
 
 bench-websocket: setup ## A thousand WebSocket clients on one gateway (BENCH="--clients 1000 --rate 500")
 	@$(RUN)/python -m benchmarks.websocket_clients $(BENCH)

@@ -124,7 +124,8 @@ def connect(port: int) -> socket.socket:
 class Generator:
     """Publishes at a rate, and counts what is acknowledged."""
 
-    def __init__(self, connection: socket.socket, messages: Messages, progress: "mmap.mmap") -> None:
+    def __init__(self, connection: socket.socket, messages: Messages, progress: "mmap.mmap", stop_file: Path | None = None) -> None:
+        self._stop_file = stop_file
         self._connection = connection
         self._messages = messages
         self._progress = progress
@@ -142,7 +143,7 @@ class Generator:
         total = round(rate * (warm_up_s + seconds))
         end_s = begun_s + warm_up_s + seconds
         now_s = begun_s
-        while now_s < end_s and self.published < total:
+        while now_s < end_s and self.published < total and not self._stopped():
             self._take_acknowledgements()
             due = min(int((now_s - begun_s) * rate) + 1, total)
             allowed = min(due, self.acknowledged + WINDOW)
@@ -158,6 +159,9 @@ class Generator:
         usage = resource.getrusage(resource.RUSAGE_SELF)
         cpu_us = (usage.ru_utime + usage.ru_stime) * 1e6 / max(self.published, 1)
         return LoadResult(self.published, self.acknowledged, took_s, latest_s * 1000, cpu_us)
+
+    def _stopped(self) -> bool:
+        return self._stop_file is not None and self._stop_file.exists()
 
     def _take_acknowledgements(self) -> None:
         try:
@@ -183,9 +187,10 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--warm-up", type=float, required=True)
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--progress", type=Path, required=True)
+    parser.add_argument("--stop-file", type=Path, help="ends early as soon as it is there")
     told = parser.parse_args(arguments)
     with told.progress.open("r+b") as file, mmap.mmap(file.fileno(), _COUNT.size) as progress, connect(told.port) as connection:
-        result = Generator(connection, Messages(told.devices), progress).run(told.rate, told.warm_up, told.seconds)
+        result = Generator(connection, Messages(told.devices), progress, told.stop_file).run(told.rate, told.warm_up, told.seconds)
     sys.stdout.write(json.dumps(asdict(result)) + "\n")
 
 

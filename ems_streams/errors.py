@@ -34,6 +34,16 @@ class SettingError(UsageError):
         self.expected = expected
 
 
+class NotFoundError(EmsError):
+    """What was named does not exist; over HTTP a 404.
+
+    Attributes:
+        title: The same in few words, for problem documents.
+    """
+
+    title: ClassVar[str] = "Not found"
+
+
 class DependencyError(EmsError):
     """Kafka, the MQTT broker, PostgreSQL or a worker cannot be reached."""
 

@@ -27,6 +27,7 @@ from ems_streams.cli import (
     processes,
     replay,
     rules,
+    schema,
     simulate,
     tokens,
     topics,
@@ -99,6 +100,7 @@ app.add_typer(rules.app, name="rules")
 app.add_typer(channels.app, name="channels")
 app.add_typer(command.app, name="command")
 app.add_typer(tokens.app, name="tokens")
+app.add_typer(schema.app, name="schema")
 app.add_typer(config.app, name="config")
 
 

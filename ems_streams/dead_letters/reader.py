@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from ems_streams.domain.letter import Letter, LetterId, read_letter
-from ems_streams.errors import EmsError, UsageError
+from ems_streams.errors import NotFoundError, UsageError
 from ems_streams.kafka.catalogue import DLT_SUFFIX, QUARANTINE
 from ems_streams.kafka.range_reader import partitions_of, read_ranges
 
@@ -22,8 +22,10 @@ Ranges = dict[int, tuple[int, int]]
 """By partition: first offset, and the one behind the last."""
 
 
-class NoSuchLetterError(EmsError):
+class NoSuchLetterError(NotFoundError):
     """There is no letter at that place, or no longer."""
+
+    title = "No such dead letter"
 
 
 def is_dead_letter_topic(name: str) -> bool:

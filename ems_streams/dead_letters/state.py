@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from ems_streams.domain.events import decode
 from ems_streams.domain.redrives import DoneIndex, DoneLetters, Redrive, RedriveDefinition, RedriveProgress
-from ems_streams.errors import EmsError, MalformedError, TopicsMissingError
+from ems_streams.errors import EmsError, MalformedError, NotFoundError, TopicsMissingError
 from ems_streams.kafka.admin import missing_topics
 from ems_streams.kafka.batching import KeyValue
 from ems_streams.kafka.catalogue import REDRIVES
@@ -17,8 +17,10 @@ _JOB = "job"
 _DONE = "done"
 
 
-class NoSuchRedriveError(EmsError):
+class NoSuchRedriveError(NotFoundError):
     """There is no redrive of that id."""
+
+    title = "No such redrive"
 
 
 class RedriveState:

@@ -24,7 +24,7 @@ ID_PREFIX: Final = "mw-"
 
 WindowId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$")]
 DeviceType = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")]
-_Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500, pattern=r"^[^\x00]*$")]
+WindowText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500, pattern=r"^[^\x00]*$")]
 
 
 class MaintenanceWindow(Event):
@@ -45,13 +45,13 @@ class MaintenanceWindow(Event):
     device_types: Annotated[tuple[DeviceType, ...], Field(max_length=SCOPE_MAX)] = ()
     starts_at: Time
     ends_at: Time
-    reason: _Text
-    created_by: _Text
+    reason: WindowText
+    created_by: WindowText
 
     @model_validator(mode="before")
     @classmethod
     def _named(cls, data: Any) -> Any:
-        if isinstance(data, dict) and not (data.get("windowId") or data.get("window_id")):
+        if isinstance(data, dict) and "windowId" not in data and not data.get("window_id"):
             said = orjson.dumps(data, option=orjson.OPT_SORT_KEYS, default=str)
             return {**data, "windowId": ID_PREFIX + blake2b(said, digest_size=6).hexdigest()}
         return data
@@ -81,6 +81,9 @@ def window_of(fields: dict[str, Any]) -> MaintenanceWindow:
     unknown = sorted(fields.keys() - set(_WIRE_NAMES))
     if unknown:
         raise MalformedError("unknown_field", f"{unknown[0][:80]}: there is no such field; expected some of {', '.join(_WIRE_NAMES)}")
+    for name in ("startsAt", "endsAt"):
+        if name in fields and not isinstance(fields[name], str):
+            raise MalformedError("invalid_field", f"{name}={fields[name]!r:.80}: expected an ISO-8601 time with its zone")
     try:
         return MaintenanceWindow.model_validate_json(orjson.dumps(fields))
     except ValidationError as error:

@@ -34,4 +34,6 @@ def format_epoch_ms(moment_ms: int) -> str:
 
 def time_in_query(text: str) -> datetime:
     """The time, with its zone, in a query of HTTP, where a plus sign that was not quoted arrives as a space; raises `ValueError`."""
+    if "-" not in text[1:]:
+        raise ValueError("seconds since 1970 or milliseconds: a number does not say which")
     return _TIME.validate_python(_LOST_PLUS.sub("+", text))

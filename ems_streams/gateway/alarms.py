@@ -13,10 +13,15 @@ from ems_streams.domain.alarm_index import AlarmFilter, Place
 from ems_streams.domain.alarm_table import AlarmState
 from ems_streams.domain.alarms import ALARM_ID, Acknowledgement
 from ems_streams.domain.events import malformed
-from ems_streams.errors import DependencyError, EmsError
 from ems_streams.gateway.alarm_fleet import AlarmFleet, Alarms, AlarmView, place_of
+from ems_streams.gateway.answers.alarms import AcknowledgementBody, AlarmsPage
+from ems_streams.gateway.answers.alarms import AlarmView as AlarmAnswer
 from ems_streams.gateway.bodies import json_object
 from ems_streams.gateway.cursors import decode_alarm, encode_alarm
+from ems_streams.gateway.openapi.describe import Body, Says, describe
+from ems_streams.gateway.openapi.parameters import CURSOR, SERIAL, SEVERITIES, SITE, STATES, limit
+from ems_streams.gateway.openapi.words import ALARMS
+from ems_streams.gateway.paging import next_link
 from ems_streams.gateway.parameters import alarm_filter_of, cursor_of, limit_of
 from ems_streams.gateway.security.asking import author_of, note, principal_of
 from ems_streams.gateway.single_flight import SingleFlight
@@ -32,6 +37,8 @@ _BAD: Final = "Bad acknowledgement"
 DEFAULT_AUTHOR: Final = "api"
 LOOK_AGAIN_S: Final = 0.05
 _FIELDS: Final = frozenset({"by", "comment"})
+_MORE: Final = "[alarms](../howto/alarms.md)"
+_UNKNOWN: Final = {404: "There is no such alarm, or it has been over for long.", 503: "Not all partitions answer, or Kafka is away."}
 
 
 class AlarmApi:
@@ -49,6 +56,15 @@ class AlarmApi:
             web.post("/api/v1/alarms/{alarmId}/ack", self._acknowledge),
         ]
 
+    @describe(
+        "alarms, newest first",
+        tag=ALARMS,
+        answers={200: Says("Alarms.", (AlarmsPage,))},
+        parameters=(STATES, SEVERITIES, SITE, SERIAL, limit(DEFAULT_LIMIT, MAX_LIMIT), CURSOR),
+        problems={503: "No worker answers."},
+        more=_MORE,
+        revalidated=True,
+    )
     async def _list(self, request: web.Request) -> web.Response:
         wanted = alarm_filter_of(request)
         limit = limit_of(request, DEFAULT_LIMIT, MAX_LIMIT)
@@ -60,15 +76,27 @@ class AlarmApi:
         if len(page.alarms) > limit:
             place = place_of(alarms[-1])
             following = encode_alarm(-place[0], place[1])
-        return json_response({**page.header(), "alarms": alarms, "nextCursor": following})
+        return json_response({**page.header(), "alarms": alarms, "nextCursor": following}, headers=next_link(request, following))
 
     async def _page(self, wanted: AlarmFilter, after: Place | None, limit: int) -> Alarms:
         # One more than asked for tells whether there is a next page.
         return await self._pages.get((wanted, after, limit), lambda: self._fleet.page(wanted, after, limit + 1))
 
+    @describe("one alarm", tag=ALARMS, answers={200: Says("The alarm.", (AlarmAnswer,))}, problems=_UNKNOWN, more=_MORE, revalidated=True)
     async def _one(self, request: web.Request) -> web.Response:
         return json_response(await self._find(request))
 
+    @describe(
+        "the alarm, acknowledged",
+        tag=ALARMS,
+        body=Body(AcknowledgementBody, BODY_MAX_BYTES, {"by": "Ann", "comment": "On my way"}, optional=True),
+        answers={
+            200: Says("It is acknowledged.", (AlarmAnswer,)),
+            202: Says("The acknowledgement is in Kafka, and no worker has shown it yet.", (AlarmAnswer,)),
+        },
+        problems=_UNKNOWN | {409: "The alarm is over."},
+        more=_MORE,
+    )
     async def _acknowledge(self, request: web.Request) -> web.Response:
         """Take note of an alarm; again, it is no other note. 202 says that Kafka has it, and no worker has shown it yet."""
         fields = await _body(request)
@@ -82,10 +110,7 @@ class AlarmApi:
         return json_response(alarm, 200 if alarm["state"] == AlarmState.ACKNOWLEDGED else 202)
 
     async def _publish(self, alarm: AlarmView, acknowledgement: Acknowledgement) -> AlarmView:
-        try:
-            await publish_acknowledgement(self._settings, acknowledgement)
-        except EmsError as error:
-            raise _problem(error) from None
+        await publish_acknowledgement(self._settings, acknowledgement)
         give_up_at = time.monotonic() + self._settings.query_timeout_s
         while alarm["state"] == AlarmState.RAISED and time.monotonic() < give_up_at:
             await asyncio.sleep(LOOK_AGAIN_S)
@@ -134,9 +159,3 @@ def _already_cleared(alarm: AlarmView) -> ProblemError:
     by = alarm.get("acknowledgedBy")
     noted = f" {by} had acknowledged it." if by else ""
     return ProblemError(409, "The alarm is over", f"It was cleared at {alarm['clearedAt']}: {alarm['clearedBecause']}.{noted}")
-
-
-def _problem(error: EmsError) -> ProblemError:
-    if isinstance(error, DependencyError):
-        return ProblemError(503, "Kafka is away", str(error), headers={"Retry-After": "5"})
-    return ProblemError(500, "Failed", str(error))

@@ -16,9 +16,13 @@ from ems_streams.domain.command_events import CancelRequest, CommandRequest, ser
 from ems_streams.domain.command_requests import checked_key, checked_person, command_request
 from ems_streams.domain.command_table import CommandStatus
 from ems_streams.domain.commands import begin, command_view
+from ems_streams.gateway.answers.commands import CancelBody, CommandBody, CommandCatalogue, CommandView, DeviceCommands
 from ems_streams.gateway.bodies import json_object
 from ems_streams.gateway.command_desk import CommandDesk
 from ems_streams.gateway.forwarding import Forwarder
+from ems_streams.gateway.openapi.describe import Body, Says, describe
+from ems_streams.gateway.openapi.parameters import IDEMPOTENCY_KEY, REQUESTED_BY, TYPE, limit
+from ems_streams.gateway.openapi.words import COMMANDS
 from ems_streams.gateway.parameters import bad_parameter, limit_of
 from ems_streams.gateway.parameters import serial_number_of as serial_number_in
 from ems_streams.gateway.security.asking import author_of, note
@@ -30,6 +34,9 @@ LIMIT_DEFAULT: Final = 50
 LIMIT_MAX: Final = 200
 ASK_AGAIN_S: Final = 0.03
 ANONYMOUS: Final = "anonymous"
+_COMMAND: Final = {200: Says("The command.", (CommandView,))}
+_MORE: Final = "[commands](../howto/commands.md)"
+_UNKNOWN: Final = {404: "There is no such command, or it is long over.", 503: "The worker that has the command does not answer."}
 
 View = dict[str, Any]
 
@@ -57,6 +64,21 @@ class CommandsApi:
             web.get("/api/v1/command-catalogue", self._catalogue),
         ]
 
+    @describe(
+        "the command that was asked for",
+        tag=COMMANDS,
+        text="The same key for the same thing is the same command, and 409 for anything else.",
+        parameters=(IDEMPOTENCY_KEY, REQUESTED_BY),
+        body=Body(CommandBody, BODY_MAX_BYTES, {"command": "SET_POWER_LIMIT", "parameters": {"powerLimitKw": 40.0}, "expiresInS": 300}),
+        answers={202: Says("It was asked for.", (CommandView,), headers=("Location", "Idempotency-Replayed"))},
+        problems={
+            404: "The registry has no such device.",
+            409: "The key was used for something else.",
+            422: "The device takes no such command, or not with these parameters; `field` and `limit` say what is wrong.",
+            503: "Kafka is away, or the registry is being read.",
+        },
+        more=_MORE,
+    )
     async def _request(self, request: web.Request) -> web.Response:
         """Ask for a command: 202 with its place. The same key for the same thing is the same command, and 409 for anything else."""
         entry = self._desk.device(serial_number_in(request))
@@ -82,18 +104,39 @@ class CommandsApi:
             return _accepted(view, wanted, replayed=False)
         return _accepted(known, wanted, replayed=True)
 
+    @describe(
+        "commands of a device",
+        tag=COMMANDS,
+        answers={200: Says("Commands.", (DeviceCommands,))},
+        parameters=(limit(LIMIT_DEFAULT, LIMIT_MAX),),
+        problems={404: "The registry has no such device.", 503: "The worker that has the device does not answer."},
+        more=_MORE,
+    )
     async def _list(self, request: web.Request) -> web.Response:
         serial_number = serial_number_in(request)
-        limit = limit_of(request, LIMIT_DEFAULT, LIMIT_MAX)
+        most = limit_of(request, LIMIT_DEFAULT, LIMIT_MAX)
         if self._desk.knows_nothing_of(serial_number):
             raise ProblemError(404, "No such device", f"The registry has no device {serial_number!r}.", serialNumber=serial_number)
         path = f"/api/v1/devices/{quote(serial_number, safe='')}/commands"
-        return await self._workers.forward(serial_number, path, {"limit": str(limit)})
+        return await self._workers.forward(serial_number, path, {"limit": str(most)})
 
+    @describe("a command with its steps", tag=COMMANDS, answers=_COMMAND, problems=_UNKNOWN, more=_MORE)
     async def _show(self, request: web.Request) -> web.Response:
         command_id = request.match_info["commandId"]
         return await self._workers.forward(_device_of(command_id), _path(command_id), {})
 
+    @describe(
+        "the command, cancelled",
+        tag=COMMANDS,
+        parameters=(REQUESTED_BY,),
+        body=Body(CancelBody, BODY_MAX_BYTES, {"requestedBy": "Ann"}, optional=True),
+        answers={
+            200: Says("It is cancelled.", (CommandView,)),
+            202: Says("That it is to be cancelled is in Kafka, and no worker has shown it yet.", (CommandView,)),
+        },
+        problems=_UNKNOWN | {409: "It is sent, or over.", 422: "Nobody can have such a name."},
+        more=_MORE,
+    )
     async def _cancel(self, request: web.Request) -> web.Response:
         """Cancel what is not sent yet: 200, and 409 when it is."""
         command_id = request.match_info["commandId"]
@@ -116,6 +159,13 @@ class CommandsApi:
         view = await self._wait(command_id, lambda view: bool(view["status"] != CommandStatus.REQUESTED))
         return json_response(known, 202) if view is None else _cancelled(view)
 
+    @describe(
+        "what each type of device takes",
+        tag=COMMANDS,
+        answers={200: Says("Commands by type of device.", (CommandCatalogue,))},
+        parameters=(TYPE,),
+        more=_MORE,
+    )
     async def _catalogue(self, request: web.Request) -> web.Response:
         device_type = request.query.get("type")
         if device_type is not None and device_type not in CATALOGUE:

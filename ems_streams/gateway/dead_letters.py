@@ -12,7 +12,6 @@ from ems_streams.dead_letters.groups import Groups, group_view, grouped
 from ems_streams.dead_letters.listing import show_letter
 from ems_streams.dead_letters.reader import (
     NewestFirst,
-    NoSuchLetterError,
     counts,
     is_dead_letter_topic,
     newest,
@@ -25,11 +24,17 @@ from ems_streams.domain.events import format_time
 from ems_streams.domain.letter import LetterId
 from ems_streams.domain.letter_filter import LetterFilter
 from ems_streams.domain.timestamps import to_epoch_ms
-from ems_streams.errors import DependencyError, EmsError, UsageError
+from ems_streams.errors import UsageError
+from ems_streams.gateway.answers.dead_letters import LettersPage, LetterTopics, LetterView
 from ems_streams.gateway.cursors import decode_letters, encode_letters
+from ems_streams.gateway.openapi.describe import Says, describe
+from ems_streams.gateway.openapi.letters import FILTERS
+from ems_streams.gateway.openapi.parameters import CURSOR, limit
+from ems_streams.gateway.openapi.words import DEAD_LETTERS
+from ems_streams.gateway.paging import next_link
 from ems_streams.gateway.parameters import bad_parameter, cursor_of, limit_of, time_of
 from ems_streams.gateway.single_flight import SingleFlight
-from ems_streams.kafka.range_reader import positioned_consumer
+from ems_streams.kafka.range_reader import NoSuchTopicError, positioned_consumer
 from ems_streams.ops.http import ProblemError, json_response
 from ems_streams.settings import Settings
 
@@ -46,6 +51,9 @@ GROUPS_MAX: Final = 50
 OVERVIEW_FRESH_S: Final = 2.0
 DEADLINE_S: Final = 20.0
 GROUPING: Final = ("error-class", "stage")
+MORE: Final = "[dead letters](../howto/dead-letters.md)"
+AWAY: Final = {503: "Kafka is away, or took too long."}
+_NO_TOPIC: Final = "There is no such topic of dead letters."
 _PARAMETERS: Final = {
     "errorClass": "error-class",
     "stage": "stage",
@@ -70,9 +78,16 @@ class DeadLetterApi:
             web.get("/api/v1/dlt/{topic}/{partition}/{offset}", self._show),
         ]
 
+    @describe(
+        "topics that have dead letters, with their groups",
+        tag=DEAD_LETTERS,
+        answers={200: Says("Topics.", (LetterTopics,))},
+        problems=AWAY,
+        more=MORE,
+    )
     async def _list(self, _: web.Request) -> web.Response:
         """Topics that have letters, with their groups; asked by many at once, it is read once."""
-        return json_response(await _answered(self._overview.get("all", self._read_overview)))
+        return json_response(await answered(self._overview.get("all", self._read_overview)))
 
     async def _read_overview(self) -> dict[str, Any]:
         state = await read_state(self._settings)
@@ -86,16 +101,25 @@ class DeadLetterApi:
                     topics.append(_topic_view(topic, letters, sum(end - start for start, end in ranges.values()), groups))
         return {"asOf": format_time(datetime.now(UTC)), "topics": topics}
 
+    @describe(
+        "letters, newest first",
+        tag=DEAD_LETTERS,
+        answers={200: Says("Letters.", (LettersPage,))},
+        parameters=(*FILTERS, limit(DEFAULT_LIMIT, MAX_LIMIT), CURSOR),
+        problems=AWAY | {404: _NO_TOPIC},
+        more=MORE,
+    )
     async def _page(self, request: web.Request) -> web.Response:
         topic = topic_of(request)
-        limit = limit_of(request, DEFAULT_LIMIT, MAX_LIMIT)
+        most = limit_of(request, DEFAULT_LIMIT, MAX_LIMIT)
         before = cursor_of(request, decode_letters)
         chosen = letter_filter_of(request)
         wanted = _state_of(request)
-        return json_response(await _answered(self._read_page(topic, limit, before, chosen, wanted)))
+        page = await answered(self._read_page(topic, most, before, chosen, wanted), topic)
+        return json_response(page, headers=next_link(request, page["nextCursor"]))
 
     async def _read_page(
-        self, topic: str, limit: int, before: tuple[int, ...] | None, chosen: LetterFilter, wanted: str | None
+        self, topic: str, most: int, before: tuple[int, ...] | None, chosen: LetterFilter, wanted: str | None
     ) -> dict[str, Any]:
         done = (await read_state(self._settings)).done_of(topic)
         until_s = time.monotonic() + PAGE_TIME_S
@@ -104,7 +128,7 @@ class DeadLetterApi:
             letters = NewestFirst(
                 consumer, topic, await ranges_of(consumer, topic, chosen.since_ms), None if before is None else dict(enumerate(before))
             )
-            while len(found) < limit and letters.read < PAGE_OFFSETS_MAX and time.monotonic() < until_s:
+            while len(found) < most and letters.read < PAGE_OFFSETS_MAX and time.monotonic() < until_s:
                 letter = await letters.take()
                 if letter is None:
                     break
@@ -115,6 +139,13 @@ class DeadLetterApi:
         following = None if letters.exhausted else encode_letters(place[number] for number in sorted(place))
         return {"topic": topic, "asOf": format_time(datetime.now(UTC)), "letters": found, "nextCursor": following}
 
+    @describe(
+        "one letter in full",
+        tag=DEAD_LETTERS,
+        answers={200: Says("The letter.", (LetterView,))},
+        problems=AWAY | {404: "There is no such letter, or no longer."},
+        more=MORE,
+    )
     async def _show(self, request: web.Request) -> web.Response:
         topic = topic_of(request)
         text = f"{topic}/{request.match_info['partition']}/{request.match_info['offset']}"
@@ -122,7 +153,7 @@ class DeadLetterApi:
             letter_id = LetterId.parse(text)
         except UsageError as error:
             raise ProblemError(404, "No such dead letter", str(error)) from None
-        return json_response(await _answered(show_letter(self._settings, letter_id)))
+        return json_response(await answered(show_letter(self._settings, letter_id), topic))
 
 
 def topic_of(request: web.Request) -> str:
@@ -135,32 +166,22 @@ def topic_of(request: web.Request) -> str:
     return topic
 
 
-def problem_of(error: EmsError) -> ProblemError:
-    """The answer to a request that could not be done."""
-    if isinstance(error, NoSuchLetterError):
-        return ProblemError(404, "No such dead letter", str(error))
-    if isinstance(error, UsageError):
-        return ProblemError(400, "Bad request", str(error))
-    if isinstance(error, DependencyError):
-        return ProblemError(503, "Kafka is away", str(error), headers={"Retry-After": "5"})
-    if "does not exist" in str(error):
-        return ProblemError(404, "No such topic of dead letters", str(error))
-    return ProblemError(503, "Not done", str(error), headers={"Retry-After": "5"})
-
-
-async def _answered(work: Awaitable[T]) -> T:
+async def answered(work: Awaitable[T], topic: str | None = None) -> T:
+    """What was asked of Kafka, within the deadline; a 404 when the topic that was named is not there."""
     try:
         async with asyncio.timeout(DEADLINE_S):
             return await work
     except TimeoutError:
         raise ProblemError(503, "Too slow", f"Kafka took longer than {DEADLINE_S:g} s.", headers={"Retry-After": "5"}) from None
-    except EmsError as error:
-        raise problem_of(error) from None
+    except NoSuchTopicError as error:
+        if error.topic != topic:
+            raise
+        raise ProblemError(404, "No such topic of dead letters", str(error)) from None
 
 
 async def state_of_redrives(settings: Settings) -> RedriveState:
     """What is known of redrives; raises `ProblemError`."""
-    return await _answered(read_state(settings))
+    return await answered(read_state(settings))
 
 
 def _topic_view(topic: str, letters: int, scanned: int, groups: Groups) -> dict[str, Any]:

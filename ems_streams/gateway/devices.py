@@ -1,7 +1,5 @@
 """Lists over the fleet: `/api/v1/devices`, `/api/v1/sites` and `/api/v1/sites/{siteId}`."""
 
-import asyncio
-import gzip
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
@@ -9,8 +7,13 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from ems_streams.gateway.answers.devices import DevicesPage, SitesPage, SiteView
 from ems_streams.gateway.cursors import decode_device, encode_device
 from ems_streams.gateway.fleet import Device, DeviceFilter, Fleet, Gathered
+from ems_streams.gateway.openapi.describe import Says, describe
+from ems_streams.gateway.openapi.parameters import CURSOR, SITE, STATUS, limit
+from ems_streams.gateway.openapi.words import DEVICES, SITES
+from ems_streams.gateway.paging import next_link
 from ems_streams.gateway.parameters import cursor_of, limit_of, site_id, status_of, visible_sites
 from ems_streams.gateway.security.asking import sites_of
 from ems_streams.gateway.single_flight import SingleFlight
@@ -20,9 +23,11 @@ DEFAULT_LIMIT = 100
 MAX_LIMIT = 500
 LIST_FRESH_S = 0.5
 SITES_FRESH_S = 1.0
-COMPRESS_FROM_BYTES = 2048
 SILENT = frozenset({"OFFLINE", "UNKNOWN"})
 """The last power of a device in these states says nothing about now."""
+_MORE = "[status](../howto/status.md)"
+_NO_WORKER = {503: "No worker answers."}
+_Page = tuple[bytes, str | None]
 
 
 class DeviceLists:
@@ -30,8 +35,7 @@ class DeviceLists:
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
-        self._pages: SingleFlight[bytes] = SingleFlight(LIST_FRESH_S, capacity=256)
-        self._compressed: SingleFlight[bytes] = SingleFlight(LIST_FRESH_S, capacity=64)
+        self._pages: SingleFlight[_Page] = SingleFlight(LIST_FRESH_S, capacity=256)
         self._everything: SingleFlight[Gathered] = SingleFlight(SITES_FRESH_S, capacity=1)
 
     def routes(self) -> list[web.RouteDef]:
@@ -41,32 +45,52 @@ class DeviceLists:
             web.get("/api/v1/sites/{siteId}", self._site),
         ]
 
+    @describe(
+        "devices, by serial number",
+        tag=DEVICES,
+        answers={200: Says("Devices.", (DevicesPage,))},
+        parameters=(SITE, STATUS, limit(DEFAULT_LIMIT, MAX_LIMIT), CURSOR),
+        problems=_NO_WORKER,
+        more=_MORE,
+        revalidated=True,
+    )
     async def _devices(self, request: web.Request) -> web.Response:
         wanted = DeviceFilter(visible_sites(request), status_of(request))
-        limit = limit_of(request, DEFAULT_LIMIT, MAX_LIMIT)
+        most = limit_of(request, DEFAULT_LIMIT, MAX_LIMIT)
         after = cursor_of(request, decode_device)
-        key = (wanted, after, limit)
-        body = await self._pages.get(key, lambda: self._page(wanted, after, limit))
-        headers = {"Cache-Control": "no-store", "Vary": "Accept-Encoding"}
-        if len(body) >= COMPRESS_FROM_BYTES and "gzip" in request.headers.get("Accept-Encoding", ""):
-            body = await self._compressed.get(body, lambda: asyncio.to_thread(gzip.compress, body, 1))
-            headers["Content-Encoding"] = "gzip"
+        body, following = await self._pages.get((wanted, after, most), lambda: self._page(wanted, after, most))
+        headers = {"Cache-Control": "no-store", **next_link(request, following)}
         return web.Response(body=body, content_type="application/json", headers=headers)
 
-    async def _page(self, wanted: DeviceFilter, after: str | None, limit: int) -> bytes:
+    async def _page(self, wanted: DeviceFilter, after: str | None, most: int) -> _Page:
         # One more than asked for tells whether there is a next page.
-        gathered = await self._fleet.page(wanted, after, limit + 1)
-        devices = gathered.devices[:limit]
-        more = len(gathered.devices) > limit
-        following = encode_device(devices[-1]["serialNumber"]) if more else None
-        return orjson.dumps({**gathered.header(), "devices": devices, "nextCursor": following})
+        gathered = await self._fleet.page(wanted, after, most + 1)
+        devices = gathered.devices[:most]
+        following = encode_device(devices[-1]["serialNumber"]) if len(gathered.devices) > most else None
+        return orjson.dumps({**gathered.header(), "devices": devices, "nextCursor": following}), following
 
+    @describe(
+        "sites, with how many devices have which status",
+        tag=SITES,
+        answers={200: Says("Sites, by id.", (SitesPage,))},
+        problems=_NO_WORKER,
+        more=_MORE,
+        revalidated=True,
+    )
     async def _sites(self, request: web.Request) -> web.Response:
         gathered = await self._all()
         sites = sites_of(request)
         devices = [device for device in gathered.devices if sites is None or device.get("siteId") in sites]
         return json_response({**gathered.header(), "sites": summarise(devices)})
 
+    @describe(
+        "one site",
+        tag=SITES,
+        answers={200: Says("The site.", (SiteView,))},
+        problems={404: "No device of the site has been heard of.", 503: "No worker answers, or not all that might know the site."},
+        more=_MORE,
+        revalidated=True,
+    )
     async def _site(self, request: web.Request) -> web.Response:
         wanted = site_id(request.match_info["siteId"], "siteId")
         gathered = await self._all()

@@ -11,6 +11,7 @@ import structlog
 from ems_streams.gateway.coverage import Coverage
 from ems_streams.gateway.forwarding import no_worker
 from ems_streams.gateway.topology import Topology
+from ems_streams.ops.request_ids import passed_on
 
 log = structlog.get_logger(__name__)
 
@@ -50,7 +51,7 @@ class EveryWorker:
     async def get(self, url: str, query: Mapping[str, str]) -> bytes:
         """Body of an answer of 200; raises `ValueError` for any other, and whatever the client raises."""
         timeout = aiohttp.ClientTimeout(total=self._timeout_s)
-        async with self._session.get(url, params=query, timeout=timeout, allow_redirects=False) as response:
+        async with self._session.get(url, params=query, timeout=timeout, headers=passed_on(), allow_redirects=False) as response:
             if response.status != 200:
                 raise ValueError(f"status {response.status}")
             return await response.read()

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from ems_streams.gateway.topology import Topology
 from ems_streams.ops.http import ProblemError
+from ems_streams.ops.request_ids import passed_on
 
 TRY_ANOTHER = frozenset({500, 502, 503, 504})
 _HEADERS_PASSED_BACK = ("Retry-After", "Content-Type")
@@ -73,7 +74,7 @@ class Forwarder:
 
     async def _ask(self, url: str, query: Mapping[str, str], timeout_s: float) -> web.Response:
         timeout = aiohttp.ClientTimeout(total=timeout_s)
-        async with self._session.get(url, params=query, timeout=timeout, allow_redirects=False) as response:
+        async with self._session.get(url, params=query, timeout=timeout, headers=passed_on(), allow_redirects=False) as response:
             body = await response.read()
             headers = {name: response.headers[name] for name in _HEADERS_PASSED_BACK if name in response.headers}
             return web.Response(status=response.status, body=body, headers={**headers, "Cache-Control": "no-store"})

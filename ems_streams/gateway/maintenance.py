@@ -7,8 +7,14 @@ from aiohttp import web
 
 from ems_streams.access.roles import Principal
 from ems_streams.domain.maintenance import MaintenanceWindow, window_of
-from ems_streams.errors import DependencyError, EmsError, MalformedError
+from ems_streams.errors import MalformedError
+from ems_streams.gateway.answers.alarms import EndedWindow, MaintenanceWindows, MaintenanceWindowView
+from ems_streams.gateway.answers.bodies import MaintenanceWindowBody
 from ems_streams.gateway.bodies import json_object
+from ems_streams.gateway.openapi.describe import Body, Says, describe
+from ems_streams.gateway.openapi.parameters import ALL
+from ems_streams.gateway.openapi.words import MAINTENANCE
+from ems_streams.gateway.parameters import boolean_of
 from ems_streams.gateway.security.asking import author_of, note, principal_of
 from ems_streams.gateway.security.maintenance_scope import SiteOf, check_own, is_own, seen_by
 from ems_streams.kafka.maintenance import NoSuchWindowError, end_window, maintenance_windows, set_window
@@ -17,7 +23,8 @@ from ems_streams.settings import Settings
 
 BODY_MAX_BYTES = 128 * 1024
 DEFAULT_AUTHOR = "api"
-_TRUE = frozenset({"1", "true"})
+_MORE = "[maintenance](../howto/status.md#maintenance)"
+_KAFKA = {503: "Kafka is away."}
 
 
 class MaintenanceApi:
@@ -34,17 +41,32 @@ class MaintenanceApi:
             web.delete("/api/v1/maintenance-windows/{windowId}", self._end),
         ]
 
+    @describe(
+        "windows that are or will be",
+        tag=MAINTENANCE,
+        answers={200: Says("Windows, by their beginning.", (MaintenanceWindows,))},
+        parameters=(ALL,),
+        problems=_KAFKA,
+        more=_MORE,
+    )
     async def _list(self, request: web.Request) -> web.Response:
         now = _now()
-        every = request.query.get("all", "").lower() in _TRUE
-        try:
-            windows = await maintenance_windows(self._settings)
-        except EmsError as error:
-            raise _problem(error) from None
+        every = boolean_of(request, "all")
+        windows = await maintenance_windows(self._settings)
         principal = principal_of(request)
         visible = (seen_by(principal, each, self._site_of) for each in windows if every or each.ends_at > now)
         return json_response({"windows": [_view(each, now) for each in visible if each is not None]})
 
+    @describe(
+        "the window that was set",
+        tag=MAINTENANCE,
+        body=Body(
+            MaintenanceWindowBody, BODY_MAX_BYTES, {"sites": [7], "endsAt": "2026-01-31T18:00:00Z", "reason": "inverters are exchanged"}
+        ),
+        answers={201: Says("It is set.", (MaintenanceWindowView,), headers=("Location",))},
+        problems=_KAFKA | {409: "A window of other sites has this id."},
+        more=_MORE,
+    )
     async def _set(self, request: web.Request) -> web.Response:
         """Set a window; the same one twice is one window, as long as the request says when it begins."""
         fields = await json_object(request, "Bad maintenance window", max_bytes=BODY_MAX_BYTES)
@@ -57,25 +79,23 @@ class MaintenanceApi:
         principal = principal_of(request)
         check_own(principal, window, self._site_of)
         note(request, window=window.window_id)
-        try:
-            known = None if principal.sites is None else await self._find(window.window_id)
-            if known is not None and not is_own(principal, known, self._site_of):
-                raise ProblemError(409, "Another window", f"windowId={window.window_id!r}: is the id of another window already")
-            await set_window(self._settings, window)
-        except EmsError as error:
-            raise _problem(error) from None
+        known = None if principal.sites is None else await self._find(window.window_id)
+        if known is not None and not is_own(principal, known, self._site_of):
+            raise ProblemError(409, "Another window", f"windowId={window.window_id!r}: is the id of another window already")
+        await set_window(self._settings, window)
         return json_response(_view(window, now), 201, headers={"Location": f"/api/v1/maintenance-windows/{window.window_id}"})
 
+    @describe(
+        "the window, ended",
+        tag=MAINTENANCE,
+        answers={200: Says("It is over now.", (EndedWindow,))},
+        problems=_KAFKA | {404: "There is no such window, or it is over."},
+        more=_MORE,
+    )
     async def _end(self, request: web.Request) -> web.Response:
-        now = _now()
         window_id = request.match_info["windowId"]
-        try:
-            await self._check_end(principal_of(request), window_id)
-            window = await end_window(self._settings, window_id, now)
-        except NoSuchWindowError as error:
-            raise ProblemError(404, "No such maintenance window", str(error)) from None
-        except EmsError as error:
-            raise _problem(error) from None
+        await self._check_end(principal_of(request), window_id)
+        window = await end_window(self._settings, window_id, _now())
         return json_response({"windowId": window.window_id, "ended": True})
 
     async def _check_end(self, principal: Principal, window_id: str) -> None:
@@ -99,9 +119,3 @@ def _now() -> datetime:
 
 def _view(window: MaintenanceWindow, now: datetime) -> dict[str, Any]:
     return {**window.model_dump(mode="json", by_alias=True), "active": window.starts_at <= now < window.ends_at}
-
-
-def _problem(error: EmsError) -> ProblemError:
-    if isinstance(error, DependencyError):
-        return ProblemError(503, "Kafka is away", str(error), headers={"Retry-After": "5"})
-    return ProblemError(503, "Not done", str(error), headers={"Retry-After": "5"})

@@ -6,9 +6,14 @@ import orjson
 from aiohttp import web
 
 from ems_streams.domain.events import format_time
+from ems_streams.gateway.answers.operation import NotificationsPage
 from ems_streams.gateway.cursors import decode_feed, encode_feed
 from ems_streams.gateway.filters import Filter
 from ems_streams.gateway.notifications import Feed
+from ems_streams.gateway.openapi.describe import Says, describe
+from ems_streams.gateway.openapi.parameters import CURSOR, limit
+from ems_streams.gateway.openapi.words import NOTIFICATIONS
+from ems_streams.gateway.paging import next_link
 from ems_streams.gateway.parameters import cursor_of, limit_of
 from ems_streams.gateway.ring import Ring
 from ems_streams.gateway.security.asking import sites_of
@@ -35,16 +40,24 @@ class NotificationList:
     def routes(self) -> list[web.RouteDef]:
         return [web.get("/api/v1/notifications", self._list)]
 
+    @describe(
+        "the latest notifications, newest first",
+        tag=NOTIFICATIONS,
+        answers={200: Says("Notifications.", (NotificationsPage,))},
+        parameters=(limit(DEFAULT_LIMIT, MAX_LIMIT), CURSOR),
+        problems={503: "The notifications are not read back yet."},
+        more="[notifications](../howto/notifications-over-websocket.md)",
+    )
     async def _list(self, request: web.Request) -> web.Response:
-        limit = limit_of(request, DEFAULT_LIMIT, MAX_LIMIT)
+        most = limit_of(request, DEFAULT_LIMIT, MAX_LIMIT)
         point = cursor_of(request, decode_feed)
         ring = ring_of(self._feed)
         # `cursor` is where the page begins: given to the WebSocket as `since`, it goes on exactly from there.
         point = ring.after if point is None else point
         visible = Filter(visible=sites_of(request))
-        entries = ring.before(point, limit + 1, visible)
+        entries = ring.before(point, most + 1, visible)
         following = None
-        if len(entries) > limit:
+        if len(entries) > most:
             entries.pop()
             last = entries[-1]
             before_last = list(last.after)
@@ -53,4 +66,6 @@ class NotificationList:
         head = {"asOf": format_time(datetime.now(UTC)), "cursor": encode_feed(point), "nextCursor": following}
         items = b",".join(entry.payload for entry in entries)
         body = orjson.dumps(head)[:-1] + b',"notifications":[' + items + b"]}"
-        return web.Response(body=body, content_type="application/json", headers={"Cache-Control": "no-store"})
+        return web.Response(
+            body=body, content_type="application/json", headers={"Cache-Control": "no-store", **next_link(request, following)}
+        )

@@ -4,6 +4,9 @@ from pathlib import Path
 
 from aiohttp import web
 
+from ems_streams.gateway.openapi.describe import describe
+from ems_streams.gateway.openapi.words import PAGES
+
 STATIC = Path(__file__).parent / "static"
 
 SECURITY_HEADERS = {
@@ -29,18 +32,22 @@ def page_routes() -> list[web.AbstractRouteDef]:
     return [web.get("/", _index), web.get("/dead-letters", _dead_letters), web.get("/login.html", _login), web.get("/static/{name}", _file)]
 
 
+@describe("the live page", tag=PAGES, hidden=True)
 async def _index(_: web.Request) -> web.StreamResponse:
     return _send(STATIC / "index.html")
 
 
+@describe("the page of dead letters", tag=PAGES, hidden=True, more="[dead letters](../howto/dead-letters.md)")
 async def _dead_letters(_: web.Request) -> web.StreamResponse:
     return _send(STATIC / "dead-letters.html")
 
 
+@describe("the page where people log in", tag=PAGES, hidden=True, more="[who may](../howto/security-gateway.md)")
 async def _login(_: web.Request) -> web.StreamResponse:
     return _send(STATIC / "login.html")
 
 
+@describe("files of the pages", tag=PAGES, hidden=True)
 async def _file(request: web.Request) -> web.StreamResponse:
     files = {path.name: path for path in STATIC.iterdir() if path.is_file()}
     path = files.get(request.match_info["name"])

@@ -48,6 +48,14 @@ def _whole_number(text: str, name: str, most: int) -> int:
     return int(text)
 
 
+def boolean_of(request: web.Request, name: str) -> bool:
+    """A parameter that is `true` or `false`; false when it is not given."""
+    text = request.query.get(name, "false")
+    if text not in {"1", "true", "0", "false"}:
+        raise bad_parameter(name, f"{text[:20]!r}: must be true or false")
+    return text in {"1", "true"}
+
+
 def site_id(text: str, name: str = "site") -> int:
     """A site id, as in `site=1`."""
     if not (text.isascii() and text.isdigit() and len(text) <= 19 and int(text) <= _MAX_SITE_ID):

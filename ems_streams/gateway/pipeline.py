@@ -13,6 +13,9 @@ from aiokafka.errors import KafkaError
 
 from ems_streams.domain.events import format_time
 from ems_streams.errors import EmsError
+from ems_streams.gateway.answers.operation import PipelineView
+from ems_streams.gateway.openapi.describe import Says, describe
+from ems_streams.gateway.openapi.words import OPERATION
 from ems_streams.gateway.security.asking import sites_of
 from ems_streams.gateway.topic_metadata import partitions_of
 from ems_streams.gateway.topology import Topology
@@ -112,6 +115,12 @@ class Pipeline:
         finally:
             await consumer.stop()
 
+    @describe(
+        "workers, their partitions, messages per second",
+        tag=OPERATION,
+        answers={200: Says("The pipeline.", (PipelineView,))},
+        more="[runbook](../runbook.md)",
+    )
     async def _handle(self, request: web.Request) -> web.Response:
         # Counts of all sites together: whoever sees some of them would learn how much the others send.
         shown = sites_of(request) is None

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Annotated, Any, Final
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from ems_streams.domain.events import Time
@@ -16,7 +16,16 @@ from ems_streams.domain.timestamps import to_epoch_ms
 
 IDS_MAX: Final = 1000
 
+
+def _text(value: object) -> object:
+    if not isinstance(value, str):
+        raise ValueError("expected an ISO-8601 time with its zone")  # noqa: TRY004 - what pydantic makes a refusal of
+    return value
+
+
 _Text = Annotated[str, Field(min_length=1)]
+# A number could be seconds or milliseconds.
+_TextOfTime = Annotated[Time, Field(strict=False), BeforeValidator(_text)]
 _Texts = Annotated[list[_Text], Field(min_length=1, max_length=100)]
 
 
@@ -33,8 +42,8 @@ class FilterBody(_Body):
     origin: _Text | _Texts | None = None
     channel: _Text | _Texts | None = None
     message: _Text | _Texts | None = None
-    since: Annotated[Time, Field(strict=False)] | None = None
-    until: Annotated[Time, Field(strict=False)] | None = None
+    since: _TextOfTime | None = None
+    until: _TextOfTime | None = None
 
     def chosen(self) -> LetterFilter:
         """The filter."""
@@ -44,6 +53,10 @@ class FilterBody(_Body):
         }  # fmt: skip
         where = {name: (value,) if isinstance(value, str) else tuple(value) for name, value in fields.items() if value}
         return LetterFilter(where=where, since_ms=_ms(self.since), until_ms=_ms(self.until))
+
+
+class ResumeBody(BaseModel):
+    """Nothing has to be said."""
 
 
 class EditBody(_Body):
@@ -76,7 +89,7 @@ class RedriveBody(_Body):
     edit: EditBody | None = None
     edits: Annotated[list[EditBody], Field(max_length=IDS_MAX)] = Field(default_factory=list)
     dry_run: bool = False
-    rate_per_s: Annotated[float, Field(gt=0, allow_inf_nan=False, strict=False)] | None = None
+    rate_per_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     max_replays: Annotated[int, Field(ge=1, le=1000)] = REPLAYS_MAX
     again: bool = False
 

@@ -11,16 +11,17 @@ from pydantic import ValidationError
 from ems_streams.dead_letters.listing import plan_view
 from ems_streams.dead_letters.planning import plan, prepare
 from ems_streams.dead_letters.redrive import run
-from ems_streams.dead_letters.state import NoSuchRedriveError
 from ems_streams.dead_letters.views import redrive_view
 from ems_streams.domain.events import malformed
 from ems_streams.domain.letter import LetterId
 from ems_streams.domain.letter_edit import Edit
 from ems_streams.domain.letter_filter import LetterFilter
 from ems_streams.domain.redrives import Redrive, RedriveDefinition
-from ems_streams.errors import EmsError
-from ems_streams.gateway.dead_letters import problem_of, state_of_redrives, topic_of
-from ems_streams.gateway.redrive_bodies import RedriveBody
+from ems_streams.gateway.answers.dead_letters import RedrivePlan, Redrives, RedriveView
+from ems_streams.gateway.dead_letters import AWAY, MORE, answered, state_of_redrives, topic_of
+from ems_streams.gateway.openapi.describe import Body, Says, describe
+from ems_streams.gateway.openapi.words import DEAD_LETTERS
+from ems_streams.gateway.redrive_bodies import RedriveBody, ResumeBody
 from ems_streams.gateway.security.asking import note
 from ems_streams.ops.http import ProblemError, json_response
 from ems_streams.settings import Settings
@@ -58,15 +59,23 @@ class RedriveApi:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    @describe(
+        "the redrive that was begun, or what it would do",
+        tag=DEAD_LETTERS,
+        body=Body(RedriveBody, BODY_MAX_BYTES, {"filter": {"errorClass": "invalid_field"}, "dryRun": True}),
+        answers={
+            200: Says("What it would do: a dry run.", (RedrivePlan,)),
+            202: Says("It was begun.", (RedriveView,), headers=("Location",)),
+        },
+        problems=AWAY | {404: "There is no such topic, or no such letter.", 409: "Another redrive of the topic is under way."},
+        more=MORE,
+    )
     async def _begin(self, request: web.Request) -> web.Response:
         topic = topic_of(request)
         body = await _body(request)
-        try:
-            definition = await self._definition(topic, body)
-            if body.dry_run:
-                return json_response(plan_view(topic, await plan(self._settings, definition, deadline_s=DRY_RUN_S)))
-        except EmsError as error:
-            raise problem_of(error) from None
+        definition = await answered(self._definition(topic, body), topic)
+        if body.dry_run:
+            return json_response(plan_view(topic, await plan(self._settings, definition, deadline_s=DRY_RUN_S)))
         note(request, redrive=definition.redrive_id, topic=topic)
         return self._start(Redrive(definition))
 
@@ -94,9 +103,17 @@ class RedriveApi:
             again=body.again,
         )
 
+    @describe("redrives, and how far they are", tag=DEAD_LETTERS, answers={200: Says("Redrives.", (Redrives,))}, problems=AWAY, more=MORE)
     async def _list(self, _: web.Request) -> web.Response:
         return json_response({"redrives": await self._views()})
 
+    @describe(
+        "one redrive",
+        tag=DEAD_LETTERS,
+        answers={200: Says("The redrive.", (RedriveView,))},
+        problems=AWAY | {404: "There is no such redrive."},
+        more=MORE,
+    )
     async def _show(self, request: web.Request) -> web.Response:
         redrive_id = request.match_info["redriveId"]
         found = next((view for view in await self._views() if view["redriveId"] == redrive_id), None)
@@ -110,13 +127,19 @@ class RedriveApi:
         state = await state_of_redrives(self._settings)
         return views(state.redrives, ran, self._running, self._failures)
 
+    @describe(
+        "an unfinished redrive, going on",
+        tag=DEAD_LETTERS,
+        text="The content type must be `application/json`, although the body says nothing: no form of another site can send that.",
+        body=Body(ResumeBody, BODY_MAX_BYTES, {}, optional=True),
+        answers={202: Says("It goes on.", (RedriveView,), headers=("Location",))},
+        problems=AWAY | {404: "There is no such redrive.", 409: "Another redrive of the topic is under way."},
+        more=MORE,
+    )
     async def _resume(self, request: web.Request) -> web.Response:
-        await _check_json(request)
+        _check_json(request)
         state = await state_of_redrives(self._settings)
-        try:
-            return self._start(state.redrive(request.match_info["redriveId"]))
-        except NoSuchRedriveError as error:
-            raise ProblemError(404, "No such redrive", str(error)) from None
+        return self._start(state.redrive(request.match_info["redriveId"]))
 
     def _start(self, redrive: Redrive) -> web.Response:
         """Begin in the background; the answer says where to look."""
@@ -183,7 +206,7 @@ def _phase(redrive: Redrive, *, ran: bool, runs: bool, failed: bool) -> str:
     return "running" if ran else "unfinished"
 
 
-async def _check_json(request: web.Request) -> None:
+def _check_json(request: web.Request) -> None:
     # A form on another site can send no such content type without asking first.
     if request.content_type != "application/json":
         raise ProblemError(415, "Unsupported Media Type", f"content type {request.content_type[:64]!r}: expected application/json")
@@ -192,7 +215,7 @@ async def _check_json(request: web.Request) -> None:
 
 
 async def _body(request: web.Request) -> RedriveBody:
-    await _check_json(request)
+    _check_json(request)
     try:
         body = RedriveBody.model_validate_json(await request.read())
     except ValidationError as error:

@@ -3,6 +3,7 @@
 import asyncio
 import importlib.util
 import signal
+from typing import cast
 
 import aiohttp
 import structlog
@@ -16,6 +17,7 @@ from ems_streams.gateway.command_desk import CommandDesk
 from ems_streams.gateway.commands import CommandsApi
 from ems_streams.gateway.dead_letters import DeadLetterApi
 from ems_streams.gateway.devices import DeviceLists
+from ems_streams.gateway.documents import Documents
 from ems_streams.gateway.fleet import Fleet
 from ems_streams.gateway.forwarding import Forwarder
 from ems_streams.gateway.maintenance import MaintenanceApi
@@ -26,6 +28,8 @@ from ems_streams.gateway.pages import add_security_headers, page_routes
 from ems_streams.gateway.pipeline import Pipeline
 from ems_streams.gateway.queries import DeviceQueries
 from ems_streams.gateway.redrives import BODY_MAX_BYTES, RedriveApi
+from ems_streams.gateway.representation import representation
+from ems_streams.gateway.requests import check_request
 from ems_streams.gateway.security.composition import Security
 from ems_streams.gateway.security.exposure import warn_of_exposure
 from ems_streams.gateway.site_queries import SiteQueries
@@ -35,6 +39,7 @@ from ems_streams.metrics import Process
 from ems_streams.ops.health import CheckResult, Health
 from ems_streams.ops.http import error_middleware, start_site
 from ems_streams.ops.monitoring import add_monitoring
+from ems_streams.ops.request_ids import give_request_ids
 from ems_streams.postgres.reader import HistoryReader
 from ems_streams.settings import Settings
 from ems_streams.tracing import configure_tracing
@@ -75,9 +80,11 @@ class Gateway:
 
     def app(self) -> web.Application:
         """Everything that is answered over HTTP."""
-        app = web.Application(
-            middlewares=[count_requests, error_middleware, self.security.guard.middleware], client_max_size=BODY_MAX_BYTES
-        )
+        # From the outside in: what is answered is counted, has an id, is tagged and compressed; within, errors are made into answers, and it is
+        # decided who may ask, and whether what is asked can be meant.
+        guard = self.security.guard.middleware
+        middlewares = [count_requests, give_request_ids, representation(), error_middleware, guard, check_request]
+        app = web.Application(middlewares=middlewares, client_max_size=BODY_MAX_BYTES)
         app.on_response_prepare.append(add_security_headers)
         app.on_response_prepare.append(self.security.add_headers)
         app.cleanup_ctx.append(self.socket.watched)
@@ -96,6 +103,7 @@ class Gateway:
         app.add_routes(self.pipeline.routes())
         app.add_routes(self.security.sessions.routes())
         add_monitoring(app, Process.GATEWAY, self.health, lambda: sample(self))
+        app.add_routes(Documents().routes())
         app.add_routes(page_routes())
         return app
 
@@ -107,6 +115,15 @@ class Gateway:
     def _check_postgres(self) -> CheckResult:
         failure = self.history.failure
         return CheckResult(not failure, failure or "answers")
+
+
+def described_application() -> web.Application:
+    """The application with all its routes, to be described and not to be asked: nothing is behind it. Belongs into no running loop."""
+
+    async def made() -> web.Application:
+        return Gateway(Settings.model_construct(), cast(aiohttp.ClientSession, None)).app()
+
+    return asyncio.run(made())
 
 
 async def serve(settings: Settings, *, stop: asyncio.Event) -> None:

@@ -2,9 +2,12 @@
 
 from aiohttp import web
 
+from ems_streams.gateway.answers.windows import SiteAggregates
 from ems_streams.gateway.forwarding import Forwarder
+from ems_streams.gateway.openapi.describe import Says, describe
+from ems_streams.gateway.openapi.words import SITES
 from ems_streams.gateway.parameters import site_id
-from ems_streams.gateway.windows import WindowRequest, answer, page_query
+from ems_streams.gateway.windows import MORE, PARAMETERS, WindowRequest, answer, page_query
 from ems_streams.postgres.history import site_windows
 from ems_streams.postgres.reader import HistoryReader
 
@@ -19,9 +22,18 @@ class SiteQueries:
     def routes(self) -> list[web.RouteDef]:
         return [web.get("/api/v1/sites/{siteId}/aggregates", self._aggregates)]
 
+    @describe(
+        "windows of a site, live and from history",
+        tag=SITES,
+        answers={200: Says("Windows.", (SiteAggregates,))},
+        parameters=PARAMETERS,
+        problems={404: "The site has no windows.", 503: "The worker that has the site does not answer, or is recovering."},
+        more=MORE,
+        revalidated=True,
+    )
     async def _aggregates(self, request: web.Request) -> web.Response:
         site = site_id(request.match_info["siteId"], "siteId")
         wanted = WindowRequest(request)
         path = f"/api/v1/sites/{site}/aggregates"
         query = page_query(site_windows, site, wanted)
-        return await answer(wanted, lambda live: self._workers.forward(str(site), path, live), query, self._history)
+        return await answer(wanted, lambda live: self._workers.forward(str(site), path, live), query, self._history, {"siteId": site})

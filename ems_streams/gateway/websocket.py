@@ -18,6 +18,9 @@ from ems_streams.gateway.feed_reader import FeedOvertookError, FeedReader, FeedR
 from ems_streams.gateway.frames import Chunks, heartbeat_frame
 from ems_streams.gateway.notification_list import ring_of
 from ems_streams.gateway.notifications import Feed
+from ems_streams.gateway.openapi.describe import Says, describe
+from ems_streams.gateway.openapi.parameters import DEVICES, HEARTBEAT, KINDS, SEVERITIES, SINCE_CURSOR, SITES
+from ems_streams.gateway.openapi.words import NOTIFICATIONS
 from ems_streams.gateway.parameters import bad_parameter, cursor_of, filter_of, heartbeat_of
 from ems_streams.gateway.security.asking import still_let_in
 from ems_streams.gateway.security.authentication import SUBPROTOCOL, check_subprotocols
@@ -115,6 +118,18 @@ class NotificationSocket:
         for session in list(self._sessions):
             session.end(_Closing(WSCloseCode.GOING_AWAY, "the gateway is stopping", "stopping"))
 
+    @describe(
+        "a WebSocket with notifications as they come",
+        tag=NOTIFICATIONS,
+        text="Messages are described in `/asyncapi.json`. Without an upgrade the answer is 426.",
+        answers={101: Says("The WebSocket is open.", media_type=None)},
+        parameters=(SINCE_CURSOR, SITES, DEVICES, SEVERITIES, KINDS, HEARTBEAT),
+        problems={
+            426: "No upgrade to a WebSocket was asked for.",
+            503: "The notifications are not read back yet, or too many are connected.",
+        },
+        more="[notifications](../howto/notifications-over-websocket.md)",
+    )
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         check_origin(request, self._origins)
         check_subprotocols(request)

@@ -15,6 +15,8 @@ from aiohttp import web
 from ems_streams.domain.events import format_time
 from ems_streams.domain.windows import LABELS
 from ems_streams.gateway.cursors import decode_window, encode_window
+from ems_streams.gateway.openapi.parameters import CURSOR, FROM, TO, WINDOW, limit
+from ems_streams.gateway.paging import next_link
 from ems_streams.gateway.parameters import bad_parameter, cursor_of, limit_of, time_of
 from ems_streams.ops.http import ProblemError, json_response
 from ems_streams.postgres.history import Page
@@ -23,6 +25,8 @@ from ems_streams.postgres.reader import HistoryReader, Query
 LIMIT_DEFAULT = 10
 LIMIT_MAX = 1000
 _HTTP_OK = 200
+PARAMETERS = (WINDOW, FROM, TO, limit(LIMIT_DEFAULT, LIMIT_MAX), CURSOR)
+MORE = "[history](../howto/history.md)"
 
 Window = dict[str, Any]
 Ask = Callable[[Mapping[str, str]], Awaitable[web.Response]]
@@ -33,6 +37,7 @@ class WindowRequest:
     """What a request for windows asks for.
 
     Attributes:
+        request: The request itself.
         label: Kind of the windows.
         limit: How many at the most.
         start: Only windows that begin then or later.
@@ -40,6 +45,7 @@ class WindowRequest:
     """
 
     def __init__(self, request: web.Request) -> None:
+        self.request = request
         self.label = request.query.get("window", LABELS[0])
         if self.label not in LABELS:
             raise bad_parameter("window", f"must be one of {', '.join(LABELS)}, not {self.label!r}")
@@ -58,19 +64,26 @@ class WindowRequest:
         }
 
 
-async def answer(wanted: WindowRequest, ask: Ask, query: Query, history: HistoryReader) -> web.Response:
+async def answer(wanted: WindowRequest, ask: Ask, query: Query, history: HistoryReader, unknown: Window) -> web.Response:
     """The page that was asked for; an answer of the worker that is not one of success stands, unless history knows better.
+
+    Args:
+        wanted: The page.
+        ask: Asks the worker.
+        query: Asks PostgreSQL.
+        history: PostgreSQL.
+        unknown: What stands beside the windows when the worker does not answer.
 
     `historyAvailable` says whether PostgreSQL was heard: without it, older windows than those shown may exist.
     """
     live, stored = await asyncio.gather(_live(ask, wanted), history.read(query))
     if isinstance(live, ProblemError) or live.status != _HTTP_OK:
         if stored is not None and stored.windows:
-            return _page(wanted, {}, stored)
+            return _page(wanted, unknown, stored, live=False)
         if isinstance(live, ProblemError):
             raise live
         return live
-    return _page(wanted, orjson.loads(cast(bytes, live.body)), stored)
+    return _page(wanted, orjson.loads(cast(bytes, live.body)), stored, live=True)
 
 
 async def _live(ask: Ask, wanted: WindowRequest) -> web.Response | ProblemError:
@@ -80,7 +93,7 @@ async def _live(ask: Ask, wanted: WindowRequest) -> web.Response | ProblemError:
         return error
 
 
-def _page(wanted: WindowRequest, body: dict[str, Any], stored: Page | None) -> web.Response:
+def _page(wanted: WindowRequest, body: dict[str, Any], stored: Page | None, *, live: bool) -> web.Response:
     windows = merge(body.get("windows", ()), stored.windows if stored is not None else ())
     page = windows[: wanted.limit]
     following = encode_window(page[-1]["windowStart"]) if len(windows) > wanted.limit else None
@@ -89,9 +102,10 @@ def _page(wanted: WindowRequest, body: dict[str, Any], stored: Page | None) -> w
             **body,
             "windows": page,
             "nextCursor": following,
-            "liveAvailable": bool(body),
+            "liveAvailable": live,
             "historyAvailable": stored is not None,
-        }
+        },
+        headers=next_link(wanted.request, following),
     )
 
 

@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaError
 
 from ems_streams.domain.maintenance import KEPT_MS, MaintenanceWindow, decode_window
 from ems_streams.domain.timestamps import to_epoch_ms
-from ems_streams.errors import EmsError, MalformedError
+from ems_streams.errors import MalformedError, NotFoundError
 from ems_streams.kafka.batching import KeyValue
 from ems_streams.kafka.catalogue import MAINTENANCE_WINDOWS
 from ems_streams.kafka.range_reader import partitions_of, positioned_consumer, read_ranges, whole
@@ -23,8 +23,10 @@ log = structlog.get_logger(__name__)
 FIRST_PARTITION = 0
 
 
-class NoSuchWindowError(EmsError):
+class NoSuchWindowError(NotFoundError):
     """There is no maintenance window of that id, or it is over."""
+
+    title = "No such maintenance window"
 
 
 async def maintenance_windows(settings: Settings) -> list[MaintenanceWindow]:

@@ -19,6 +19,14 @@ Ranges = Mapping[TopicPartition, tuple[int, int]]
 """First offset, and the one up to which is read, without it."""
 
 
+class NoSuchTopicError(EmsError):
+    """There is no such topic on the cluster."""
+
+    def __init__(self, topic: str) -> None:
+        super().__init__(f"topic {topic} does not exist; `ems-streams topics list` shows those that do")
+        self.topic = topic
+
+
 @contextlib.asynccontextmanager
 async def positioned_consumer(settings: Settings, *, records_max: int | None = RECORDS_MAX) -> AsyncIterator[AIOKafkaConsumer]:
     """A consumer of committed records without a group; raises `DependencyError` when Kafka is away at its start."""
@@ -43,11 +51,11 @@ async def positioned_consumer(settings: Settings, *, records_max: int | None = R
 
 
 async def partitions_of(consumer: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:
-    """Partitions of a topic; raises `EmsError` when there is none of that name."""
+    """Partitions of a topic; raises `NoSuchTopicError`."""
     metadata = await consumer._client.fetch_all_metadata()
     numbers = metadata.partitions_for_topic(topic)
     if not numbers:
-        raise EmsError(f"topic {topic} does not exist; `ems-streams topics list` shows those that do")
+        raise NoSuchTopicError(topic)
     return [TopicPartition(topic, number) for number in sorted(numbers)]
 
 

@@ -85,7 +85,15 @@ def refusal_of(settings: Settings) -> str | None:
     security = aiokafka_security(settings)
     ours = (security["security_protocol"], security.get("sasl_plain_username"), security.get("ssl_context"))
     since_s = time.monotonic() - _FRESH_S
-    found = [each for each in _refusals.values() if (each.protocol, each.user, each.context) == ours and each.at_s > since_s]
+    servers = {server.strip() for server in settings.kafka_bootstrap_servers.split(",")}
+    found = [
+        each
+        for each in _refusals.values()
+        if each.at_s > since_s
+        and (each.protocol, each.user, each.context) == ours
+        # What brokers advertise may be other addresses: one with our very context of TLS is ours.
+        and (each.address in servers or each.context is not None)
+    ]
     return _words(max(found, key=lambda each: each.at_s), settings) if found else None
 
 

@@ -1,19 +1,31 @@
-"""What every process' HTTP side shares: health routes, RFC 9457 problem documents, listening on a port."""
+"""What every process' HTTP side shares: health routes, errors as problem documents, listening on a port."""
 
 import errno
 import ssl
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from http import HTTPStatus
-from typing import Any
 
 import orjson
 import structlog
 from aiohttp import web
 
 from ems_streams import __version__
-from ems_streams.errors import SettingError
+from ems_streams.errors import EmsError, SettingError
 from ems_streams.ops.health import Health, Report
+from ems_streams.ops.http_server import ProblemRunner
+from ems_streams.ops.problems import ProblemError, problem, problem_of, problem_of_http
+
+__all__ = [
+    "VERSION_HEADER",
+    "Handler",
+    "ProblemError",
+    "bound_port",
+    "error_middleware",
+    "health_routes",
+    "json_response",
+    "problem",
+    "start_site",
+]
 
 log = structlog.get_logger(__name__)
 
@@ -21,43 +33,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 VERSION_HEADER = "EMS-Version"
 """On answers of the health endpoints: the release that runs."""
-PROBLEM_CONTENT_TYPE = "application/problem+json"
 _NO_STORE = {"Cache-Control": "no-store"}
-
-
-class ProblemError(Exception):
-    """Raised in a handler to answer with a problem document; `error_middleware` turns it into the response."""
-
-    def __init__(self, status: int, title: str, detail: str, *, headers: Mapping[str, str] | None = None, **extensions: Any) -> None:
-        super().__init__(f"{status} {title}: {detail}")
-        self.status = status
-        self.title = title
-        self.detail = detail
-        self.headers = headers
-        self.extensions = extensions
-
-
-def problem(
-    status: int,
-    title: str,
-    detail: str,
-    *,
-    instance: str | None = None,
-    type_: str = "about:blank",
-    headers: Mapping[str, str] | None = None,
-    **extensions: Any,
-) -> web.Response:
-    """An RFC 9457 problem document; `extensions` become further members of it."""
-    body: dict[str, Any] = {"type": type_, "title": title, "status": status, "detail": detail}
-    if instance is not None:
-        body["instance"] = instance
-    body.update(extensions)
-    return web.Response(
-        status=status,
-        body=orjson.dumps(body),
-        content_type=PROBLEM_CONTENT_TYPE,
-        headers={**_NO_STORE, **(headers or {})},
-    )
 
 
 def json_response(body: object, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
@@ -76,11 +52,13 @@ async def error_middleware(request: web.Request, handler: Handler) -> web.Stream
     try:
         return await handler(request)
     except ProblemError as error:
-        return problem(error.status, error.title, error.detail, instance=request.path, headers=error.headers, **error.extensions)
+        return _answer(request, error)
+    except EmsError as error:
+        return _answer(request, problem_of(error))
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        return _from_http_exception(request, error)
+        return problem_of_http(request, error)
     except Exception:
         error_id = uuid.uuid4().hex
         log.exception("request failed", error_id=error_id, method=request.method, path=request.path)
@@ -88,16 +66,8 @@ async def error_middleware(request: web.Request, handler: Handler) -> web.Stream
         return problem(500, "Internal Server Error", detail, instance=request.path, errorId=error_id)
 
 
-def _from_http_exception(request: web.Request, error: web.HTTPException) -> web.Response:
-    headers = {}
-    if error.status == 404:
-        detail = f"There is nothing at {request.path}."
-    elif isinstance(error, web.HTTPMethodNotAllowed):
-        headers["Allow"] = ", ".join(sorted(error.allowed_methods))
-        detail = f"{request.method} is not possible here; possible: {headers['Allow']}."
-    else:
-        detail = error.text or error.reason
-    return problem(error.status, HTTPStatus(error.status).phrase, detail, instance=request.path, headers=headers)
+def _answer(request: web.Request, error: ProblemError) -> web.Response:
+    return problem(error.status, error.title, error.detail, instance=request.path, headers=error.headers, **error.extensions)
 
 
 def health_routes(health: Health) -> list[web.RouteDef]:
@@ -125,7 +95,7 @@ async def start_site(
     Raises:
         SettingError: The port is taken, or cannot be listened on; names port and setting.
     """
-    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=shutdown_timeout_s)
+    runner = ProblemRunner(app, access_log=None, handle_signals=False, shutdown_timeout=shutdown_timeout_s)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port, ssl_context=tls).start()

@@ -18,6 +18,7 @@ from ems_streams.metrics import Process
 from ems_streams.ops.health import Health
 from ems_streams.ops.http import ProblemError, error_middleware, json_response
 from ems_streams.ops.monitoring import add_monitoring
+from ems_streams.ops.request_ids import give_request_ids, passed_on
 from ems_streams.web.alarm_routes import alarm_routes
 from ems_streams.web.limits import limit_of, sites_of
 from ems_streams.web.live import LiveTables
@@ -43,8 +44,7 @@ def add_routes(  # noqa: PLR0917 - one of each table
     """Add the live table views, the health endpoints and the metrics to the worker's web."""
     routes = _Routes(app, tables, sites, commands)
     web_app = cast(web.Application, cast(Any, app.web).web_app)  # of the aiohttp driver, the only one there is
-    web_app.middlewares.append(error_middleware)
-    web_app.middlewares.append(internal_guard(app.settings))
+    web_app.middlewares.extend((give_request_ids, error_middleware, internal_guard(app.settings)))
     web_app.add_routes(
         [
             web.get("/api/v1/devices/{serial}", routes.device),
@@ -129,7 +129,7 @@ class _Routes:
         timeout = aiohttp.ClientTimeout(total=self._app.settings.query_timeout_s)
         try:
             async with self._app.http_client.get(
-                owner + request.path_qs, headers=self._headers, timeout=timeout, allow_redirects=False
+                owner + request.path_qs, headers=self._headers | passed_on(), timeout=timeout, allow_redirects=False
             ) as response:
                 return web.Response(
                     status=response.status,

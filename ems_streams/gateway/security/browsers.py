@@ -72,7 +72,7 @@ def preflight_answer() -> web.Response:
         status=204,
         headers={
             "Access-Control-Allow-Methods": "GET, POST, DELETE",
-            "Access-Control-Allow-Headers": "Authorization, Content-Type, Idempotency-Key, If-None-Match, X-Request-Id",
+            "Access-Control-Allow-Headers": "Authorization, Content-Type, Idempotency-Key, If-None-Match, Request-Timeout, X-Request-Id",
             "Access-Control-Max-Age": str(PREFLIGHT_S),
         },
     )
@@ -85,7 +85,7 @@ def cors_headers(request: web.Request, allowed: Collection[str]) -> dict[str, st
     origin = request.headers.get("Origin")
     if origin not in allowed:
         return {"Vary": "Origin"}
-    exposed = "ETag, Idempotency-Replayed, Location, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After, X-Request-Id"
+    exposed = "ETag, Idempotency-Replayed, Link, Location, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After, X-Request-Id"
     return {"Access-Control-Allow-Origin": str(origin), "Access-Control-Expose-Headers": exposed, "Vary": "Origin"}
 
 

@@ -13,6 +13,7 @@ from aiohttp.web_urldispatcher import SystemRoute
 from ems_streams.access.errors import DeniedError, KeysAwayError
 from ems_streams.access.roles import Principal, Role
 from ems_streams.domain.events import format_time
+from ems_streams.errors import EmsError
 from ems_streams.gateway.security.access import Access, Scope, access_of
 from ems_streams.gateway.security.asking import FACTS, PRINCIPAL, STILL_LET_IN
 from ems_streams.gateway.security.audit import AuditLog
@@ -33,6 +34,8 @@ from ems_streams.gateway.security.probes import without_details
 from ems_streams.gateway.security.scopes import SiteOf, check_scope
 from ems_streams.metrics.gateway import DENIED
 from ems_streams.ops.http import Handler, ProblemError
+from ems_streams.ops.problems import problem_of
+from ems_streams.ops.request_ids import request_id
 
 log = structlog.get_logger(__name__)
 
@@ -108,6 +111,11 @@ class Guard:
         except ProblemError as error:
             self._write_down(request, error.status, error, let_in=let_in)
             raise
+        except EmsError as error:
+            # What it is as an answer is what is written down.
+            told = problem_of(error)
+            self._write_down(request, told.status, told, let_in=let_in)
+            raise told from error
         except web.HTTPException as error:
             self._write_down(request, error.status, None, let_in=let_in)
             raise
@@ -202,7 +210,7 @@ class Guard:
                 "target": request.path[:_PATH_CHARS_MAX],
                 "status": status,
                 "reason": getattr(error, "reason", None) or (None if error is None else error.title),
-                "requestId": _request_id(request),
+                "requestId": request_id() or uuid.uuid4().hex,
                 **request.get(FACTS, {}),
             }
         )
@@ -219,10 +227,3 @@ def _entry(request: web.Request) -> Access:
 def _pattern(request: web.Request) -> str:
     resource = request.match_info.route.resource
     return "none" if resource is None else resource.canonical
-
-
-def _request_id(request: web.Request) -> str:
-    bound = structlog.contextvars.get_contextvars().get("request_id")
-    given = request.headers.get("X-Request-Id", "")
-    sane = 0 < len(given) <= 128 and given.isascii() and given.replace("-", "").replace("_", "").replace(".", "").isalnum()
-    return str(bound or (given if sane else uuid.uuid4().hex))

@@ -8,7 +8,10 @@ from ems_streams.access.errors import DeniedError, KeysAwayError
 from ems_streams.access.roles import Principal
 from ems_streams.access.token_entries import ALL_SITES
 from ems_streams.domain.events import format_time
+from ems_streams.gateway.answers.sessions import LoginBody, SessionView
 from ems_streams.gateway.bodies import json_object
+from ems_streams.gateway.openapi.describe import Body, Says, describe
+from ems_streams.gateway.openapi.words import SESSION
 from ems_streams.gateway.security.asking import note, principal_of
 from ems_streams.gateway.security.authentication import Credential
 from ems_streams.gateway.security.exposure import limited_as
@@ -18,6 +21,7 @@ from ems_streams.ops.http import ProblemError, json_response
 
 BODY_MAX_BYTES: Final = 16 * 1024
 _BAD: Final = "Bad login"
+_MORE: Final = "[who may](../howto/security-gateway.md)"
 
 
 class SessionApi:
@@ -41,10 +45,21 @@ class SessionApi:
             web.delete("/api/v1/session", self._log_out),
         ]
 
+    @describe("who asks, and what they may", tag=SESSION, answers={200: Says("Who asks.", (SessionView,))}, more=_MORE)
     async def _show(self, request: web.Request) -> web.Response:
         """Who asks, and what they may."""
         return json_response(self._view(principal_of(request)))
 
+    @describe(
+        "the session of a browser, begun with a token",
+        tag=SESSION,
+        text="The session is a cookie for pages of this gateway only. Programs send the token itself with each request.",
+        body=Body(LoginBody, BODY_MAX_BYTES, {"token": "ems_0123456789abcdef"}),
+        answers={200: Says("The session has begun, or there is no need of one.", (SessionView,))},
+        problems={401: "The token is none that is known.", 503: "The keys that JWTs are checked by cannot be read at the moment."},
+        more=_MORE,
+        public=True,
+    )
     async def _log_in(self, request: web.Request) -> web.Response:
         """Begin a session with a token; the cookie goes to scripts of no page, and to no other site."""
         fields = await json_object(request, _BAD, max_bytes=BODY_MAX_BYTES)
@@ -84,6 +99,13 @@ class SessionApi:
         except KeysAwayError:
             raise keys_away() from None
 
+    @describe(
+        "nothing; the session is over",
+        tag=SESSION,
+        answers={204: Says("The session is over, if there was one.", media_type=None)},
+        more=_MORE,
+        public=True,
+    )
     async def _log_out(self, request: web.Request) -> web.Response:
         credential = request.get(CREDENTIAL)
         if credential is not None and credential.session is not None:
