@@ -62,7 +62,7 @@ def dev(
     if device and not secure:
         raise UsageError("--device is for --secure: without it devices need no certificate")
     from ems_streams.dev.command import run
-    from ems_streams.dev.plan import Options
+    from ems_streams.dev.plan import SECURE_DEVICES, Options
     from ems_streams.processes.rights import acls_of
 
     options = Options(
@@ -78,6 +78,6 @@ def dev(
         data_dir=data_dir,
         json=json,
         secure=secure,
-        **({"secure_devices": tuple(device)} if device else {}),
+        secure_devices=tuple(device) if device else SECURE_DEVICES,
     )
     raise typer.Exit(run(options, acls_of))

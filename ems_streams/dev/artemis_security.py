@@ -76,7 +76,7 @@ class ArtemisSecurity:
         )
 
     def write(self, directory: Path) -> Path:
-        """Write the users and roles; returns the file for `java.security.auth.login.config`."""
+        """Write the users and roles; returns the file for `java.security.auth.login.config`. A running broker knows them within seconds."""
         certificates = {name: subject(name, PROCESS) for name in self.processes}
         certificates |= {each.serial: subject(each.serial, DEVICE) for each in self.devices}
         members: dict[str, list[str]] = {}
@@ -128,10 +128,12 @@ def _login_config(directory: Path) -> str:
     package, prefix = "org.apache.activemq.artemis.spi.core.security.jaas", "org.apache.activemq.jaas"
     return f"""{DOMAIN} {{
   {package}.TextFileCertificateLoginModule sufficient
+    reload=true
     baseDir="{directory}"
     {prefix}.textfiledn.user="certificates.properties"
     {prefix}.textfiledn.role="roles.properties";
   {package}.PropertiesLoginModule sufficient
+    reload=true
     baseDir="{directory}"
     {prefix}.properties.user="passwords.properties"
     {prefix}.properties.role="roles.properties";

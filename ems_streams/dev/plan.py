@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 MQTT_USERNAME = "ems_mqtt"
 MQTT_PASSWORD = "ems_mqtt_password"  # noqa: S105 - the documented password of the dev stack, which listens on loopback only
 PARTITIONS = 4
+SECURE_DEVICES = ("1/INV-001",)
 _SERVER_OF_SETTING = {"kafka_bootstrap_servers": "kafka", "mqtt_url": "mqtt", "database_url": "postgres"}
 _LOOPBACK = "127.0.0.1"
 
@@ -52,7 +53,7 @@ class Options:
     data_dir: Path | None = None
     json: bool = False
     secure: bool = False
-    secure_devices: tuple[str, ...] = ("1/INV-001",)
+    secure_devices: tuple[str, ...] = SECURE_DEVICES
 
 
 @dataclass(frozen=True, slots=True)

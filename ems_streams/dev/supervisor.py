@@ -175,7 +175,7 @@ class Supervisor:
             return
         timeout = aiohttp.ClientTimeout(total=max(2.0, self._interval_s))
         ready_before = False
-        tls = True if program.ca_file is None else ssl.create_default_context(cafile=program.ca_file)
+        tls: ssl.SSLContext | bool = True if program.ca_file is None else ssl.create_default_context(cafile=program.ca_file)
         async with aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(ssl=tls)) as session:
             while True:
                 problem = await _readiness_problem(session, program.ready_url)

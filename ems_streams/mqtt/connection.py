@@ -183,7 +183,7 @@ class Connection(aiomqtt.Client):
 
     def why(self, error: BaseException) -> str:
         """What keeps this connection from being used, in words that say what to do."""
-        return refusal(error, self.endpoint, self._login, self.greeting)
+        return refusal(error, self.endpoint, self._login, self.greeting, asked=self.asked)
 
     async def _connect(self) -> None:
         tls_name = self._hostname if self._ssl_context else None
@@ -229,25 +229,29 @@ class Connection(aiomqtt.Client):
         Retained messages are not sent for shared subscriptions (MQTT-3.8.4.8), so none is asked for.
         """
         async with asyncio.timeout(timeout_s):
-            answer = await self.subscribe(
+            subscribing = self.subscribe(
                 f"$share/{group}/{pattern}",
                 max_qos=mqtt5.QoS.AT_LEAST_ONCE,
                 retain_as_published=True,
                 retain_handling=mqtt5.RetainHandling.SEND_NEVER,
             )
-        self._check_granted(answer, mqtt5.SubAckReasonCode.GRANTED_QOS_AT_LEAST_ONCE, pattern)
+            await self._granted(subscribing, mqtt5.SubAckReasonCode.GRANTED_QOS_AT_LEAST_ONCE, pattern)
 
     async def subscribe_exactly_once(self, pattern: str, timeout_s: float) -> None:
         """Subscribe at QoS 2, without retained messages; raises one of `FAILURES`, also when the broker refuses or grants less."""
         async with asyncio.timeout(timeout_s):
-            answer = await self.subscribe(pattern, max_qos=mqtt5.QoS.EXACTLY_ONCE, retain_handling=mqtt5.RetainHandling.SEND_NEVER)
-        self._check_granted(answer, mqtt5.SubAckReasonCode.GRANTED_QOS_EXACTLY_ONCE, pattern)
+            subscribing = self.subscribe(pattern, max_qos=mqtt5.QoS.EXACTLY_ONCE, retain_handling=mqtt5.RetainHandling.SEND_NEVER)
+            await self._granted(subscribing, mqtt5.SubAckReasonCode.GRANTED_QOS_EXACTLY_ONCE, pattern)
 
-    def _check_granted(self, answer: mqtt5.SubAckPacket, wanted: mqtt5.SubAckReasonCode, pattern: str) -> None:
-        code = answer.reason_codes[0]
-        if code == mqtt5.SubAckReasonCode.NOT_AUTHORIZED:
+    async def _granted(self, subscribing: Awaitable[mqtt5.SubAckPacket], wanted: mqtt5.SubAckReasonCode, pattern: str) -> None:
+        try:
+            code = (await subscribing).reason_codes[0]
+        except aiomqtt.NegativeAckError as error:
+            if mqtt5.SubAckReasonCode.NOT_AUTHORIZED.name not in str(error):
+                raise
             who = self._login.username or "this client"
-            raise aiomqtt.ProtocolError(f"{self.endpoint} does not let {who} read {pattern} (NOT_AUTHORIZED): grant it that in the broker")
+            said = f"{self.endpoint} does not let {who} read {pattern} (NOT_AUTHORIZED): grant it that in the broker"
+            raise aiomqtt.ProtocolError(said) from None
         if code != wanted:
             raise aiomqtt.ProtocolError(f"SUBACK granted {code.name}; QoS {wanted.value} is needed")
 

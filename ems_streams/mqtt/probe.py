@@ -72,13 +72,13 @@ async def probe_broker(settings: Settings, timeout_s: float) -> BrokerAbilities:
     except aiomqtt.NegativeAckError as error:
         raise _refused(connection, error) from None
     except ssl.SSLError as error:
-        raise BrokerUnusableError(Trouble.TLS, connection.why(error)) from None
+        raise BrokerUnusableError(_of_tls(error), connection.why(error)) from None
     except TimeoutError:
         raise BrokerUnusableError(Trouble.SILENT, f"no answer within {timeout_s:g} s") from None
     except (ConnectionRefusedError, socket.gaierror) as error:
         raise BrokerUnusableError(Trouble.AWAY, str(error)) from None
     except (aiomqtt.ProtocolError, aiomqtt.ConnectError, ConnectionResetError, EOFError) as error:
-        raise BrokerUnusableError(Trouble.TLS if endpoint.tls else Trouble.PROTOCOL, connection.why(error)) from None
+        raise BrokerUnusableError(Trouble.TLS if endpoint.tls and connection.asked else Trouble.PROTOCOL, connection.why(error)) from None
     try:
         started_s = loop.time()
         async with asyncio.timeout(timeout_s):
@@ -90,6 +90,12 @@ async def probe_broker(settings: Settings, timeout_s: float) -> BrokerAbilities:
         )
     finally:
         await connection.close(forget_session=True)
+
+
+def _of_tls(error: ssl.SSLError) -> Trouble:
+    """Whether one of the two does not trust the other; otherwise there is no TLS at all."""
+    trusting = not isinstance(error, ssl.SSLCertVerificationError) and "ALERT" not in (error.reason or "")
+    return Trouble.PROTOCOL if trusting else Trouble.TLS
 
 
 def _refused(connection: Connection, error: Exception) -> BrokerUnusableError:

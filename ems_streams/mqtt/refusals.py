@@ -20,8 +20,9 @@ _ALERTS: Final = (
     ("CERTIFICATE_UNKNOWN", "foreign"),
     ("BAD_CERTIFICATE", "foreign"),
     ("HANDSHAKE_FAILURE", "no_certificate"),
-    ("WRONG_VERSION_NUMBER", "what listens there does not speak TLS: set EMS_MQTT_URL to the port of the broker with TLS, or to mqtt://"),
+    ("WRONG_VERSION_NUMBER", "no_tls"),
 )  # fmt: skip
+_NO_TLS = "what listens there does not speak TLS: set EMS_MQTT_URL to the port of the broker with TLS, or to mqtt://"
 _NO_CERTIFICATE = "the broker wants a certificate of the client: set EMS_MQTT_CERT_FILE and EMS_MQTT_KEY_FILE"
 _FOREIGN = "the broker does not accept the client's certificate: EMS_MQTT_CERT_FILE must be of an authority that the broker trusts, and not expired"
 _LOGINS: Final = {
@@ -31,12 +32,13 @@ _LOGINS: Final = {
 }
 
 
-def refusal(error: BaseException, endpoint: Endpoint, login: Login, greeting: mqtt5.ConnAckPacket | None) -> str:
+def refusal(error: BaseException, endpoint: Endpoint, login: Login, greeting: mqtt5.ConnAckPacket | None, *, asked: bool) -> str:
     """What keeps a client from using the broker.
 
     Args:
         error: What opening the connection, or subscribing, has raised.
         greeting: What the broker had answered, if it had.
+        asked: Whether it had been asked for anything: the handshake of TLS, if there is one, was over then.
     """
     if isinstance(error, ssl.SSLCertVerificationError):
         return _distrusted(error, endpoint)
@@ -45,6 +47,8 @@ def refusal(error: BaseException, endpoint: Endpoint, login: Login, greeting: mq
     if isinstance(error, aiomqtt.NegativeAckError) and greeting is not None and greeting.reason_code.name in _LOGINS:
         return _not_let_in(greeting, endpoint, login)
     if endpoint.tls and greeting is None and isinstance(error, aiomqtt.ConnectError | ConnectionResetError | EOFError):
+        if not asked:
+            return f"{endpoint} broke off the handshake of TLS: {_NO_TLS}"
         return f"{endpoint} closed the connection before it answered: {_alert_lost(endpoint)}"
     if isinstance(error, TimeoutError):
         return f"{endpoint} does not answer in time"
@@ -70,7 +74,9 @@ def _alerted(error: ssl.SSLError, endpoint: Endpoint) -> str:
     reason = error.reason or ""
     for part, words in _ALERTS:
         if part in reason:
-            said = {"no_certificate": _NO_CERTIFICATE, "foreign": _FOREIGN if endpoint.shows else _NO_CERTIFICATE}.get(words, words)
+            said = {"no_certificate": _NO_CERTIFICATE, "foreign": _FOREIGN if endpoint.shows else _NO_CERTIFICATE, "no_tls": _NO_TLS}.get(
+                words, words
+            )
             return f"{said} ({endpoint}: {reason.lower().replace('_', ' ')})"
     return f"TLS with {endpoint} failed: {reason.lower().replace('_', ' ') or error}"
 
@@ -84,7 +90,8 @@ def _not_let_in(greeting: mqtt5.ConnAckPacket, endpoint: Endpoint, login: Login)
         if login.username or not endpoint.shows
         else "make its name known to the broker, or set EMS_MQTT_USERNAME and EMS_MQTT_PASSWORD_FILE"
     )
-    return f"{endpoint} refuses {who}, {_LOGINS[code]} ({said}): {do}"
+    why = _LOGINS[code] if login.username else "it does not know who that is"
+    return f"{endpoint} refuses {who}, {why} ({said}): {do}"
 
 
 def _alert_lost(endpoint: Endpoint) -> str:

@@ -58,26 +58,23 @@ async def test_the_gateway_reads_and_writes_nothing(migrated: Secured) -> None:
     reader = HistoryReader(settings(migrated, "ems_reader"), "test", 5.0)
     try:
         assert await reader.read(lambda each: each.fetchval("SELECT count(*) FROM device_aggregates")) is not None, reader.failure
+    finally:
+        await reader.close()
+    # That its transactions are read-only by default is a courtesy; what it may not do must hold without it.
+    writing = await connection(migrated, "ems_reader")
+    try:
+        await writing.execute("SET default_transaction_read_only = off")
         for statement in (
             "INSERT INTO sink_offsets SELECT * FROM sink_offsets",
             "DELETE FROM notifications",
             "CREATE TABLE mine (number int)",
+            "CREATE TEMPORARY TABLE mine (number int)",
             "DROP TABLE notifications",
         ):
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
-                await reader.read(_as_writer(statement))
+                await writing.execute(statement)
     finally:
-        await reader.close()
-
-
-def _as_writer(statement: str) -> Any:
-    async def write(pool: Any) -> None:
-        # That its transactions are read-only by default is a courtesy; what it may not do must hold without it.
-        async with pool.acquire() as connection:
-            await connection.execute("SET default_transaction_read_only = off")
-            await connection.execute(statement)
-
-    return write
+        await close(writing)
 
 
 async def test_what_an_operator_makes_belongs_to_the_sink(migrated: Secured) -> None:

@@ -65,5 +65,6 @@ async def test_what_listens_speaks_no_tls(tmp_path: Path) -> None:
 
     async with await asyncio.start_server(speak, "127.0.0.1", 0) as listening:
         port = listening.sockets[0].getsockname()[1]
-        with pytest.raises(BrokerUnusableError, match="does not speak TLS: set EMS_MQTT_URL to the port of the broker with TLS"):
+        with pytest.raises(BrokerUnusableError, match="does not speak TLS: set EMS_MQTT_URL to the port of the broker with TLS") as refused:
             await probe_broker(Settings.load(mqtt_url=f"mqtts://127.0.0.1:{port}"), 5.0)
+    assert refused.value.trouble is Trouble.PROTOCOL
