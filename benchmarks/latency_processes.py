@@ -49,6 +49,8 @@ class Deployment:
             "EMS_PARTITIONS": str(PARTITIONS),
             # Probes change the status of a device every few seconds, of which people would not be told.
             "EMS_FLAPPING_THRESHOLD": "0",
+            # What is asked for is asked by one address.
+            "EMS_GATEWAY_REQUESTS_PER_S": "0",
             "EMS_DATA_DIR": str(self.directory / "state"),
             "EMS_INGRESS_PORT": str(self.ports.ingress),
             "EMS_WORKER_PORT": str(self.ports.worker),

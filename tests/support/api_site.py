@@ -44,6 +44,8 @@ class ApiSite:
         self.alarm_id = ""
         self.command_id = ""
         self.letter = ""
+        # All that is asked for is asked by one address.
+        deployment.extra |= {"EMS_GATEWAY_REQUESTS_PER_S": "0", "EMS_GATEWAY_WRITES_PER_S": "0"}
         deployment.worker()
         self.gateway = deployment.gateway()
 
