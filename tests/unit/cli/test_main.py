@@ -56,6 +56,8 @@ def test_help_names_every_command() -> None:
         "rules",
         "dlt",
         "command",
+        "tokens",
+        "schema",
     }
 
 

@@ -126,9 +126,10 @@ def test_changes_far_apart_are_told_one_by_one_and_a_threshold_of_0_tells_all() 
         assert kinds(people) == ["STATUS_CHANGE"] * 100
 
 
-def window(first_s: float, last_s: float, window_id: str = "w", **scope: object) -> MaintenanceWindow:
-    fields = {
-        "windowId": window_id, "devices": [SERIAL], "reason": "inverter swap", "createdBy": "ann",
+def window(first_s: float, last_s: float, window_id: str | None = "w", **scope: object) -> MaintenanceWindow:
+    fields: dict[str, object] = {} if window_id is None else {"windowId": window_id}
+    fields |= {
+        "devices": [SERIAL], "reason": "inverter swap", "createdBy": "ann",
         "startsAt": format_time(from_epoch_ms(NOON_MS) + timedelta(seconds=first_s)),
         "endsAt": format_time(from_epoch_ms(NOON_MS) + timedelta(seconds=last_s)),
     }  # fmt: skip
@@ -207,7 +208,7 @@ def test_a_window_that_is_none_is_named(changes: dict[str, object], words: str) 
 
 
 def test_the_same_request_twice_is_one_window() -> None:
-    assert window(0, 10, "").window_id == window(0, 10, "").window_id != window(0, 11, "").window_id
+    assert window(0, 10, None).window_id == window(0, 10, None).window_id != window(0, 11, None).window_id
 
 
 @given(st.lists(st.tuples(st.sampled_from([ONLINE, OFFLINE, ERROR]), st.integers(0, 300)), min_size=1, max_size=60))

@@ -60,7 +60,7 @@ async def test_a_device_of_another_site_is_as_unknown_as_none(place: Guarded, me
     token, body = place.token("operator", [OWN]), {"command": "REBOOT"} if method == "POST" else None
     other, none = [await place.ask(method, path.format(serial), token, body) for serial in ("D2", "D9")]
     assert other[0] == none[0] == 404
-    assert orjson.dumps(other[1]).replace(b"D2", b"D9") == orjson.dumps(none[1])
+    assert _but_its_id(other[1]).replace(b"D2", b"D9") == _but_its_id(none[1])
 
 
 async def test_an_alarm_of_another_site_is_as_unknown_as_none(place: Guarded) -> None:
@@ -69,7 +69,12 @@ async def test_an_alarm_of_another_site_is_as_unknown_as_none(place: Guarded) ->
     for method, path in (("GET", "/api/v1/alarms/{}"), ("POST", "/api/v1/alarms/{}/ack")):
         other, none = [await place.ask(method, path.format(each), token) for each in (ALARM_OTHER, ALARM_NONE)]
         assert other[0] == none[0] == 404
-        assert orjson.dumps(other[1]).replace(b"b" * 32, b"c" * 32) == orjson.dumps(none[1])
+        assert _but_its_id(other[1]).replace(b"b" * 32, b"c" * 32) == _but_its_id(none[1])
+
+
+def _but_its_id(problem: dict[str, Any]) -> bytes:
+    """A problem document without what is of one request only."""
+    return orjson.dumps({name: value for name, value in problem.items() if name != "requestId"})
 
 
 async def test_while_the_registry_is_read_nothing_is_said_of_any_device(place: Guarded) -> None:
