@@ -188,11 +188,10 @@ def _is_refusal(error: BaseException) -> bool:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
+    # Not what an error came up beside: we ask why Kafka is away while we deal with its being away.
+    while error is not None:
         yield error
-        error = error.__cause__ or error.__context__
+        error = error.__cause__
 
 
 def _words(refusal: _Refusal, settings: Settings) -> str:

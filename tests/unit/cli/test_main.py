@@ -36,6 +36,7 @@ def test_help_names_every_command() -> None:
     assert result.returncode == 0
     commands = {line.split()[0] for line in result.stdout.partition("Commands:")[2].splitlines() if line.strip()}
     assert commands == {
+        "acls",
         "dev",
         "ingress",
         "worker",
