@@ -148,7 +148,13 @@ async def logs_in(security: KafkaSecurity, port: int, mechanism: str, user: str,
 def set_users(security: KafkaSecurity, port: int, broker_password: str) -> bool:
     """Set the passwords of all users, as the broker; whether it took them. Blocks."""
     from confluent_kafka import KafkaException
-    from confluent_kafka.admin import AdminClient, ScramCredentialInfo, ScramMechanism, UserScramCredentialUpsertion
+    from confluent_kafka.admin import (
+        AdminClient,
+        ScramCredentialInfo,
+        ScramMechanism,
+        UserScramCredentialAlteration,
+        UserScramCredentialUpsertion,
+    )
 
     admin = AdminClient({
         "bootstrap.servers": f"{LOOPBACK}:{port}", "security.protocol": "SASL_SSL", "sasl.mechanism": "PLAIN", "log_level": 0,
@@ -158,7 +164,9 @@ def set_users(security: KafkaSecurity, port: int, broker_password: str) -> bool:
         # A request may alter each user once. The mechanism that a login is tried with is the last one to be set.
         for mechanism in (ScramMechanism.SCRAM_SHA_256, ScramMechanism.SCRAM_SHA_512):
             info = ScramCredentialInfo(mechanism, SCRAM_ITERATIONS)
-            wanted = [UserScramCredentialUpsertion(name, info, password.encode()) for name, password in security.users.items()]
+            wanted: list[UserScramCredentialAlteration] = [
+                UserScramCredentialUpsertion(name, info, password.encode()) for name, password in security.users.items()
+            ]
             for future in admin.alter_user_scram_credentials(wanted, request_timeout=5.0).values():
                 future.result(6.0)
     except (KafkaException, TimeoutError):

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from confluent_kafka import KafkaError
 from confluent_kafka.admin import (
@@ -143,7 +143,10 @@ def _apply(settings: Settings, wanted: Sequence[Acl], prune: bool) -> AclPlan:
 
 
 def _found(client: AdminClient, settings: Settings, principal: str) -> list[Acl]:
-    every = AclBindingFilter(ResourceType.ANY, None, ResourcePatternType.ANY, principal, None, AclOperation.ANY, AclPermissionType.ANY)
+    anything: Any = None  # what the client documents, and its types do not say
+    every = AclBindingFilter(
+        ResourceType.ANY, anything, ResourcePatternType.ANY, principal, anything, AclOperation.ANY, AclPermissionType.ANY
+    )
     future = client.describe_acls(every, request_timeout=REQUEST_TIMEOUT_S)
     return [_acl(each) for each in _answer(future, "see who has which rights (DESCRIBE on the cluster)", settings)]
 
@@ -162,13 +165,14 @@ def _answer(future: "Future[T]", what: str, settings: Settings) -> T:
 
 
 def _acl(binding: AclBinding) -> Acl:
-    kind = binding.restype
+    # Enums by now, whatever they were made from.
+    kind, operation = cast(ResourceType, binding.restype), cast(AclOperation, binding.operation)
     return Acl(
         principal=binding.principal,
         resource=Resource.CLUSTER if kind is ResourceType.BROKER else kind.name,
         name=binding.name,
         prefixed=binding.resource_pattern_type is ResourcePatternType.PREFIXED,
-        operation=binding.operation.name,
+        operation=operation.name,
         host=binding.host,
         allowed=binding.permission_type is AclPermissionType.ALLOW,
     )
