@@ -37,6 +37,8 @@ def test_help_names_every_command() -> None:
     commands = {line.split()[0] for line in result.stdout.partition("Commands:")[2].splitlines() if line.strip()}
     assert commands == {
         "acls",
+        "schema",
+        "tokens",
         "dev",
         "ingress",
         "worker",
