@@ -4,6 +4,8 @@ Only ACLs of our own principals are ever looked at: those of others, and of wild
 """
 
 import asyncio
+import contextlib
+import uuid
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -21,8 +23,10 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from ems_streams.errors import EmsError
+from ems_streams.errors import DependencyError, EmsError
 from ems_streams.kafka.admin import REQUEST_TIMEOUT_S, RefusedError, client_config, result_of
+from ems_streams.kafka.own_rights import who
+from ems_streams.kafka.refusals import raise_if_refused
 from ems_streams.settings import Settings
 
 T = TypeVar("T")
@@ -121,10 +125,14 @@ async def apply_acls(settings: Settings, wanted: Sequence[Acl], *, prune: bool =
 
 
 def _plan(client: AdminClient, settings: Settings, wanted: Sequence[Acl]) -> AclPlan:
+    raise_if_refused(settings)
+    _check_may_see(client, settings)
     principals = sorted({each.principal for each in wanted})
     found: list[Acl] = []
     for principal in principals:
         found += _found(client, settings, principal)
+    if not found:
+        _check_authorizer(client, settings)
     return compare(wanted, found, principals)
 
 
@@ -142,12 +150,42 @@ def _apply(settings: Settings, wanted: Sequence[Acl], prune: bool) -> AclPlan:
     return plan
 
 
-def _found(client: AdminClient, settings: Settings, principal: str) -> list[Acl]:
+def _check_may_see(client: AdminClient, settings: Settings) -> None:
+    """Raise `EmsError` unless we may see ACLs: to a question for them the client gives none instead of the refusal."""
+    cluster = result_of(
+        client.describe_cluster(include_authorized_operations=True, request_timeout=REQUEST_TIMEOUT_S), "look at the cluster", settings
+    )
+    allowed = cluster.authorized_operations
+    if allowed is not None and AclOperation.DESCRIBE not in allowed:
+        raise _not_allowed("see who has which rights (DESCRIBE on the cluster)", settings)
+
+
+def _check_authorizer(client: AdminClient, settings: Settings) -> None:
+    """Raise `NoAuthorizerError` if there are no ACLs because there can be none: only who wants to change them is told."""
+    nobody = _filter(f"User:{uuid.uuid4().hex}")
+    with contextlib.suppress(DependencyError):
+        for future in client.delete_acls([nobody], request_timeout=REQUEST_TIMEOUT_S).values():
+            try:
+                result_of(future, "look for an authorizer", settings)
+            except RefusedError as error:
+                if error.code == KafkaError.SECURITY_DISABLED:
+                    raise NoAuthorizerError(settings) from None
+
+
+def _not_allowed(what: str, settings: Settings) -> EmsError:
+    # The usual advice, to give the right with this very command, is none here.
+    return EmsError(f"Kafka does not allow {who(settings)} to {what}; run it as a super user, or as the principal of `admin`")
+
+
+def _filter(principal: str) -> AclBindingFilter:
     anything: Any = None  # what the client documents, and its types do not say
-    every = AclBindingFilter(
+    return AclBindingFilter(
         ResourceType.ANY, anything, ResourcePatternType.ANY, principal, anything, AclOperation.ANY, AclPermissionType.ANY
     )
-    future = client.describe_acls(every, request_timeout=REQUEST_TIMEOUT_S)
+
+
+def _found(client: AdminClient, settings: Settings, principal: str) -> list[Acl]:
+    future = client.describe_acls(_filter(principal), request_timeout=REQUEST_TIMEOUT_S)
     return [_acl(each) for each in _answer(future, "see who has which rights (DESCRIBE on the cluster)", settings)]
 
 
@@ -158,9 +196,7 @@ def _answer(future: "Future[T]", what: str, settings: Settings) -> T:
         if error.code == KafkaError.SECURITY_DISABLED:
             raise NoAuthorizerError(settings) from None
         if error.code == KafkaError.CLUSTER_AUTHORIZATION_FAILED:
-            # The usual advice, to give the right with this very command, is none here.
-            user = settings.kafka_username or settings.kafka_cert_file or "nobody"
-            raise EmsError(f"Kafka does not allow {user} to {what}; run it as a super user, or as the principal of `admin`") from None
+            raise _not_allowed(what, settings) from None
         raise
 
 

@@ -169,7 +169,7 @@ def test_an_operator_does_what_the_commands_are_for(secured: Deployment, secure_
         assert secured.command("topics", "apply", check=False).returncode == 0
         refused = secured.command("acls", "plan", check=False)
         assert refused.returncode == 1
-        assert "Kafka does not allow ems-operator to see who has which rights" in refused.stderr
+        assert "Kafka does not allow user ems-operator to see who has which rights" in refused.stderr
     finally:
         secured.extra = before
 
