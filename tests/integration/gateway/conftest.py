@@ -8,6 +8,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
 from ems_streams.settings import Settings
+from tests.support.deployment import deployment  # noqa: F401 - a fixture
 from tests.support.notification_site import Notifications
 
 
