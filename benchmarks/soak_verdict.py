@@ -12,7 +12,8 @@ Points = Sequence[tuple[float, float]]
 MEMORY_LEAST_S = 600.0
 """Memory is judged when the second half is at least so long: before, caches and pools fill, and everything grows."""
 GROWTH_MIB, GROWTH_SHARE = 4.0, 0.02
-HANDLES, THREADS = 2.0, 1.0
+HANDLES, HANDLES_SHARE, THREADS = 2.0, 0.05, 1.0
+"""A worker has a handle for each file of its stores, whose number follows what is in them."""
 LAG_S, LAG_GROWTH_S = 10.0, 3.0
 """Of the load: so much may be waiting in the median, and so much more at the end than at the middle."""
 _PAIRS_OF = 400
@@ -72,9 +73,10 @@ def _bound(who: str, what: str, points: Points, rate: float, half_s: float, ours
         return LAG_GROWTH_S * rate if what == MQTT_BACKLOG or what.startswith("lag ") else None
     if who not in ours:
         return None
-    if what == "RSS MiB" and half_s >= MEMORY_LEAST_S:
-        return max(GROWTH_MIB, GROWTH_SHARE * statistics.median(value for _, value in points))
-    return {"handles": HANDLES, "threads": THREADS}.get(what)
+    median = statistics.median(value for _, value in points)
+    if what == "RSS MiB":
+        return max(GROWTH_MIB, GROWTH_SHARE * median) if half_s >= MEMORY_LEAST_S else None
+    return {"handles": max(HANDLES, HANDLES_SHARE * median), "threads": THREADS}.get(what)
 
 
 def _judged(who: str, what: str, points: Points, bound: float | None, rate: float) -> Judged:

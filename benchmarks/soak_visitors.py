@@ -61,7 +61,17 @@ class Visitors:
             self.closed += 1
             await asyncio.sleep(_AGAIN_S)
 
+    async def _all_known(self, session: aiohttp.ClientSession) -> None:
+        """Until the last device has sent something; nobody asks for what is not there yet."""
+        while True:
+            with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+                async with session.get(f"{self.gateway_url}/api/v1/devices/{self.devices[-1].serial_number}") as answer:
+                    if answer.status == 200:
+                        return
+            await asyncio.sleep(_AGAIN_S)
+
     async def _read(self, session: aiohttp.ClientSession) -> None:
+        await self._all_known(session)
         turn = 0
         while True:
             device = self.devices[turn % len(self.devices)]
@@ -87,6 +97,7 @@ class Visitors:
             self.answers[f"{name} {type(error).__name__}"] += 1
 
     async def _command(self, session: aiohttp.ClientSession) -> None:
+        await self._all_known(session)
         told = [each for each in self.devices if each.device_type == _COMMANDED_TYPE]
         turn = 0
         while True:
