@@ -53,6 +53,7 @@ class Sampler:
         self._deployment = deployment
         self._session = session
         self._ledger = LineCounter(deployment.ledger)
+        self._logs = {name: LineCounter(deployment.directory / "data" / "logs" / f"{name}.log") for name in deployment.health_ports}
         self._cpu_s: dict[str, tuple[float, float]] = {}
 
     async def look(self, at_s: float) -> dict[Key, float]:
@@ -78,6 +79,7 @@ class Sampler:
         found[PIPELINE, PUBLISHED] = published
         found[PIPELINE, MQTT_BACKLOG] = max(0.0, published - ingested)
         found |= {(PIPELINE, f"lag {place}"): value for place, value in lags.items()}
+        found |= {(name, "log lines"): counter.count() for name, counter in self._logs.items()}
         found |= {(name, "store MiB"): size_bytes(path) / MIB for name, path in self._deployment.stores.items()}
         return found
 

@@ -14,6 +14,8 @@ MEMORY_LEAST_S = 600.0
 GROWTH_MIB, GROWTH_SHARE = 4.0, 0.02
 HANDLES, HANDLES_SHARE, THREADS = 2.0, 0.05, 1.0
 """A worker has a handle for each file of its stores, whose number follows what is in them."""
+LOG_LINES_PER_MINUTE = 2.0
+"""A normal minute logs nothing; one that is busy with others on the machine may say so now and then."""
 LAG_S, LAG_GROWTH_S = 10.0, 3.0
 """Of the load: so much may be waiting in the median, and so much more at the end than at the middle."""
 _PAIRS_OF = 400
@@ -76,6 +78,8 @@ def _bound(who: str, what: str, points: Points, rate: float, half_s: float, ours
     median = statistics.median(value for _, value in points)
     if what == "RSS MiB":
         return max(GROWTH_MIB, GROWTH_SHARE * median) if half_s >= MEMORY_LEAST_S else None
+    if what == "log lines":
+        return LOG_LINES_PER_MINUTE * half_s / 60
     return {"handles": max(HANDLES, HANDLES_SHARE * median), "threads": THREADS}.get(what)
 
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import time
 import urllib.parse
+import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,7 @@ from tests.support.metric_use import ALERTS
 from tests.support.processes import get
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3600}
-READY_TIMEOUT_S = 30.0
+READY_TIMEOUT_S = 60.0
 
 
 def binary() -> str | None:
@@ -76,9 +77,16 @@ class Prometheus:
                 stderr=log,
             )
         deadline_s = time.monotonic() + READY_TIMEOUT_S
-        while get(f"http://127.0.0.1:{self.port}/api/v1/status/buildinfo")[0] != 200:
+        while not self._ready():
             assert time.monotonic() < deadline_s, "Prometheus does not answer"
             time.sleep(0.1)
+
+    def _ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/-/ready", timeout=5):
+                return True
+        except OSError:
+            return False
 
     def stop(self) -> None:
         if self._process is not None:

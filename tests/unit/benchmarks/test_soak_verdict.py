@@ -66,6 +66,11 @@ def test_handles_and_threads_are_judged_in_short_runs_too(what: str) -> None:
     assert judged(what, [50.0 + index / 4 for index in range(40)], duration_s=180.0).ok is False
 
 
+def test_a_log_that_is_written_all_the_time_is_found() -> None:
+    assert judged("log lines", [20.0] * 360).ok is True
+    assert judged("log lines", [float(index) for index in range(360)]).ok is False
+
+
 def test_servers_are_shown_only() -> None:
     assert judged("RSS MiB", noisy(360, per_sample=1.0), who="Kafka").ok is None
 
