@@ -78,8 +78,8 @@ def rehearsing(system: System, directory: Path, title: str) -> Iterator[Rehearsa
     rehearsal = Rehearsal(system, prometheus)
     (directory / "prometheus").mkdir(parents=True)
     rehearsal.watch()
-    prometheus.start()
     try:
+        prometheus.start()
         yield rehearsal
     finally:
         prometheus.stop()
