@@ -20,6 +20,7 @@ from ems_streams.channels.secrets import environment
 from ems_streams.domain.channel_config import ChannelsConfig
 from ems_streams.domain.circuit_breaker import BreakerState
 from ems_streams.domain.stall import Progress
+from ems_streams.errors import DependencyError
 from ems_streams.kafka.joining import start_patiently
 from ems_streams.kafka.ownership import Ownership
 from ems_streams.kafka.probe import KafkaProbe
