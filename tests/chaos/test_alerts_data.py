@@ -8,7 +8,6 @@ import socket
 import time
 import urllib.request
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -65,7 +64,9 @@ def _folds(rehearsal: Rehearsal) -> None:
     _replace_workers(system, ("-m", "tests.support.failing_processes"))
     asyncio.run(send(system, [("FOLD-1", b'{"powerKw": 666}')]))
     rehearsal.fires("EmsFoldFailures", "a message at which the fold fails (fault put in)")
-    letter = system.settled(lambda: "FOLD-1" in system.deployment.command("dlt", "list", "--group-by", "device", "--json").stdout, 60)
+    letter = system.settled(
+        lambda: "FOLD-1" in system.deployment.command("dlt", "list", "device-telemetry-dlt", "--group-by", "device", "--json").stdout, 60
+    )
     assert letter, "the record is not in the dead letters"
 
 
@@ -151,20 +152,23 @@ def _devices(gateway: str, prefix: str) -> list[str]:
 def _channel(rehearsal: Rehearsal, receiver: Webhook) -> None:
     system, tags = rehearsal.system, itertools.count()
 
-    def told(count: int) -> Iterator[str]:
+    def told(count: int) -> list[str]:
         tag = next(tags)
-        return (f"rehearsal-{tag}-{number}" for number in range(count))
+        return [f"rehearsal-{tag}-{number}" for number in range(count)]
 
     receiver.stop()
     notify(system.deployment, told(5))
     rehearsal.fires("EmsChannelFailing", "the receiver of a channel refuses connections")
     receiver.start()
-    rehearsal.ends("EmsChannelFailing", "receiver started again")
+    notify(system.deployment, told(5))
+    rehearsal.ends("EmsChannelFailing", "receiver started again, and something to be told")
 
-    receiver.answer = always(503)
+    receiver.answer = always(0)
     notify(system.deployment, told(1000))
-    rehearsal.fires("EmsChannelBehind", "1,000 notifications, and a receiver that answers 503")
+    rehearsal.fires("EmsChannelBehind", "1,000 notifications, and a receiver that never answers")
+    receiver.stop()
     receiver.answer = always(204)
+    receiver.start()
     rehearsal.ends("EmsChannelBehind", "receiver mended")
 
     receiver.answer = always(410)

@@ -131,9 +131,9 @@ def _disk(rehearsal: Rehearsal, disk: Path) -> None:
     fill(filling, 170)
 
     def fill_on() -> None:
-        fill(filling, 1)
+        fill(filling, 0.25)
 
-    rehearsal.fires("EmsDiskFillingSoon", "a disk of 256 MiB, two thirds full, gets 2 MiB a second", look=fill_on)
+    rehearsal.fires("EmsDiskFillingSoon", "a disk of 256 MiB, two thirds full, gets half a MiB a second", look=fill_on)
     while psutil.disk_usage(str(disk)).free > 20 * MIB:
         fill(filling, 1)
     rehearsal.fires("EmsDiskFilling", "20 MiB of 256 left")
@@ -141,9 +141,9 @@ def _disk(rehearsal: Rehearsal, disk: Path) -> None:
     rehearsal.ends("EmsDiskFilling", "files removed")
 
 
-def fill(path: Path, mib: int) -> None:
+def fill(path: Path, mib: float) -> None:
     with path.open("ab") as file:
-        file.write(bytes(mib * MIB))
+        file.write(bytes(round(mib * MIB)))
 
 
 @contextmanager
