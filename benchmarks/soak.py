@@ -49,6 +49,7 @@ async def _run(options: Options, directory: Path, logs: Path, bar: Progress) -> 
     visitors = Visitors(deployment.gateway_url, devices)
     soaked = Soaked(options, latency_report.facts(), Series(), [], [], visitors, list(deployment.health_ports), [], "", {})
     task = bar.add_task("starting", total=options.duration_s, said="")
+    _end_in_order_when_told_to()
     async with receiver(visitors, hook_port), aiohttp.ClientSession() as session:
         try:
             _tell(bar, task, "starting")
@@ -62,13 +63,25 @@ async def _run(options: Options, directory: Path, logs: Path, bar: Progress) -> 
             _tell(bar, task, "comparing with the ledger")
             truth = await asyncio.to_thread(read_truth, deployment.ledger)
             soaked.checked = await check_all(deployment, visitors, session, truth)
+        except asyncio.CancelledError:
+            # What was seen until then is worth a report.
+            soaked.trouble = "it was told to end before the load was over"
         except (PeerFailedError, aiohttp.ClientError, OSError, TimeoutError) as error:
             soaked.trouble = f"{type(error).__name__}: {error}"
         finally:
             _tell(bar, task, "stopping")
             soaked.orderly = await asyncio.to_thread(deployment.stop)
-    soaked.judged = judge(soaked.series, options.duration_s, options.rate, soaked.ours)
+    duration_s = min(options.duration_s, soaked.series.last_s)
+    soaked.judged = judge(soaked.series, duration_s, options.rate, soaked.ours)
     return soaked
+
+
+def _end_in_order_when_told_to() -> None:
+    """Ctrl-C and SIGTERM stop everything that runs, and what was seen is written down."""
+    running = asyncio.current_task()
+    assert running is not None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, running.cancel)
 
 
 def _tell(bar: Progress, task: TaskID, what: str) -> None:
@@ -128,8 +141,6 @@ def main(
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
     console = Console(stderr=json_output, width=None if sys.stdout.isatty() else 160)
     options = Options(minutes, rate, devices, workers, clients, interval)
-    # Who is told to end does so as after Ctrl-C: with everything that runs, and the directory.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     cache = default_directory()
     cache.mkdir(parents=True, exist_ok=True)
     logs = cache / "logs-soak"

@@ -34,6 +34,11 @@ class Series:
         for key, value in look.items():
             self.points.setdefault(key, []).append((at_s, value))
 
+    @property
+    def last_s(self) -> float:
+        """When the last look was; 0 without one."""
+        return max((points[-1][0] for points in self.points.values()), default=0.0)
+
     def since(self, key: Key, at_s: float) -> list[tuple[float, float]]:
         return [point for point in self.points.get(key, ()) if point[0] >= at_s]
 
