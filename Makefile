@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test chaos chaos-mutations bench bench-ingress bench-latency bench-reads bench-scaling bench-websocket check format docs constraints clean
+.PHONY: help setup demo test chaos chaos-mutations bench bench-ingress bench-latency bench-reads bench-scaling bench-websocket soak check format docs constraints clean
 
 VENV := .venv
 RUN := $(VENV)/bin
@@ -66,6 +66,9 @@ bench-reads: setup ## Reads of devices over HTTP while telemetry flows, and whil
 
 bench-websocket: setup ## A thousand WebSocket clients on one gateway (BENCH="--clients 1000 --rate 500")
 	@$(RUN)/python -m benchmarks.websocket_clients $(BENCH)
+
+soak: setup ## Everything under a steady load for half an hour: does anything grow, get lost, come twice? (BENCH="--minutes 30 --rate 2000 --devices 1000")
+	@$(RUN)/python -m benchmarks.soak $(BENCH)
 
 check: setup ## Lint, format, types, import directions
 	@$(RUN)/ruff check .

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
+from agents.alarm_meters import count_event
 from ems_streams.domain.alarm_folds import Clear, Escalate, Raise, Step
 from ems_streams.domain.alarm_index import Entry, is_crowded, outlived
 from ems_streams.domain.alarm_memory import DeviceMemory
@@ -135,6 +136,7 @@ class AlarmBook:
 
     def _put(self, alarm: Alarm, event_type: AlarmEventType, at: datetime) -> None:
         put_alarm(self._partition, alarm)
+        count_event(alarm, event_type)
         self._partition.publish(ALARM_EVENTS, alarm.key, alarm_event(alarm, event_type, at).encode())
 
 

@@ -15,7 +15,7 @@ from ems_streams.kafka.listening_gate import ListeningGate, Offsets
 from ems_streams.kafka.partition_state import PartitionState
 from ems_streams.kafka.record_batch import RecordBatch
 from tables import alarms
-from tables.alarms import FIRST_DEVICE_KEY, LISTENING_KEY, Record, listening_of, memory_of
+from tables.alarms import FIRST_DEVICE_KEY, LISTENING_KEY, Record, Removed, listening_of, memory_of
 
 _NAME: Final = "clock"
 
@@ -43,6 +43,10 @@ class AlarmClock:
         """A device may be due earlier than it was."""
         self._due.touched((key,), due_ms(memory, memory.plan, self._gate.since_ms))
 
+    def removed(self, key: bytes, at_ms: int) -> None:
+        """A device is gone; that it was can be forgotten once time has gone on beyond that."""
+        self._due.touched((key,), at_ms + 1)
+
     def _tick(self, folded: Offsets) -> None:
         now_ms = self._gate.advance(folded)
         if now_ms is not None:
@@ -52,7 +56,10 @@ class AlarmClock:
         partition, book = self._partition, book_of(self._partition)
         for key in self._due.due(now_ms):
             memory = memory_of(partition, key)
-            if memory is not None:
+            if memory is None:
+                # All that had arrived by now is folded, and so all that came before it was removed. Of a device that is due nothing else is kept.
+                partition.delete(key)
+            else:
                 steps = tick(memory, memory.plan_by(book.plans), self._gate.since_ms, now_ms)
                 if steps:
                     book.take(memory, steps)
@@ -61,6 +68,8 @@ class AlarmClock:
 
     def _due_ms(self, held: Record | bytes) -> int:
         memory = alarms.decode(held) if isinstance(held, bytes) else held
+        if isinstance(memory, Removed):
+            return memory.at_ms + 1
         if not isinstance(memory, DeviceMemory):
             return NEVER_MS
         return due_ms(memory, memory.plan_by(book_of(self._partition).plans), self._gate.since_ms)

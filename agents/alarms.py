@@ -36,7 +36,7 @@ from ems_streams.kafka.partition_state import PartitionState
 from ems_streams.kafka.record_batch import RecordBatch
 from ems_streams.kafka.state_table import StateTable
 from ems_streams.settings import Settings
-from tables.alarms import RULES_KEY, Record, forget_devices, memory_of, rules_of
+from tables.alarms import FIRST_DEVICE_KEY, RULES_KEY, Record, Removed, forget_devices, is_of_removed, memory_of, rules_of
 
 NAME: Final = "alarms"
 SOURCES: Final = (DEVICE_TELEMETRY, DEVICE_AGGREGATES, INGRESS_HEARTBEATS, DEVICE_REGISTRY, ALARM_RULES, ALARM_ACKNOWLEDGEMENTS)
@@ -83,6 +83,8 @@ def _fold_telemetry(batch: RecordBatch, start: int, partition: PartitionState[Re
         if memory is None:
             if plans.of(telemetry.device_type, telemetry.site_id, telemetry.serial_number).ignores_telemetry:
                 continue
+            if is_of_removed(partition, key, arrived_ms):
+                continue
             memory = _new_memory(telemetry)
         elif memory.site_id != telemetry.site_id or memory.device_type != telemetry.device_type:
             if not is_news(memory, at_ms, arrived_ms):
@@ -108,7 +110,11 @@ def _fold_windows(batch: RecordBatch, start: int, partition: PartitionState[Reco
         # What a replay has promoted is history: nobody is alarmed by it.
         if any(name == PROMOTED_HEADER for name, _ in record.headers):
             continue
-        memory = memory_of(partition, closed.key) or _new_memory(closed)
+        memory = memory_of(partition, closed.key)
+        if memory is None:
+            if is_of_removed(partition, closed.key, record.timestamp):
+                continue
+            memory = _new_memory(closed)
         plan = memory.plan_by(plans)
         # A window of a device that has moved since is one of the place where it was.
         if closed.window not in plan.windows or memory.site_id != closed.site_id or memory.device_type != closed.device_type:
@@ -179,14 +185,26 @@ def _fold_registry(batch: RecordBatch, start: int, partition: PartitionState[Rec
         key = record.key or b""
         memory = memory_of(partition, key)
         # The status agent puts aside what is no entry. An entry from before the last message says nothing new: the message follows from it.
-        if memory is None or isinstance(entry, MalformedError) or record.timestamp <= memory.heard_ms:
+        if isinstance(entry, MalformedError) or (memory is not None and record.timestamp <= memory.heard_ms):
             continue
         if entry is None:
-            book_of(partition).clear_device(memory, AlarmInput.DEVICE_REMOVED, record.timestamp)
-            partition.delete(key)
+            if memory is not None:
+                book_of(partition).clear_device(memory, AlarmInput.DEVICE_REMOVED, record.timestamp)
+            _remove(partition, key, record.timestamp)
+        elif memory is None:
+            continue
         elif (entry.site_id, entry.device_type) != (memory.site_id, memory.device_type) and record.key == entry.serial_number.encode():
             _move(partition, memory, entry, record.timestamp)
             partition.put(key, memory)
+
+
+def _remove(partition: PartitionState[Record], key: bytes, at_ms: int) -> None:
+    """What it has sent and is not folded yet must not bring it back: nobody would ever clear what is raised of it then."""
+    if key < FIRST_DEVICE_KEY:
+        return
+    partition.put(key, Removed(at_ms))
+    if (clock := clock_of(partition)) is not None:
+        clock.removed(key, at_ms)
 
 
 def _new_memory(told: TelemetryRecord | ClosedWindow) -> DeviceMemory:

@@ -7,17 +7,20 @@ has lost it cannot begin any: that would need a commit. docs/decisions/0010-comm
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Final, NamedTuple
 
 import structlog
 
+from agents.command_meters import OPEN_STATES, count_delivery
 from agents.command_work import Work, changed, open_flows, work_of
 from ems_streams.domain.command_table import CommandInput, CommandStatus
 from ems_streams.domain.commands import Command, Delivery, handed_over, happen, lost_sight_of, refused, taken
 from ems_streams.domain.commands_codec import CommandRecord
 from ems_streams.kafka.partition_state import PartitionState
+from ems_streams.metrics import commands as metrics
 from ems_streams.mqtt.exact_session import LAST_PACKET_ID, AnswerKind, BrokerAnswer, ExactMessage, ExactSession
 from ems_streams.settings import Settings
 from tables.commands import CONNECTION_KEY, command_of, connections_of, queue_of
@@ -67,6 +70,11 @@ class Courier:
         self._written = {packet_id for packet_id, _ in open_flows(partition)}
         self._repeated = set(self._written)
         self._too_late: set[int] = set()
+
+    @property
+    def open(self) -> Counter[CommandStatus]:
+        """How many commands of the partition have no end yet, by how far they are."""
+        return Counter(work_of(self._partition).open.values())
 
     async def run(self) -> None:
         """Work until cancelled; raises `CommitError` when the partition is lost."""
@@ -140,12 +148,15 @@ class Courier:
         repeated = answer.packet_id in self._repeated
         self._let_go(work, answer.packet_id)
         if answer.kind is AnswerKind.COMPLETED:
+            count_delivery("taken")
             changed(self._partition, command, taken(command, now_ms))
         elif repeated:
             # The broker may have it from before, and refuse the copy.
             why = f"the MQTT broker refused it when it was sent again ({answer.reason})"
+            count_delivery("unknown")
             changed(self._partition, command, lost_sight_of(command, why, now_ms))
         else:
+            count_delivery("refused")
             changed(self._partition, command, refused(command, answer.reason, now_ms))
         return None
 
@@ -163,6 +174,7 @@ class Courier:
             before = packet_id in self._written
             self._let_go(work, packet_id)
             if before:
+                count_delivery("unknown")
                 changed(self._partition, command, lost_sight_of(command, _TIME_OVER, self._now_ms()))
             else:
                 # Never written, so it is certain that the broker does not have it.
@@ -187,6 +199,7 @@ class Courier:
                 packets.append(_Packet(packet_id, command.request.command_id, command.delivery))
             else:
                 self._let_go(work, packet_id)
+                count_delivery("unknown")
                 changed(self._partition, command, lost_sight_of(command, doubt, self._now_ms()))
                 log.warning("command_delivery_unknown", command_id=command.request.command_id, reason=doubt)
                 packets.append(_Packet(packet_id, command.request.command_id, Delivery.UNKNOWN))
@@ -304,3 +317,12 @@ class Couriers:
         if not away:
             return True, f"{len(sessions)} couriers connected"
         return False, f"{len(away)} of {len(sessions)} couriers not connected; {away[0].endpoint}: {away[0].state}"
+
+    def show(self) -> None:
+        """Set the gauges of commands, from memory."""
+        couriers = list(self._running.values())
+        metrics.SESSIONS.set(len(couriers))
+        metrics.SESSIONS_CONNECTED.set(sum(courier.session.connected for courier in couriers))
+        waiting: Counter[CommandStatus] = sum((courier.open for courier in couriers), Counter())
+        for status in OPEN_STATES:
+            metrics.OPEN.labels(status.lower()).set(waiting[status])

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from agents.command_meters import count_step
 from ems_streams.domain.command_events import CommandEvent, of_step
 from ems_streams.domain.command_table import CommandStatus
 from ems_streams.domain.commands import UNFINISHED, Command
@@ -24,6 +25,7 @@ class Work:
         flows: Packet ids that are in use, with the command that each is used for.
         waiting: Commands by the time at which the courier has to look at them: when they expire unsent, or may be tried again.
         answers: Commands by the time at which nobody waits for the device any more.
+        open: Commands that have no end yet, and how far each is.
         changed: Set when there is something for the courier.
     """
 
@@ -32,6 +34,7 @@ class Work:
         self.flows: dict[int, str] = {}
         self.waiting = DueIndex()
         self.answers = DueIndex()
+        self.open: dict[str, CommandStatus] = {}
         self.changed = asyncio.Event()
         for serial_number in devices_with_work(partition):
             queue = queue_of(partition, serial_number)
@@ -44,6 +47,10 @@ class Work:
     def note(self, command: Command) -> None:
         """Know when a command has to be looked at again, and which packet id it uses."""
         key = command.request.command_id.encode()
+        if command.final:
+            self.open.pop(command.request.command_id, None)
+        else:
+            self.open[command.request.command_id] = command.status
         if command.delivery in UNFINISHED:
             self.flows[command.packet_id] = command.request.command_id
         if command.status is CommandStatus.REQUESTED:
@@ -72,6 +79,7 @@ def changed(partition: PartitionState[CommandRecord], command: Command, *events:
     partition.put(command_key(command_id), command)
     for event in events:
         if event is not None:
+            count_step(command, event)
             partition.publish(DEVICE_COMMAND_EVENTS, key, event.encode())
             partition.publish(DEVICE_NOTIFICATIONS, key, of_step(event).encode())
     work = work_of(partition)

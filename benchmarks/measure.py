@@ -185,6 +185,10 @@ class Instance:
     def pid(self) -> int:
         return self._popen.pid
 
+    @property
+    def running(self) -> bool:
+        return self._popen.poll() is None
+
     def check(self) -> None:
         """Raise `PeerFailedError` when it has ended."""
         if self._popen.poll() is not None:

@@ -26,6 +26,7 @@ from ems_streams.web.live_alarms import LiveAlarms
 from ems_streams.web.live_commands import LiveCommands
 from ems_streams.web.live_sites import LiveSites
 from ems_streams.web.routes import add_routes
+from ems_streams.web.sampling import sample
 from ems_streams.windowing import window_policy
 
 PACKAGES = ("ems_streams", "agents", "tables")
@@ -84,5 +85,10 @@ def worker_app(settings: Settings) -> WorkerApp:
     live = LiveTables(app, aggregates, status, notifications, window_policy(settings), alarms=live_alarms)
     health = worker_health(app)
     health.add_readiness("commands_mqtt", lambda: CheckResult(*couriers.check()), required=False)
-    add_routes(app, live, LiveSites(app, sites), live_alarms, LiveCommands(app, commands), health)
+
+    def sampled() -> None:
+        sample(app, live_alarms)
+        couriers.show()
+
+    add_routes(app, live, LiveSites(app, sites), live_alarms, LiveCommands(app, commands), health, sampled)
     return app

@@ -70,6 +70,17 @@ class TopicsForbiddenError(TopicsMissingError):
         self.missing = forbidden
 
 
+class StalledError(EmsError):
+    """Something has more to do, could do it, and does not move: the process ends, so that its supervisor starts it again.
+
+    Args:
+        where: What does not move, and for how long.
+    """
+
+    def __init__(self, where: str) -> None:
+        super().__init__(f"no progress: {where}")
+
+
 class MalformedError(EmsError):
     """A message that cannot be processed, and will not be by trying again: it goes to the dead letters.
 

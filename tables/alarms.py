@@ -1,10 +1,12 @@
 """`alarms`: what is remembered of each device for the rules, the alarms themselves, and the rules of the partition.
 
-One table holds four kinds of records: what is remembered of a device under its serial number; under keys of their own, which come before all of those, each
-alarm under its id, the alarm rules, and the listening of the partition.
+One table holds five kinds of records: what is remembered of a device, or for a while that it was removed, under its serial number; under keys of their own, which come
+before all of those, each alarm under its id, the alarm rules, and the listening of the partition.
 """
 
+import struct
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import faust
 from pydantic import ValidationError
@@ -20,7 +22,18 @@ from ems_streams.kafka.catalogue import ALARMS_TABLE
 from ems_streams.kafka.partition_state import Codec, PartitionState
 from ems_streams.kafka.state_table import StateTable
 
-Record = DeviceMemory | Alarm | RuleSet | Listening
+
+class Removed(NamedTuple):
+    """A device that is in the registry no more: what arrived before is of one that is gone. Kept until all of that is folded.
+
+    Attributes:
+        at_ms: When it was removed, by the clock of who did it.
+    """
+
+    at_ms: int
+
+
+Record = DeviceMemory | Alarm | RuleSet | Listening | Removed
 
 RULES_KEY = b"\x01rules"
 LISTENING_KEY = b"\x01listening"
@@ -30,6 +43,8 @@ FIRST_DEVICE_KEY = b"\x02"
 """Every serial number comes behind this, and no other key does."""
 _ALARM_VERSION = 0x82
 _RULES_VERSION = 0x83
+_REMOVED_VERSION = 0x84
+_TIME = struct.Struct(">q")
 _READ_AT_ONCE = 5_000
 _INDEX = "index"
 
@@ -45,6 +60,8 @@ def encode(record: Record) -> bytes:
         return alarm_memory.encode(record)
     if isinstance(record, Alarm):
         return bytes((_ALARM_VERSION,)) + record.encode()
+    if isinstance(record, Removed):
+        return bytes((_REMOVED_VERSION,)) + _TIME.pack(record.at_ms)
     return encode_listening(record) if isinstance(record, Listening) else bytes((_RULES_VERSION,)) + record.encode()
 
 
@@ -55,12 +72,21 @@ def decode(data: bytes) -> Record:
         return decode_listening(data)
     if version == _RULES_VERSION:
         return decode_rule_set(data[1:])
+    if version == _REMOVED_VERSION:
+        return _decode_removed(data)
     if version != _ALARM_VERSION:
         return alarm_memory.decode(data)
     try:
         return Alarm.model_validate_json(data[1:])
     except ValidationError as error:
         raise StateCodecError("alarm", str(error).replace("\n", " ")) from None
+
+
+def _decode_removed(data: bytes) -> Removed:
+    try:
+        return Removed(*_TIME.unpack(data[1:]))
+    except struct.error as error:
+        raise StateCodecError("removed device", str(error)) from None
 
 
 def alarm_key(alarm_id: str) -> bytes:
@@ -72,6 +98,12 @@ def memory_of(partition: PartitionState[Record], key: bytes) -> DeviceMemory | N
     """What is remembered of the device with that key."""
     record = partition.get(key)
     return record if isinstance(record, DeviceMemory) else None
+
+
+def is_of_removed(partition: PartitionState[Record], key: bytes, arrived_ms: int) -> bool:
+    """Whether what arrived then is of a device that was removed afterwards. To be asked only of a device of which nothing is remembered."""
+    record = partition.get(key)
+    return isinstance(record, Removed) and arrived_ms <= record.at_ms
 
 
 def alarm_of(partition: PartitionState[Record], alarm_id: str) -> Alarm | None:

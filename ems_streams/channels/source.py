@@ -10,7 +10,7 @@ from aiokafka.errors import ConsumerStoppedError, KafkaError, OffsetOutOfRangeEr
 
 from ems_streams.kafka.catalogue import DEVICE_NOTIFICATIONS
 from ems_streams.kafka.client import client_options
-from ems_streams.kafka.closing import close_consumer
+from ems_streams.kafka.closing import close_client
 from ems_streams.kafka.range_reader import partitions_of
 from ems_streams.settings import Settings
 
@@ -114,5 +114,5 @@ class NotificationSource:
 
     async def stop(self) -> None:
         """Close, within a few seconds."""
-        if not await close_consumer(self._consumer, _STOP_TIMEOUT_S):
+        if not await close_client(self._consumer, _STOP_TIMEOUT_S):
             log.debug("consumer_not_closed", channel=self._channel)

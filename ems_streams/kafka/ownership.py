@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
 from ems_streams.kafka.client import client_options
-from ems_streams.kafka.closing import close_consumer
+from ems_streams.kafka.closing import close_client
 from ems_streams.kafka.refusals import told
 from ems_streams.settings import Settings
 
@@ -69,7 +69,7 @@ class Ownership(ConsumerRebalanceListener):
         if self._listening is not None:
             self._listening.cancel()
             await asyncio.gather(self._listening, return_exceptions=True)
-        if not await close_consumer(self._consumer, _STOP_TIMEOUT_S):
+        if not await close_client(self._consumer, _STOP_TIMEOUT_S):
             log.warning("group_not_left")
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:

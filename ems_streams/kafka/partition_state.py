@@ -87,6 +87,9 @@ class PartitionState(Generic[S]):
         self._marked: dict[bytes, None] = {}
         self._expected_outputs = 0
         self._states: dict[bytes, S] = {}
+        # Of each state in memory, as far as it was ever stored: what it takes in its stored form; and all of that together.
+        self._sizes: dict[bytes, int] = {}
+        self._cached_bytes = 0
         self._dirty: dict[bytes, S | None] = {}
         self._going: frozenset[bytes] = frozenset()
         self._outputs: defaultdict[tuple[str, int], list[KeyValue]] = defaultdict(list)
@@ -118,7 +121,12 @@ class PartitionState(Generic[S]):
         if raw is None:
             return None
         state = self._states[key] = self._codec.decode(raw)
+        self._resize(key, len(raw))
         return state
+
+    def _resize(self, key: bytes, size: int) -> None:
+        self._cached_bytes += size - self._sizes.get(key, 0)
+        self._sizes[key] = size
 
     def peek(self, key: bytes) -> S | bytes | None:
         """The state of a key if it is in memory, otherwise its stored bytes; nothing is decoded, and nothing kept."""
@@ -195,6 +203,7 @@ class PartitionState(Generic[S]):
     def delete(self, key: bytes) -> None:
         """Forget the state of a key; it is removed with the next commit."""
         self._states.pop(key, None)
+        self._cached_bytes -= self._sizes.pop(key, 0)
         self._dirty[key] = None
 
     def publish(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers = (), partition: int | None = None) -> None:
@@ -223,6 +232,8 @@ class PartitionState(Generic[S]):
             raise RuntimeError(f"rollback of partition {self.partition} of {self.changelog} while a commit is under way")
         self.cause = None
         self._states.clear()
+        self._sizes.clear()
+        self._cached_bytes = 0
         self._dirty.clear()
         self.derived.clear()
         self._marked.clear()
@@ -302,14 +313,25 @@ class PartitionState(Generic[S]):
         return changes, outputs, positions
 
     def _evict(self, changes: Mapping[bytes, bytes | None]) -> None:
-        """Bound the memory: states that are in the store can be read again. Those that have just changed go last."""
-        sizes = [len(value) for key, value in changes.items() if value and key != POSITION_KEY]
-        states_max = CACHED_BYTES_MAX * len(sizes) // sum(sizes) if sizes else len(self._states)
-        if len(self._states) > states_max:
-            dirty = {key: state for key, state in self._dirty.items() if state is not None}
-            self._states = {key: state for key in changes if (state := self._states.get(key)) is not None} | dirty
-            if len(self._states) > states_max:
-                self._states = dirty
+        """Bound the memory: states that are in the store can be read again. Those that have just changed go last, the largest of them first.
+
+        By the size of each, since one partition has states of very different sizes: of a device, and of all that it sent in a quarter of an hour.
+        """
+        for key, value in changes.items():
+            if value is not None and key in self._states:
+                self._resize(key, len(value))
+        if self._cached_bytes <= CACHED_BYTES_MAX:
+            return
+        kept = {key: state for key, state in self._dirty.items() if state is not None}
+        left = CACHED_BYTES_MAX - sum(self._sizes.get(key, 0) for key in kept)
+        for key in sorted((key for key in changes if key in self._states and key not in kept), key=self._sizes.__getitem__):
+            left -= self._sizes[key]
+            if left < 0:
+                break
+            kept[key] = self._states[key]
+        self._states = kept
+        self._sizes = {key: size for key, size in self._sizes.items() if key in kept}
+        self._cached_bytes = sum(self._sizes.values())
 
     def items(self) -> Iterator[tuple[bytes, S]]:
         """Every key with its state as of now, in no particular order."""

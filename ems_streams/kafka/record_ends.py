@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaError
 
 from ems_streams.errors import EmsError
 from ems_streams.kafka.client import client_options
-from ems_streams.kafka.closing import close_consumer
+from ems_streams.kafka.closing import close_client
 from ems_streams.kafka.range_reader import POLL_TIMEOUT_MS, read_ranges
 from ems_streams.settings import Settings
 
@@ -53,7 +53,7 @@ class RecordEnds:
         """Close the client, if there is one."""
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
-            await close_consumer(consumer, _TIMEOUT_S)
+            await close_client(consumer, _TIMEOUT_S)
 
     async def _look(self, ends: Mapping[TopicPartition, int]) -> None:
         consumer = self._consumer or await self._open()

@@ -3,7 +3,7 @@
 `docs/reference/metrics.md` is written from it, and rules and dashboards in `docker/` are checked against it.
 """
 
-from ems_streams.metrics import dependencies, everywhere, gateway, ingress, notifier, sink, worker
+from ems_streams.metrics import alarms, commands, dependencies, everywhere, gateway, ingress, notifier, sink, worker
 from ems_streams.metrics.model import DEFINITIONS, EVERYWHERE, LABEL_VALUES, Definition, Kind, Label, Process
 
 __all__ = [
@@ -14,6 +14,8 @@ __all__ = [
     "Kind",
     "Label",
     "Process",
+    "alarms",
+    "commands",
     "dependencies",
     "everywhere",
     "gateway",

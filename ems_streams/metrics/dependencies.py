@@ -8,6 +8,7 @@ from ems_streams.metrics.model import DEFINITIONS, Label, Process
 
 _PRODUCERS: Final = frozenset({Process.INGRESS, Process.SINK})
 _READERS: Final = frozenset({Process.WORKER, Process.SINK})
+_WATCHED: Final = frozenset({Process.INGRESS, Process.WORKER, Process.SINK, Process.NOTIFIER})
 _BREAKERS: Final = frozenset({Process.INGRESS, Process.WORKER, Process.SINK})
 _DLT_SUFFIX: Final = "-dlt"
 _ERROR_CLASS_HEADER: Final = "dlt-error-class"
@@ -40,7 +41,7 @@ LAG: Final = DEFINITIONS.gauge(
     Label.PARTITION,
 )
 STALL_SECONDS: Final = DEFINITIONS.gauge(
-    "ems_stall_seconds", "Longest time that something is behind and has not moved; at `EMS_STALL_TIMEOUT_S` the process ends", _READERS
+    "ems_stall_seconds", "Longest time that something is behind and has not moved; at `EMS_STALL_TIMEOUT_S` the process ends", _WATCHED
 )
 
 _known_classes: set[str] = set()

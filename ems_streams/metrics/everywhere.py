@@ -4,6 +4,7 @@ from typing import Final
 
 from prometheus_client import ProcessCollector
 
+from ems_streams.metrics.garbage import COLLECTIONS, TEXT, GarbageCollector
 from ems_streams.metrics.model import DEFINITIONS, EVERYWHERE, Definition, Kind, Label
 
 BUILD_INFO: Final = DEFINITIONS.gauge("ems_build_info", "1; which release runs, on which Python", EVERYWHERE, Label.VERSION, Label.PYTHON)
@@ -33,3 +34,5 @@ for _name, _kind, _text in (
     ("ems_process_start_time_seconds", Kind.GAUGE, "When it was started, in seconds since 1970"),
 ):
     DEFINITIONS.add(Definition(_name, _kind, _text, EVERYWHERE, (), PROCESS))
+
+DEFINITIONS.add(Definition(COLLECTIONS, Kind.COUNTER, TEXT, EVERYWHERE, (Label.GENERATION,), GarbageCollector()))

@@ -56,6 +56,8 @@ class Label(StrEnum):
     CHECK = "check"
     ENDPOINT = "endpoint"
     ERROR_CLASS = "error_class"
+    EVENT = "event"
+    GENERATION = "generation"
     KIND = "kind"
     METHOD = "method"
     OUTCOME = "outcome"
@@ -63,8 +65,10 @@ class Label(StrEnum):
     PYTHON = "python"
     REASON = "reason"
     ROUTE = "route"
+    SEVERITY = "severity"
     STATE = "state"
     STATUS = "status"
+    STEP = "step"
     TABLE = "table"
     TOPIC = "topic"
     VERSION = "version"
@@ -77,15 +81,19 @@ LABEL_VALUES: Final = {
     Label.CHECK: "named checks of the endpoint",
     Label.ENDPOINT: "`livez`, `readyz`, `startupz`",
     Label.ERROR_CLASS: "`dlt-error-class` of the dead letter; beyond 60 different ones `other`",
-    Label.KIND: "`telemetry`, `status`, `command_ack`, `other`",
+    Label.EVENT: "`raised`, `escalated`, `acknowledged`, `cleared`",
+    Label.GENERATION: "`0`, `1`, `2`: the youngest objects, those that lived a while, everything",
+    Label.KIND: "of messages `telemetry`, `status`, `command_ack`, `other`; of alarms the kinds of conditions, such as `threshold`",
     Label.METHOD: "HTTP methods that the gateway has a route for",
     Label.OUTCOME: "few words, said at each metric",
     Label.PARTITION: "partitions of the topic",
     Label.PYTHON: "version of Python",
     Label.REASON: "few words, said at each metric",
     Label.ROUTE: "routes of the gateway as patterns, such as `/api/v1/devices/{serial}`; `none` for what is no route",
-    Label.STATE: "`closed`, `open`, `half-open`: 1 for the one it is, 0 for the others",
+    Label.SEVERITY: "`INFO`, `WARNING`, `CRITICAL`",
+    Label.STATE: "of breakers `closed`, `open`, `half-open`: 1 for the one it is, 0 for the others; of alarms and commands few words, said at each metric",
     Label.STATUS: "HTTP status codes",
+    Label.STEP: "statuses of commands in small letters, such as `delivered`",
     Label.TABLE: "tables of PostgreSQL that the sink writes",
     Label.TOPIC: "topics of the catalogue",
     Label.VERSION: "version of EMS Streams",

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Hashable, Iterator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -16,12 +15,13 @@ from mode.types import ServiceT
 from agents import ingress as ingress_agent
 from ems_streams.domain.circuit_breaker import BreakerState
 from ems_streams.domain.registry import Directory
-from ems_streams.domain.stall import Progress, StallDetector
-from ems_streams.errors import EmsError
+from ems_streams.domain.stall import Progress
+from ems_streams.errors import StalledError
 from ems_streams.kafka.outbox import KafkaOutbox
 from ems_streams.kafka.pulse import Pulse
 from ems_streams.kafka.registry import RegistryView
 from ems_streams.kafka.security import faust_credentials
+from ems_streams.kafka.stall_watch import StallWatch
 from ems_streams.metrics import Process, dependencies
 from ems_streams.metrics import ingress as metrics
 from ems_streams.mqtt.adapter import MqttSubscriber
@@ -37,11 +37,6 @@ log = structlog.get_logger(__name__)
 
 FINISH_TIMEOUT_S = 10.0
 STOP_TIMEOUT_S = 5.0
-WATCH_INTERVAL_S = 2.0
-
-
-class StalledError(EmsError):
-    """Messages wait and none is handled, although Kafka takes records."""
 
 
 class AgentsOnly(BootStrategy):
@@ -86,8 +81,7 @@ class Ingress:
         self._all_handled = asyncio.Event()
         self._all_handled.set()
         self._parts = AsyncExitStack()
-        self._stall_timeout_s = settings.stall_timeout_s
-        self._stall_s = 0.0
+        self._stalls = StallWatch(self._observe, settings.stall_timeout_s)
         translator = ingress_agent.Translator(Directory(self.registry, provision_unknown=settings.unknown_devices == "provision"))
         ingress_agent.register(self.app, self.channel, translator, self.outbox, self, on_failure=self._fail)
 
@@ -105,6 +99,7 @@ class Ingress:
         """Set what the metrics say of the moment; from memory."""
         subscriber = self.subscriber
         dependencies.show_breaker("kafka", self.outbox.breaker)
+        dependencies.STALL_SECONDS.set(self._stalls.longest_s)
         metrics.MQTT_CONNECTED.set(subscriber.status.connected)
         metrics.MQTT_IN_FLIGHT.set(subscriber.in_flight)
         messages, size = subscriber.waiting
@@ -153,21 +148,21 @@ class Ingress:
         return acknowledged
 
     def _check_progress(self) -> CheckResult:
-        detail = f"{self.subscriber.in_flight} messages under way, none handled for {self._stall_s:.0f} s"
-        return CheckResult(self._stall_s < self._stall_timeout_s, detail)
+        detail = f"{self.subscriber.in_flight} messages under way, none handled for {self._stalls.longest_s:.0f} s"
+        return CheckResult(not self._stalls.stuck, detail)
+
+    async def _observe(self) -> dict[Hashable, Progress]:
+        """Messages that wait and are not handled although they could be."""
+        if not self.outbox.available:
+            return {}
+        in_flight = self.subscriber.in_flight
+        return {"messages under way": Progress(self.subscriber.handled, behind=in_flight > 0)}
 
     async def _watch(self) -> None:
-        """Ends the process when messages wait and nothing is handled although it could be: a silent stall is worse than a restart."""
-        detector = StallDetector()
-        while True:
-            await asyncio.sleep(WATCH_INTERVAL_S)
-            observed: dict[Hashable, Progress] = {}
-            if self.outbox.available:
-                observed["messages"] = Progress(self.subscriber.handled, behind=self.subscriber.in_flight > 0)
-            self._stall_s = max(detector.stalled_for_s(observed, time.monotonic()).values(), default=0.0)
-            if self._stall_s > self._stall_timeout_s:
-                self._fail(StalledError(f"no progress: {self.subscriber.in_flight} messages under way for {self._stall_s:.0f} s"))
-                return
+        try:
+            await self._stalls.run()
+        except StalledError as error:
+            self._fail(error)
 
     async def _feed(self) -> None:
         try:

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import sys
-import time
 from collections.abc import Hashable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
@@ -20,11 +19,12 @@ from ems_streams.channels.runner import ChannelRunner
 from ems_streams.channels.secrets import environment
 from ems_streams.domain.channel_config import ChannelsConfig
 from ems_streams.domain.circuit_breaker import BreakerState
-from ems_streams.domain.stall import Progress, StallDetector
-from ems_streams.errors import DependencyError, EmsError
+from ems_streams.domain.stall import Progress
+from ems_streams.errors import DependencyError
 from ems_streams.kafka.joining import start_patiently
 from ems_streams.kafka.ownership import Ownership
 from ems_streams.kafka.probe import KafkaProbe
+from ems_streams.kafka.stall_watch import StallWatch
 from ems_streams.metrics import Process, dependencies
 from ems_streams.ops.health import CheckResult, Health
 from ems_streams.ops.http import error_middleware, json_response, start_site
@@ -38,13 +38,8 @@ from ems_streams.tracing import configure_tracing, stop_tracing
 log = structlog.get_logger(__name__)
 
 FINISH_TIMEOUT_S = 15.0
-WATCH_INTERVAL_S = 2.0
 _SPARE_THREADS = 8
 _AWAY_PAUSE_S = 0.5
-
-
-class StalledError(EmsError):
-    """A channel has more to read, or is not running, and does not move although Kafka is there."""
 
 
 class NotifierProcess:
@@ -63,7 +58,7 @@ class NotifierProcess:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._parts = AsyncExitStack()
-        self._stalled: dict[Hashable, float] = {}
+        self._stalls = StallWatch(self._observe, settings.stall_timeout_s)
 
     def watch(self, health: Health) -> None:
         """Register what makes this process alive, and what makes it ready: Kafka, and channels that run.
@@ -78,6 +73,7 @@ class NotifierProcess:
     def sample(self) -> None:
         """Set what the metrics say of the moment; from memory."""
         dependencies.KAFKA_REACHABLE.set(self.kafka.reachable)
+        dependencies.STALL_SECONDS.set(self._stalls.longest_s)
         show_channels(self._runners.values())
 
     def views(self) -> list[dict[str, Any]]:
@@ -91,7 +87,7 @@ class NotifierProcess:
         await self._check_topics()
         self._parts.push_async_callback(self.ownership.stop)
         await start_patiently(self.ownership.start)
-        watching = asyncio.create_task(self._watch(), name="watchdog")
+        watching = asyncio.create_task(self._stalls.run(), name="watchdog")
         watching.add_done_callback(self._ended)
         self._parts.callback(watching.cancel)
         log.info("notifier_started")
@@ -117,11 +113,8 @@ class NotifierProcess:
         await self._parts.aclose()
 
     def _check_alive(self) -> CheckResult:
-        longest_s = max(self._stalled.values(), default=0.0)
-        detail = ", ".join(f"channel {name} for {seconds:.0f} s" for name, seconds in self._stalled.items())
-        return CheckResult(
-            longest_s < self._settings.stall_timeout_s, f"no progress: {detail}" if detail else "every channel moves, or is done"
-        )
+        where = self._stalls.where
+        return CheckResult(not self._stalls.stuck, f"no progress: {where}" if where else "every channel moves, or is done")
 
     def _check_breakers(self) -> CheckResult:
         open_ones = [
@@ -148,15 +141,9 @@ class NotifierProcess:
                     log.warning("kafka_away", error=away)
                 await asyncio.sleep(_AWAY_PAUSE_S)
 
-    async def _watch(self) -> None:
-        """Ends the process when a channel does not move although it could: a silent stall is worse than a restart."""
-        detector = StallDetector()
-        while True:
-            await asyncio.sleep(WATCH_INTERVAL_S)
-            observed: dict[Hashable, Progress] = {runner.name: runner.progress() for runner in self._runners.values()}
-            stalled = self._stalled = detector.stalled_for_s(observed if self.kafka.reachable else {}, time.monotonic())
-            if max(stalled.values(), default=0.0) > self._settings.stall_timeout_s:
-                raise StalledError(f"no progress: {', '.join(f'channel {name} for {seconds:.0f} s' for name, seconds in stalled.items())}")
+    async def _observe(self) -> dict[Hashable, Progress]:
+        """Also of a channel that is ours and does not run."""
+        return {f"channel {runner.name}": runner.progress() for runner in self._runners.values()} if self.kafka.reachable else {}
 
     async def _hold(self) -> None:
         await asyncio.gather(*(runner.hold() for runner in self._runners.values()))

@@ -13,11 +13,11 @@ import uvloop
 from aiokafka import TopicPartition
 
 from ems_streams.domain.circuit_breaker import BreakerState, CircuitBreaker
-from ems_streams.domain.stall import Progress, StallDetector
-from ems_streams.errors import EmsError
+from ems_streams.domain.stall import Progress
 from ems_streams.kafka.joining import start_patiently
 from ems_streams.kafka.outbox import KafkaOutbox
 from ems_streams.kafka.positioned_reader import PositionedReader
+from ems_streams.kafka.stall_watch import StallWatch
 from ems_streams.metrics import Process, dependencies
 from ems_streams.ops.health import CheckResult, Health
 from ems_streams.ops.logs import configure_logging
@@ -40,10 +40,6 @@ MAINTENANCE_INTERVAL_S = 3600.0
 _MAINTENANCE_TIMEOUT_S = 60.0
 
 
-class StalledError(EmsError):
-    """A partition has more to read and does not move, although Kafka and PostgreSQL are there."""
-
-
 class SinkProcess:
     """All parts of the process, from `start` to `stop`.
 
@@ -59,9 +55,9 @@ class SinkProcess:
         self.sink = Sink(settings, self.reader, self.database, self.outbox)
         self.migration = CircuitBreaker()
         self.schema: str | None = None
-        self._progress = CheckResult(False, "not reading yet")
-        self._longest_stall_s = 0.0
-        self._lags: dict[TopicPartition, int] = {}
+        self._stalls = StallWatch(self._observe, settings.stall_timeout_s, interval_s=WATCH_INTERVAL_S)
+        self._able = False
+        self._lags: dict[TopicPartition, int] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._parts = AsyncExitStack()
 
@@ -71,16 +67,16 @@ class SinkProcess:
         health.add_readiness("kafka", lambda: CheckResult(*self.outbox.check()))
         health.add_readiness("postgres", self._check_postgres)
         health.add_readiness("breaker", self._check_breakers)
-        health.add_readiness("progress", lambda: self._progress)
+        health.add_readiness("progress", self._check_progress)
 
     def sample(self) -> None:
         """Set what the metrics say of the moment; from memory."""
         for name, breaker in self._breakers().items():
             dependencies.show_breaker(name, breaker)
-        dependencies.STALL_SECONDS.set(self._longest_stall_s)
+        dependencies.STALL_SECONDS.set(self._stalls.longest_s)
         # Partitions come and go: what is not ours any more has no lag here.
         dependencies.LAG.clear()
-        for tp, lag in self._lags.items():
+        for tp, lag in (self._lags or {}).items():
             dependencies.LAG.labels(tp.topic, tp.partition).set(lag)
 
     async def start(self) -> None:
@@ -93,7 +89,7 @@ class SinkProcess:
         self._parts.push_async_callback(self.reader.stop)
         await start_patiently(self.reader.start)
         self.database.start_probing()
-        for name, work in (("sink", self.sink.run()), ("watchdog", self._watch()), ("maintenance", self._keep_maintaining())):
+        for name, work in (("sink", self.sink.run()), ("watchdog", self._stalls.run()), ("maintenance", self._keep_maintaining())):
             self._tasks.append(asyncio.create_task(work, name=name))
         log.info("sink_started")
 
@@ -122,7 +118,16 @@ class SinkProcess:
         return CheckResult(closed, "; ".join(f"{name} {breaker.describe()}" for name, breaker in breakers.items()))
 
     def _check_alive(self) -> CheckResult:
-        return CheckResult(self._longest_stall_s < self._settings.stall_timeout_s, f"longest stall {self._longest_stall_s:.0f} s")
+        return CheckResult(not self._stalls.stuck, f"longest stall {self._stalls.longest_s:.0f} s")
+
+    def _check_progress(self) -> CheckResult:
+        if self._lags is None:
+            return CheckResult(False, "not reading yet")
+        longest_s, rows = self._stalls.longest_s, self.sink.store.rows
+        return CheckResult(
+            self._able and longest_s < self._settings.stall_timeout_s / 2,
+            f"{len(self._lags)} partitions, {sum(self._lags.values())} offsets behind, {rows} rows written, longest stall {longest_s:.0f} s",
+        )
 
     def _check_postgres(self) -> CheckResult:
         if self.schema is None:
@@ -141,26 +146,13 @@ class SinkProcess:
                 self.migration.on_failure(time.monotonic(), summary(error))
             await asyncio.sleep(self.migration.wait_s(time.monotonic()) * random.uniform(1.0, 1.25))  # noqa: S311 - no secret
 
-    async def _watch(self) -> None:
-        """Says how far behind it is, and ends the process when that does not change although it could."""
-        detector = StallDetector()
-        while True:
-            await asyncio.sleep(WATCH_INTERVAL_S)
-            found = await self.reader.progress()
-            able = self.database.available and self.outbox.check()[0]
-            watched = found if able and not self.sink.store.writing else {}
-            observed: dict[Hashable, Progress] = {f"{tp.topic}[{tp.partition}]": progress for tp, (progress, _) in watched.items()}
-            stalled = detector.stalled_for_s(observed, time.monotonic())
-            longest_s = max(stalled.values(), default=0.0)
-            self._longest_stall_s = longest_s
-            self._lags = {tp: lag for tp, (_, lag) in found.items()}
-            lag = sum(self._lags.values())
-            self._progress = CheckResult(
-                able and longest_s < self._settings.stall_timeout_s / 2,
-                f"{len(found)} partitions, {lag} offsets behind, {self.sink.store.rows} rows written, longest stall {longest_s:.0f} s",
-            )
-            if longest_s > self._settings.stall_timeout_s:
-                raise StalledError(f"no progress: {', '.join(f'{key} for {seconds:.0f} s' for key, seconds in stalled.items())}")
+    async def _observe(self) -> dict[Hashable, Progress]:
+        """Also remembers how far behind it is, for those who ask."""
+        found = await self.reader.progress()
+        self._able = self.database.available and self.outbox.check()[0]
+        self._lags = {tp: lag for tp, (_, lag) in found.items()}
+        watched = found if self._able and not self.sink.store.writing else {}
+        return {f"{tp.topic}[{tp.partition}]": progress for tp, (progress, _) in watched.items()}
 
     async def _keep_maintaining(self) -> None:
         # On a connection of its own: a long wait for a lock must not hold up the batches.

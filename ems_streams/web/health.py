@@ -40,9 +40,9 @@ def worker_health(app: WorkerApp) -> Health:
         return CheckResult(error is None, "running" if error is None else f"stopping: {error}")
 
     def progress() -> CheckResult:
-        watchdog = app.watchdog
-        detail = f"no progress: {watchdog.where}" if watchdog.stalled else "every partition moves, or is at its end"
-        return CheckResult(watchdog.longest_stall_s < app.settings.stall_timeout_s, detail)
+        watch = app.watchdog.watch
+        detail = f"no progress: {watch.where}" if watch.stalled else "every partition moves, or is at its end"
+        return CheckResult(not watch.stuck, detail)
 
     health.add_liveness("engine", failed)
     health.add_liveness("progress", progress)

@@ -1,10 +1,13 @@
 """Alarms for people: what this worker knows of those in its partitions."""
 
 import heapq
+from collections import Counter
 from typing import Any
 
 from ems_streams.domain.alarm_index import AlarmFilter, Place
+from ems_streams.domain.alarm_table import AlarmState
 from ems_streams.domain.alarms import Alarm
+from ems_streams.domain.events import Severity
 from ems_streams.kafka.state_table import StateTable
 from tables.alarms import Record, active_alarms_of, alarm_of, index_of
 
@@ -35,6 +38,15 @@ class LiveAlarms:
         for partition in partitions.values():
             found = found or (alarm_of(partition, alarm_id) if alarm_id in index_of(partition) else None)
         return {"partitionsAnswered": sorted(partitions), "alarm": None if found is None else found.view()}
+
+    def active_counts(self) -> Counter[tuple[AlarmState, Severity]]:
+        """How many alarms are not cleared, by state and severity."""
+        return Counter(
+            (entry.state, entry.severity)
+            for partition in list(self._table.partitions.values())
+            for entry in index_of(partition).values()
+            if entry.state is not AlarmState.CLEARED
+        )
 
     def active_of(self, serial_number: str) -> list[dict[str, Any]] | None:
         """Alarms of a device that are not cleared; None while its partition is not ready here."""

@@ -17,7 +17,7 @@ from ems_streams.kafka.worker_app import WorkerApp
 from ems_streams.metrics import Process
 from ems_streams.ops.health import Health
 from ems_streams.ops.http import ProblemError, error_middleware, json_response
-from ems_streams.ops.monitoring import add_monitoring
+from ems_streams.ops.monitoring import Sample, add_monitoring
 from ems_streams.ops.request_ids import give_request_ids, passed_on
 from ems_streams.web.alarm_routes import alarm_routes
 from ems_streams.web.limits import limit_of, sites_of
@@ -25,7 +25,6 @@ from ems_streams.web.live import LiveTables
 from ems_streams.web.live_alarms import LiveAlarms
 from ems_streams.web.live_commands import LiveCommands
 from ems_streams.web.live_sites import LiveSites
-from ems_streams.web.sampling import sample
 
 ROUTED_HEADER = "X-EMS-Routed"
 """Set on a request that one worker sends another, so that two workers in doubt cannot send it in circles."""
@@ -39,9 +38,9 @@ Body = dict[str, Any]
 
 
 def add_routes(  # noqa: PLR0917 - one of each table
-    app: WorkerApp, tables: LiveTables, sites: LiveSites, alarms: LiveAlarms, commands: LiveCommands, health: Health
+    app: WorkerApp, tables: LiveTables, sites: LiveSites, alarms: LiveAlarms, commands: LiveCommands, health: Health, sample: Sample
 ) -> None:
-    """Add the live table views, the health endpoints and the metrics to the worker's web."""
+    """Add the live table views, the health endpoints and the metrics, whose gauges `sample` sets, to the worker's web."""
     routes = _Routes(app, tables, sites, commands)
     web_app = cast(web.Application, cast(Any, app.web).web_app)  # of the aiohttp driver, the only one there is
     web_app.middlewares.extend((give_request_ids, error_middleware, internal_guard(app.settings)))
@@ -57,7 +56,7 @@ def add_routes(  # noqa: PLR0917 - one of each table
             *alarm_routes(alarms),
         ]
     )
-    add_monitoring(web_app, Process.WORKER, health, lambda: sample(app))
+    add_monitoring(web_app, Process.WORKER, health, sample)
 
 
 class _Routes:

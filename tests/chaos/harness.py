@@ -51,6 +51,10 @@ class System:
         for name in names:
             self.links[name] = self._spare_links.pop()
 
+    def spare_link(self) -> Link:
+        """A network to Kafka that no process has yet."""
+        return self._spare_links.pop()
+
     def start(self, ingresses: int = 1, workers: int = 0) -> None:
         """Start processes and wait until all are ready."""
         for index in range(ingresses):

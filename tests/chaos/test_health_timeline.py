@@ -2,9 +2,8 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -12,18 +11,24 @@ from typing import Any, Self
 
 import pytest
 
+from tests.chaos.everything import EVERYBODY, everything
 from tests.chaos.faults import ServerKill
-from tests.chaos.harness import System, put_load
+from tests.chaos.harness import System
 from tests.chaos.results import Finding, verdict
-from tests.support.notifier import channels_file, hook, secrets
+from tests.support.notifier import notify
 from tests.support.processes import get
-from tests.support.receivers import webhook
+from tests.support.receivers import Webhook
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1200)]
 
 ENDPOINTS = ("livez", "readyz", "startupz")
-EVERYBODY = ("ingress-0", "worker-0", "worker-1", "sink-0", "notifier-0", "gateway")
 DEPENDENTS = {"kafka": set(EVERYBODY), "mqtt": {"ingress-0"}, "postgres": {"sink-0"}}
+SHOWN = {
+    "kafka": {"gateway": "commands"},
+    "mqtt": {"worker-0": "commands_mqtt", "worker-1": "commands_mqtt"},
+    "postgres": {"gateway": "postgres"},
+}
+"""What is away as well, without anybody being unready for it."""
 AWAY_S = 15.0
 RED_WITHIN_S = 10.0
 READY_WITHIN_S = 60.0
@@ -111,23 +116,6 @@ def longest(rows: list[tuple[int, Row]]) -> str:
     return "; ".join(f"{name}: {', '.join(f'{check} {for_s:.0f} s' for check, for_s in checks.items())}" for name, checks in told.items())
 
 
-@contextmanager
-def everything(system: System, directory: Path) -> Iterator[None]:
-    """All five kinds of processes, with a load."""
-    deployment = system.deployment
-    with webhook() as receiver:
-        channels = channels_file(directory, {"ops": hook(receiver.url, start="now")})
-        system.add("sink-0", deployment.sink)
-        system.add("notifier-0", lambda: deployment.notifier(channels, **secrets()))
-        system.add("gateway", deployment.gateway)
-        system.start(ingresses=1, workers=2)
-        load = put_load(system, devices=50, messages=60_000, rate=200)
-        try:
-            yield
-        finally:
-            load.process.kill()
-
-
 def judge(dependency: str, rows: list[tuple[int, Row]], ends: list[str]) -> Finding:
     """Whether readiness said so in time, of those that depend on it and of nobody else, and liveness never."""
     during = [(second, row) for second, row in rows if second > 0]
@@ -139,7 +127,20 @@ def judge(dependency: str, rows: list[tuple[int, Row]], ends: list[str]) -> Find
     unnamed = sorted(
         name for name in DEPENDENTS[dependency] if not any(dependency in row[name][1].failing for second, row in during if second <= AWAY_S)
     )
-    found = {"livez red": not_live, "startupz red": not_started, "ended": ends, "late": late, "without need": others, "not named": unnamed}
+    unshown = sorted(
+        f"{check} of {name}"
+        for name, check in SHOWN[dependency].items()
+        if not any(check in row[name][1].noted for second, row in during if second <= AWAY_S)
+    )
+    found = {
+        "not shown": unshown,
+        "livez red": not_live,
+        "startupz red": not_started,
+        "ended": ends,
+        "late": late,
+        "without need": others,
+        "not named": unnamed,
+    }
     return Finding(
         expected={f"{dependency}: {what}": [] for what in found},
         found={f"{dependency}: {what}": each for what, each in found.items()},
@@ -163,7 +164,7 @@ def test_health_timeline(system: System, tmp_path: Path) -> None:
     stack = system.deployment.stack
     lines: list[str] = []
     finding = Finding({}, {})
-    with everything(system, tmp_path):
+    with everything(system, tmp_path) as receiver:
         for dependency, server in (("kafka", stack.kafka), ("mqtt", stack.mqtt), ("postgres", stack.postgres)):
             system.run_for(5.0)
             outage, known = ServerKill(system, server), len(system.ends)
@@ -176,10 +177,27 @@ def test_health_timeline(system: System, tmp_path: Path) -> None:
         rows, ready = killed(system, lambda: system.forget("worker-1").kill(), lambda: system.add_worker(1))
         lines += table(f"worker-1: killed at 0, started again at {AWAY_S:.0f}", rows)
         finding += judge_worker(rows) + Finding({"worker: ready again": True}, {"worker: ready again": ready})
+        system.run_for(5.0)
+        rows, _ = killed(system, lambda: refuse(system, receiver), receiver.start)
+        lines += table(f"receiver of the channel `ops`: away from 0, back at {AWAY_S:.0f}", rows)
+        finding += judge_receiver(rows)
     TABLES.parent.mkdir(exist_ok=True)
     TABLES.write_text("\n".join(lines))
     print("\n".join(lines), flush=True)
     verdict("health", finding, load="200 messages/s of 50 devices", faults="Kafka, MQTT, PostgreSQL and a worker killed in turn")
+
+
+def refuse(system: System, receiver: Webhook) -> None:
+    """Nobody takes messages any more, and there are some."""
+    receiver.stop()
+    notify(system.deployment, (f"timeline-{number}" for number in range(20)))
+
+
+def judge_receiver(rows: list[tuple[int, Row]]) -> Finding:
+    """It is shown by the notifier, and fails nothing of anybody."""
+    red = sorted({f"{name} {ENDPOINTS[at]}" for _, row in rows for name in EVERYBODY for at in range(3) if row[name][at].status != 200})
+    shown = any("breaker" in row["notifier-0"][1].noted for second, row in rows if 0 < second <= AWAY_S)
+    return Finding({"receiver: red": [], "receiver: shown": True}, {"receiver: red": red, "receiver: shown": shown})
 
 
 def judge_worker(rows: list[tuple[int, Row]]) -> Finding:

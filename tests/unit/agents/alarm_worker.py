@@ -64,13 +64,16 @@ class Worker:
         self.append(ALARM_RULES, at_s, rule_id.encode(), value)
         self.fold_all()
 
-    def telemetry(self, at_s: float, serial: str = "A", *, site: int = 7, own_s: float | None = None, **metrics: float) -> None:
+    def telemetry(
+        self, at_s: float, serial: str = "A", *, site: int = 7, own_s: float | None = None, folded: bool = True, **metrics: float
+    ) -> None:
         value = {
             "deviceId": 1, "serialNumber": serial, "siteId": site, "deviceType": "METER", "telemetryData": metrics,
             "timestamp": format_epoch_ms(NOON_MS + round((at_s if own_s is None else own_s) * 1000)), "eventType": "DEVICE_TELEMETRY",
         }  # fmt: skip
         self.append(DEVICE_TELEMETRY, at_s, serial.encode(), orjson.dumps(value))
-        self.fold_all()
+        if folded:
+            self.fold_all()
 
     def window(self, at_s: float, mean: float, headers: list[tuple[str, bytes]] | None = None) -> None:
         value = {
@@ -93,11 +96,12 @@ class Worker:
         self.append(ALARM_ACKNOWLEDGEMENTS, at_s, serial.encode(), note.encode())
         self.fold_all()
 
-    def heartbeat(self, at_s: float, end: int | None = None) -> None:
+    def heartbeat(self, at_s: float, end: int | None = None, *, folded: bool = True) -> None:
         ahead = len(self.topics[DEVICE_TELEMETRY]) if end is None else end
         beat = Heartbeat(ingress_id="i", timestamp=from_epoch_ms(NOON_MS + round(at_s * 1000)), telemetry_end=ahead, reports_end=0)
         self.append(INGRESS_HEARTBEATS, at_s, None, beat.encode())
-        self.fold_all()
+        if folded:
+            self.fold_all()
 
     def listen(self, from_s: int, to_s: int) -> None:
         """Heartbeats without a gap, which are folded as they come."""

@@ -10,11 +10,25 @@ import orjson
 import pytest
 
 from ems_streams.domain import alarm_index
+from ems_streams.domain.alarm_table import AlarmState
 from ems_streams.domain.alarms import decode_alarm_event
+from ems_streams.domain.events import Severity
 from ems_streams.domain.promotions import PROMOTED_HEADER
-from ems_streams.kafka.catalogue import ALARM_ACKNOWLEDGEMENTS, ALARM_EVENTS, ALARM_RULES, DEVICE_AGGREGATES, DEVICE_TELEMETRY, dlt_of
-from tables.alarms import index_of
+from ems_streams.kafka.catalogue import (
+    ALARM_ACKNOWLEDGEMENTS,
+    ALARM_EVENTS,
+    ALARM_RULES,
+    DEVICE_AGGREGATES,
+    DEVICE_REGISTRY,
+    DEVICE_TELEMETRY,
+    INGRESS_HEARTBEATS,
+    dlt_of,
+)
+from ems_streams.metrics import alarms as metrics
+from ems_streams.web.live_alarms import LiveAlarms
+from tables.alarms import Removed, index_of
 from tests.unit.agents.alarm_worker import BEAT_S, Worker
+from tests.unit.domain.builders import NOON_MS
 
 PLAIN: dict[str, Any] = {"kind": "threshold", "metric": "temperature", "above": 80.0}
 MISSING: dict[str, Any] = {"kind": "missingData", "forS": 30.0}
@@ -49,6 +63,30 @@ def test_an_alarm_from_its_begin_to_its_end(worker: Worker) -> None:
     assert {each["alarmId"] for each in (raised, noted, over)} == {raised["alarmId"]}
     assert [alarm.state for alarm in worker.alarms()] == ["CLEARED"]
     assert decode_alarm_event(orjson.dumps(over)).acknowledged_by == "Ann"
+
+
+def test_alarms_are_counted_by_step_and_those_that_are_not_over_by_state(worker: Worker) -> None:
+    def steps() -> dict[tuple[str, str], float]:
+        samples = [sample for family in metrics.EVENTS.collect() for sample in family.samples if sample.name.endswith("_total")]
+        return {(each.labels["event"], each.labels["severity"]): each.value for each in samples if each.labels["kind"] == "threshold"}
+
+    before, live = steps(), LiveAlarms(worker.table)
+    worker.rule(0, PLAIN, escalate=UP)
+    worker.listen(0, 3)
+    for serial in ("A", "B", "C"):
+        worker.telemetry(4, serial, temperature=90)
+    alarm_of = {each["serialNumber"]: each["alarmId"] for each in worker.commit()}
+    worker.acknowledge(5, alarm_of["A"])
+    worker.telemetry(6, "C", temperature=20)
+    worker.listen(9, 66)
+    worker.table.partitions[0] = worker.partition
+    assert live.active_counts() == {(AlarmState.ACKNOWLEDGED, Severity.WARNING): 1, (AlarmState.RAISED, Severity.CRITICAL): 1}
+    assert {key: value - before[key] for key, value in steps().items() if value != before[key]} == {
+        ("raised", "WARNING"): 3,
+        ("acknowledged", "WARNING"): 1,
+        ("cleared", "WARNING"): 1,
+        ("escalated", "CRITICAL"): 1,
+    }
 
 
 def test_acknowledgements_of_nothing_and_of_another_device_change_nothing(worker: Worker) -> None:
@@ -110,6 +148,47 @@ def test_what_clears_an_alarm_whose_condition_lasts(worker: Worker, change: Call
     assert [(each["eventType"], each["clearCause"], each["clearedAt"]) for each in worker.commit()] == (
         [] if cause is None else [("ALARM_CLEARED", cause, "2025-10-04T12:00:10Z")]
     )
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_what_a_removed_device_had_sent_before_raises_nothing_when_it_is_folded_afterwards(worker: Worker, known: bool) -> None:
+    worker.rule(0, PLAIN)
+    worker.rule(0, MISSING, "missing")
+    worker.listen(0, 3)
+    if known:
+        worker.telemetry(1, temperature=90)
+        worker.commit()
+    worker.telemetry(4, folded=False, temperature=90)
+    worker.append(DEVICE_REGISTRY, 10, b"A", None)
+    worker.fold(DEVICE_REGISTRY)
+    assert [each["clearCause"] for each in worker.commit()] == (["DEVICE_REMOVED"] if known else [])
+    worker.open()
+    # What waited is folded now, a window of its closes, and time goes on for long.
+    worker.fold_all()
+    worker.listen(12, 300)
+    assert worker.commit() == []
+    assert worker.partition.get(b"A") is None, "remembered for ever that it was removed"
+    # Back again: provisioned anew by a message of its own.
+    worker.telemetry(301, temperature=90)
+    assert [each["eventType"] for each in worker.commit()] == ["ALARM_RAISED"]
+
+
+def test_that_a_device_was_removed_is_remembered_until_all_that_it_had_sent_is_folded(worker: Worker) -> None:
+    worker.rule(0, PLAIN)
+    worker.telemetry(4, folded=False, temperature=90)
+    worker.append(DEVICE_REGISTRY, 10, b"A", None)
+    worker.fold(DEVICE_REGISTRY)
+    # Ahead of what is folded, so no time has gone on yet.
+    for at_s in range(12, 60, 3):
+        worker.heartbeat(at_s, folded=False)
+    worker.fold(INGRESS_HEARTBEATS)
+    worker.commit()
+    worker.open()
+    assert worker.partition.get(b"A") == Removed(NOON_MS + 10_000)
+    worker.fold_all()
+    worker.listen(60, 66)
+    assert worker.commit() == []
+    assert worker.partition.get(b"A") is None
 
 
 def test_after_a_change_of_its_rule_a_condition_that_lasts_is_another_alarm(worker: Worker) -> None:

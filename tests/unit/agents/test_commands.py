@@ -12,6 +12,7 @@ from agents.command_work import work_of
 from agents.commands import fold_batch
 from ems_streams.domain import commands_codec
 from ems_streams.domain.command_events import CancelRequest, CommandRequest
+from ems_streams.domain.command_table import CommandStatus
 from ems_streams.domain.commands import GRACE_MS, OPEN_MAX, Command, handed_over
 from ems_streams.domain.events import CommandAck
 from ems_streams.domain.heartbeat import Heartbeat
@@ -29,6 +30,7 @@ from ems_streams.kafka.partition_state import Codec
 from ems_streams.kafka.record_batch import RecordBatch
 from ems_streams.kafka.state_table import StateTable
 from ems_streams.kafka.worker_app import WorkerApp
+from ems_streams.metrics import commands as metrics
 from ems_streams.settings import Settings
 from tables.commands import command_of, devices_with_work, queue_of
 from tests.support.partition import Stored, Writer, opened
@@ -120,6 +122,61 @@ def test_each_step_is_an_event_and_people_are_told(worker: Worker) -> None:
     assert {event["requestedBy"] for event in events} == {"ann"}
     assert {event["requestedFrom"] for event in events} == {"here"}
     assert queue_of(worker.partition, asked.key).open == []
+
+
+class Counted:
+    """What the counters have come to since it was made; they are of the whole process."""
+
+    def __init__(self) -> None:
+        self._before = self._now()
+
+    @staticmethod
+    def _now() -> dict[tuple[str, ...], float]:
+        families = [family for each in (metrics.COMMANDS, metrics.SECONDS, metrics.STEP_SECONDS) for family in each.collect()]
+        samples = [sample for family in families for sample in family.samples if not sample.name.endswith("_bucket")]
+        return {(sample.name, *sample.labels.values()): sample.value for sample in samples}
+
+    def since(self) -> dict[tuple[str, ...], float]:
+        return {key: round(value - self._before[key], 6) for key, value in self._now().items() if value != self._before[key]}
+
+
+def test_each_step_and_each_end_is_counted_once_with_how_long_it_took(worker: Worker) -> None:
+    asked, second = request(), request("k2")
+    counted = Counted()
+    worker.ask(asked, asked, second)
+    assert work_of(worker.partition).open == dict.fromkeys((asked.command_id, second.command_id), CommandStatus.REQUESTED)
+    worker.send(asked)
+    worker.answer(asked, "ACCEPTED", after_ms=2_001)
+    worker.answer(asked, "ACCEPTED", after_ms=2_500)
+    assert work_of(worker.partition).open[asked.command_id] is CommandStatus.ACCEPTED
+    worker.answer(asked, "COMPLETED", after_ms=9_001)
+    worker.cancel(second)
+    assert counted.since() == {
+        ("ems_commands_total", "requested"): 2,
+        ("ems_commands_total", "completed"): 1,
+        ("ems_commands_total", "cancelled"): 1,
+        ("ems_command_seconds_count", "completed"): 1,
+        ("ems_command_seconds_sum", "completed"): 9.001,
+        ("ems_command_seconds_count", "cancelled"): 1,
+        ("ems_command_seconds_sum", "cancelled"): 0.003,
+        # Of the step before, which was PUBLISHED a millisecond after the request.
+        ("ems_command_step_seconds_count", "accepted"): 1,
+        ("ems_command_step_seconds_sum", "accepted"): 2.0,
+        ("ems_command_step_seconds_count", "completed"): 1,
+        ("ems_command_step_seconds_sum", "completed"): 7.0,
+        ("ems_command_step_seconds_count", "cancelled"): 1,
+        ("ems_command_step_seconds_sum", "cancelled"): 0.003,
+    }
+    assert work_of(worker.partition).open == {}
+
+
+def test_which_commands_are_open_is_known_again_after_a_recovery(worker: Worker) -> None:
+    asked, done = request(), request("k2", serial_number="OTHER-1")
+    worker.ask(asked, done)
+    worker.answer(done, "COMPLETED", serial="OTHER-1")
+    asyncio.run(worker.partition.commit())
+    worker.open()
+    assert work_of(worker.partition).open == {asked.command_id: CommandStatus.REQUESTED}
 
 
 def test_the_same_request_twice_is_one_command_and_another_one_with_its_key_is_put_aside(worker: Worker) -> None:

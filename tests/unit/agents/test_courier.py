@@ -9,7 +9,7 @@ from typing import Any
 import mqtt5
 import pytest
 
-from agents.command_courier import Courier, message_of
+from agents.command_courier import Courier, Couriers, message_of
 from agents.command_work import work_of
 from agents.commands import fold_batch
 from ems_streams.domain import commands_codec
@@ -23,6 +23,7 @@ from ems_streams.kafka.partition_state import Codec
 from ems_streams.kafka.record_batch import RecordBatch
 from ems_streams.kafka.state_table import StateTable
 from ems_streams.kafka.worker_app import WorkerApp
+from ems_streams.metrics import commands as metrics
 from ems_streams.mqtt.exact_session import AnswerKind, BrokerAnswer, ExactMessage
 from ems_streams.settings import Settings
 from tables.commands import command_of
@@ -145,6 +146,32 @@ def test_each_packet_waits_for_the_answer_before_it(site: Site) -> None:
     assert site.step() == []
     assert (site.delivery(asked), site.command(asked).status, site.command(asked).packet_id) == ("DONE", "DELIVERED", 0)
     assert not work_of(site.partition).flows
+
+
+def test_gauges_say_how_many_sessions_there_are_and_how_far_open_commands_are(site: Site) -> None:
+    couriers = Couriers(site.settings)
+    couriers._running = {0: site.courier}
+    site.ask()
+    site.ask("k2")
+    couriers.show()
+    assert gauges() == {"sessions": 1, "connected": 0, "requested": 2, "published": 0, "delivered": 0, "accepted": 0}
+    site.session.connect(session_present=False)
+    before = metrics.DELIVERIES.labels("taken")._value.get()
+    site.step()
+    couriers.show()
+    assert gauges() == {"sessions": 1, "connected": 1, "requested": 1, "published": 1, "delivered": 0, "accepted": 0}
+    site.session.answer(1, AnswerKind.RECEIVED)
+    site.step()
+    site.session.answer(1, AnswerKind.COMPLETED)
+    site.step()
+    couriers.show()
+    assert gauges() == {"sessions": 1, "connected": 1, "requested": 1, "published": 0, "delivered": 1, "accepted": 0}
+    assert metrics.DELIVERIES.labels("taken")._value.get() == before + 1
+
+
+def gauges() -> dict[str, float]:
+    states = {sample.labels["state"]: sample.value for family in metrics.OPEN.collect() for sample in family.samples}
+    return {"sessions": metrics.SESSIONS._value.get(), "connected": metrics.SESSIONS_CONNECTED._value.get(), **states}
 
 
 @pytest.mark.parametrize("session_present", [True, False])

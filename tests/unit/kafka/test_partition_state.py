@@ -225,8 +225,51 @@ async def test_what_does_not_fit_at_all_leaves_the_memory_but_for_what_waits_for
     partition.put(b"G", bytearray(b"changed meanwhile"))
     writer.may_end.set()
     await commit
-    assert partition.keys_in_memory() == [b"G"]
-    assert (partition.get(b"C"), partition.get(b"G")) == (bytearray(100), b"changed meanwhile")
+    assert sorted(partition.keys_in_memory()) == [b"C", b"D", b"G"]
+    assert (partition.get(b"E"), partition.get(b"G")) == (bytearray(100), b"changed meanwhile")
+
+
+async def test_memory_is_bounded_by_bytes_whatever_sizes_states_have(
+    partition: PartitionState[bytearray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A device has a small state that changes all the time, and large ones of which there is one more every quarter of an hour."""
+    monkeypatch.setattr(partition_state, "CACHED_BYTES_MAX", 10_000)
+    for quarter in range(30):
+        partition.put(f"quarter-{quarter}".encode(), bytearray(2_000))
+        for _ in range(10):
+            partition.put(b"device", bytearray(50))
+            await partition.commit()
+        held = sum(len(partition.get(key) or b"") for key in partition.keys_in_memory())
+        assert held <= 10_000, f"{held} bytes after {quarter} quarters"
+    assert b"device" in partition.keys_in_memory()
+
+
+async def test_what_is_read_and_forgotten_again_counts_no_more(
+    partition: PartitionState[bytearray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await filled(partition, "CDEF")
+    partition.rollback()
+    monkeypatch.setattr(partition_state, "CACHED_BYTES_MAX", 5 * 100)
+    for name in "CDEF":
+        partition.get(name.encode())
+    for name in "CDE":
+        partition.delete(name.encode())
+    await filled(partition, "G")
+    assert set(partition.keys_in_memory()) >= {b"F", b"G"}, "nothing has to leave"
+    for name in "HIJK":
+        await filled(partition, name)
+    assert set(partition.keys_in_memory()) == {b"K"}, "more than five would be there now"
+
+
+async def test_the_largest_of_what_has_just_changed_leave_first(
+    partition: PartitionState[bytearray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(partition_state, "CACHED_BYTES_MAX", 1_000)
+    partition.put(b"large", bytearray(900))
+    partition.put(b"larger", bytearray(950))
+    partition.put(b"small", bytearray(50))
+    await partition.commit()
+    assert set(partition.keys_in_memory()) == {b"large", b"small"}
 
 
 async def test_folding_pauses_when_too_many_states_wait_for_a_commit(

@@ -1,0 +1,178 @@
+"""Alerts about processes: each fires when its cause is put in, and is over by what the runbook advises."""
+
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.chaos.everything import everything
+from tests.chaos.harness import System
+from tests.chaos.rehearsal import Rehearsal, needs_prometheus, rehearsing
+from tests.support.processes import Running, get
+
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1800), needs_prometheus]
+
+SETTLED_S = 20.0
+MIB = 1024 * 1024
+
+
+def test_alerts_of_processes(system: System, tmp_path: Path) -> None:
+    with everything(system, tmp_path), rehearsing(system, tmp_path, "Processes") as rehearsal:
+        system.run_for(SETTLED_S)
+        assert rehearsal.prometheus.alerts() == {}, "something fires although nothing is wrong"
+        _gone_and_back(rehearsal)
+        _late(rehearsal)
+        _stuck(rehearsal)
+        _descriptors(rehearsal)
+        _workers(rehearsal)
+        _ingress(rehearsal)
+        with small_disk() as disk:
+            _disk(rehearsal, disk)
+
+
+def _gone_and_back(rehearsal: Rehearsal) -> None:
+    system = rehearsal.system
+    for number in range(3):
+        down(system, "gateway")
+        if not number:
+            rehearsal.fires("EmsProcessDown", "gateway killed")
+        up(system, "gateway", system.deployment.gateway)
+        if not number:
+            rehearsal.ends("EmsProcessDown", "started again")
+        system.run_for(3.0)
+    rehearsal.fires("EmsRestarting", "gateway killed and started three times")
+
+
+def _late(rehearsal: Rehearsal) -> None:
+    """A process that gets no processor is what a throttled container looks like from inside."""
+    gateway = rehearsal.system["gateway"]
+    rehearsal.fires("EmsLoopLate", "gateway stopped for 3 s again and again", look=lambda: stop_for(gateway, 3.0))
+    workers = [rehearsal.system[name] for name in rehearsal.system.names("worker")]
+
+    def stop_workers() -> None:
+        for worker in workers:
+            worker.popen.send_signal(signal.SIGSTOP)
+        time.sleep(5.5)
+        for worker in workers:
+            worker.popen.send_signal(signal.SIGCONT)
+        time.sleep(0.5)
+
+    rehearsal.fires("EmsLatencyHigh", "both workers stopped for 5.5 s again and again, under load", look=stop_workers)
+
+
+def _stuck(rehearsal: Rehearsal) -> None:
+    system = rehearsal.system
+    for _ in range(3):
+        stop_for(system["sink-0"], 11.0)
+        system.run_for(1.5)
+    rehearsal.fires("EmsNotLive", "sink stopped for 11 s three times: check `loop`")
+    down(system, "sink-0")
+    up(system, "sink-0", system.deployment.sink)
+    rehearsal.ends("EmsNotLive", "restarted, as a supervisor does")
+
+
+def _descriptors(rehearsal: Rehearsal) -> None:
+    gateway = psutil.Process(rehearsal.system["gateway"].popen.pid)
+    before = gateway.rlimit(psutil.RLIMIT_NOFILE)
+    gateway.rlimit(psutil.RLIMIT_NOFILE, (int(gateway.num_fds() * 1.1), before[1]))
+    rehearsal.fires(
+        "EmsFileDescriptors", f"limit of the gateway set to {gateway.rlimit(psutil.RLIMIT_NOFILE)[0]}, {gateway.num_fds()} open"
+    )
+    gateway.rlimit(psutil.RLIMIT_NOFILE, before)
+    rehearsal.ends("EmsFileDescriptors", "limit raised")
+
+
+def _workers(rehearsal: Rehearsal) -> None:
+    system = rehearsal.system
+    down(system, "worker-1")
+    rehearsal.fires("EmsPartitionUnowned", "one worker of two killed, until its session has run out", within_s=20)
+    rehearsal.ends("EmsPartitionUnowned", "nothing: the other one takes over")
+    for _ in range(4):
+        up(system, "worker-1", lambda: system.deployment.worker(1))
+        system.wait_ready()
+        down(system, "worker-1")
+        system.run_for(9.0)
+    rehearsal.fires("EmsRebalancing", "a worker that comes and is killed, again and again")
+    down(system, "worker-0")
+
+    def ask() -> None:
+        for number in range(20):
+            get(f"{system['gateway'].url}/api/v1/devices/C-INV-{number:06d}")
+
+    rehearsal.fires("EmsWorkersDoNotAnswer", "no worker runs")
+    rehearsal.fires("EmsGatewayErrors", "and the gateway is asked for devices", look=ask)
+    up(system, "worker-0", lambda: system.deployment.worker(0))
+    rehearsal.ends("EmsWorkersDoNotAnswer", "a worker started")
+
+
+def _ingress(rehearsal: Rehearsal) -> None:
+    system, deployment = rehearsal.system, rehearsal.system.deployment
+    twin = deployment.ingress(1, EMS_INGRESS_ID=f"{deployment.application_id}-ingress-0")
+    rehearsal.fires("EmsMqttReconnecting", "a second ingress with the same EMS_INGRESS_ID")
+    twin.terminate()
+    down(system, "ingress-0")
+    rehearsal.fires("EmsIngestStopped", "no ingress runs")
+    up(system, "ingress-0", deployment.ingress)
+    rehearsal.ends("EmsIngestStopped", "an ingress started")
+
+
+def _disk(rehearsal: Rehearsal, disk: Path) -> None:
+    system = rehearsal.system
+    up(system, "worker-2", lambda: system.deployment.worker(2, EMS_DATA_DIR=str(disk)))
+    system.wait_ready()
+    rehearsal.watch()
+    filling = disk / "filling"
+    fill(filling, 170)
+
+    def fill_on() -> None:
+        fill(filling, 0.25)
+
+    rehearsal.fires("EmsDiskFillingSoon", "a disk of 256 MiB, two thirds full, gets half a MiB a second", look=fill_on)
+    while psutil.disk_usage(str(disk)).free > 20 * MIB:
+        fill(filling, 1)
+    rehearsal.fires("EmsDiskFilling", "20 MiB of 256 left")
+    filling.unlink()
+    rehearsal.ends("EmsDiskFilling", "files removed")
+
+
+def fill(path: Path, mib: float) -> None:
+    with path.open("ab") as file:
+        file.write(bytes(round(mib * MIB)))
+
+
+@contextmanager
+def small_disk() -> Iterator[Path]:
+    """A file system of 256 MiB, in memory; whoever may not mount one skips the rest."""
+    with tempfile.TemporaryDirectory(prefix="ems-disk-") as directory:
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256m", "none", directory], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            pytest.skip(f"a small disk needs the right to mount one: {done.stderr.strip()}")
+        try:
+            yield Path(directory)
+        finally:
+            subprocess.run(["umount", "-l", directory], check=False)
+
+
+def down(system: System, name: str) -> None:
+    """Killed, and not started again."""
+    system.forget(name).kill()
+
+
+def up(system: System, name: str, start: Callable[[], Running]) -> None:
+    system.add(name, start)
+
+
+def stop_for(process: Running, duration_s: float) -> None:
+    process.popen.send_signal(signal.SIGSTOP)
+    try:
+        time.sleep(duration_s)
+    finally:
+        process.popen.send_signal(signal.SIGCONT)
+    # What is measured is how late it was, which it notices when it runs again.
+    time.sleep(0.6)
