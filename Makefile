@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test chaos chaos-mutations bench bench-ingress bench-latency bench-reads bench-scaling bench-websocket check format docs image-pins constraints clean
+.PHONY: help setup demo test chaos chaos-mutations bench bench-ingress bench-latency bench-reads bench-scaling bench-websocket check format docs image-pins release-check constraints clean
 
 VENV := .venv
 RUN := $(VENV)/bin
@@ -79,6 +79,9 @@ format: setup ## Format the code and mend what can be mended mechanically
 
 docs: setup ## Write the reference again from the code
 	@$(RUN)/python docs/reference
+
+release-check: setup ## Build wheel and sdist, install the wheel in an empty environment of each Python here, and run `dev` from there
+	@release/check.sh
 
 image-pins: setup ## Write the pins of the image again, from those of everything
 	@$(RUN)/python release/pins.py

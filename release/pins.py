@@ -1,6 +1,6 @@
 """The pins of `constraints.txt` that an image needs: what runs, and what builds it, without tests and the dev stack.
 
-`make constraints` and `make image-pins` write them to `docker/`; a test compares. pip checks hashes only of requirements that are pinned
+`make image-pins` writes them to `docker/`; a test compares. `python release/pins.py dev-stack` prints those of the dev stack as well. pip checks hashes only of requirements that are pinned
 themselves, so a list of its own for each is what a build can check.
 """
 
@@ -64,7 +64,18 @@ def files() -> dict[str, str]:
     return {name: "".join(pinned[each] for each in sorted(closure(each))) for name, each in wanted().items()}
 
 
+def with_extra(extra: str) -> str:
+    """The pins of what the project needs to run, with one more extra: for an environment that is made by hand."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [Requirement(each) for each in (*project["dependencies"], *project["optional-dependencies"][extra])]
+    pinned = pins()
+    return "".join(pinned[each] for each in sorted(closure(wanted)))
+
+
 if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        sys.stdout.write(with_extra(sys.argv[1]))
+        sys.exit()
     for file, text in files().items():
         (ROOT / "docker" / file).write_text(text)
         sys.stdout.write(f"docker/{file}: {text.count('==')} packages\n")
