@@ -51,16 +51,18 @@ for interpreter in ${PYTHONS:-$(found)}; do
   mkdir "$work/run-$version"
   started=$SECONDS
   (cd "$work/run-$version" && env -u PYTHONPATH "$work/env-$version/bin/ems-streams" dev --duration "$duration_s" --headless \
-    --port-offset "${PORT_OFFSET:-31000}" >"$work/dev-$version.log" 2>&1) &
+    --port-offset "${PORT_OFFSET:-9000}" >"$work/dev-$version.log" 2>&1) &
   dev=$!
   counted=0
   while kill -0 "$dev" 2>/dev/null; do
-    answer=$(curl -s -m 2 "http://127.0.0.1:$((8080 + ${PORT_OFFSET:-31000}))/api/v1/devices?limit=1000" || true)
+    answer=$(curl -s -m 2 "http://127.0.0.1:$((8080 + ${PORT_OFFSET:-9000}))/api/v1/devices?limit=1000" || true)
     now=$(grep -o '"serialNumber":"DEMO-' <<<"$answer" | wc -l || true)
     [ "$now" -le "$counted" ] || counted=$now
     sleep 1
   done
-  wait "$dev" || { tail -30 "$work/dev-$version.log" >&2; fail "Python $version: dev ended with $?"; }
+  code=0
+  wait "$dev" || code=$?
+  [ "$code" -eq 0 ] || { tail -30 "$work/dev-$version.log" >&2; fail "Python $version: dev ended with $code"; }
   [ "$counted" -eq 50 ] || { tail -30 "$work/dev-$version.log" >&2; fail "Python $version: $counted of 50 devices were in the live table"; }
   echo "release: Python $version, dev for $duration_s s: $counted devices, ended with 0 after $((SECONDS - started)) s"
 done
