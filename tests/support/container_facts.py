@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
+import trustme
 
+from ems_streams.access.internal import check_internal
 from ems_streams.channels.source import _STOP_TIMEOUT_S as CHANNEL_STOP_S
 from ems_streams.errors import SettingError
 from ems_streams.gateway import server as gateway
+from ems_streams.gateway.security.exposure import check_exposure
 from ems_streams.kafka import outbox, positioned_reader, pulse
 from ems_streams.kafka.ownership import _STOP_TIMEOUT_S as OWNERSHIP_STOP_S
 from ems_streams.processes import ingress, notifier, sink, worker
@@ -60,15 +63,40 @@ def settings_faults(environment: Mapping[str, str], mounts: Sequence[str], tmp_p
         if name.endswith("_FILE") and value:
             if not any(Path(value).is_relative_to(mount) for mount in mounts):
                 faults.append(f"{name}={value} is in no volume")
-            stand_in = tmp_path / name
-            stand_in.write_text("postgresql://ems:x@postgres:5432/ems" if "DATABASE" in name else "x")
-            monkeypatch.setenv(name, str(stand_in))
+            monkeypatch.setenv(name, str(_stand_in(name, tmp_path)))
         elif name != "PATH":
             monkeypatch.setenv(name, value)
     try:
         settings = Settings.load()
     except SettingError as error:
         return [*faults, str(error)]
-    if settings.bind_host != "127.0.0.1" and settings.internal_token is None:
-        faults.append("workers listen beyond loopback without EMS_INTERNAL_TOKEN")
+    for check in (check_internal, check_exposure):
+        try:
+            check(settings)
+        except SettingError as error:
+            faults.append(str(error))
     return faults
+
+
+def _stand_in(name: str, tmp_path: Path) -> Path:
+    """A file of the kind that a variable names."""
+    if name.endswith(("_CA_FILE", "_CERT_FILE", "_KEY_FILE")):
+        return _certificates(tmp_path)[name.rsplit("_", 2)[1]]
+    path = tmp_path / name
+    if name.endswith("_TOKENS_FILE"):
+        path.write_text("tokens: []\n")
+    else:
+        path.write_text("postgresql://ems:x@postgres:5432/ems" if "DATABASE" in name else "f00d" * 12)
+    return path
+
+
+def _certificates(tmp_path: Path) -> dict[str, Path]:
+    """Of an authority, of somebody, and the private key of that."""
+    files = {kind: tmp_path / f"{kind}.pem" for kind in ("CA", "CERT", "KEY")}
+    if not files["CA"].exists():
+        authority = trustme.CA()
+        certificate = authority.issue_cert("ems.example")
+        authority.cert_pem.write_to_path(str(files["CA"]))
+        certificate.cert_chain_pems[0].write_to_path(str(files["CERT"]))
+        certificate.private_key_pem.write_to_path(str(files["KEY"]))
+    return files

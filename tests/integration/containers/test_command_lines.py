@@ -7,9 +7,11 @@ import subprocess
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from ems_streams.access.token_entries import hash_of
 from ems_streams.dev.ports import Ports
 from tests.support.compose import arguments, load, ours, seconds
 from tests.support.container import Machine, can_contain
@@ -21,6 +23,7 @@ pytestmark = [
     pytest.mark.skipif(not can_contain(), reason="no namespaces of mounts here: needs root, unshare and setpriv"),
 ]
 
+TOKEN = "a-token-of-this-test-only"
 SERVICES = ours(load(SIM_DEVICES="5", SIM_RATE="20"))
 
 
@@ -46,6 +49,7 @@ def machine(deployment: Deployment) -> Iterator[Machine]:
     secrets = found.directory / "secrets"
     secrets.mkdir()
     (secrets / "internal_token").write_text("f00d" * 12)
+    (secrets / "gateway_tokens").write_text(f"tokens:\n- {{name: test, hash: {hash_of(TOKEN)}, role: viewer, sites: all}}\n")
     (secrets / "database_url").write_text(deployment.stack.database_url)
     found.replaced = {**found.replaced, "/run/secrets/": f"{secrets}/"}
     yield found
@@ -66,6 +70,14 @@ def test_a_container_can_write_nothing_but_its_state_and_tmp(machine: Machine) -
     assert (machine.data("probe") / "state").exists()
 
 
+def devices(gateway: str) -> list[dict[str, Any]]:
+    """As someone with a token sees them."""
+    request = urllib.request.Request(f"{gateway}/api/v1/devices", headers={"Authorization": f"Bearer {TOKEN}"})
+    with urllib.request.urlopen(request, timeout=5) as response:
+        found: list[dict[str, Any]] = json.load(response)["devices"]
+        return found
+
+
 def test_all_processes_work_as_containers(machine: Machine) -> None:
     running: dict[str, Running] = {}
     try:
@@ -77,7 +89,8 @@ def test_all_processes_work_as_containers(machine: Machine) -> None:
             assert machine.health(name, SERVICES[name]) == 0, name
         running["simulator"] = machine.start("simulator", SERVICES["simulator"], 0)
         gateway = running["gateway"].url
-        listed = eventually(lambda: get(f"{gateway}/api/v1/devices")[1].get("devices"), 30, "devices in the live table")
+        assert get(f"{gateway}/api/v1/devices")[0] == 401
+        listed = eventually(lambda: devices(gateway), 30, "devices in the live table")
         assert {each["serialNumber"][:4] for each in listed} == {"SIM-"}
         seen = urllib.request.urlopen(f"{running['worker'].url}/readyz", timeout=5)
         assert json.load(seen)["status"] == "ok"

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 NOT_RUN = {
     r"make (demo|test|chaos|setup|check|format|release-check)|\.ci/run|\.venv/bin/pytest .*|pytest .*": "is what runs this test, or runs for long",
-    r"export .*|cd .*": "changes the shell only",
+    r"export .*|FROM=.*": "changes the shell only",
     r"docker(/| compose| run) ?.*|docker .*|kubectl .*|systemctl .*|systemd-.*": "needs an engine, a cluster or an init system; tests/unit/docker, kubernetes and systemd hold it against the code",
     r"(/opt/ems-streams|python3 -m venv /opt|cp .*systemd|cp -r systemd|install -D).*": "installs into the system; release/check.sh does the same in an empty environment",
     r"kafka-.*": "Kafka's own tools, where they are installed",
@@ -59,7 +59,7 @@ def shell(deployment: Deployment, tmp_path: Path) -> Iterator[Shell]:
     here = tmp_path / "here"
     here.mkdir()
     (here / "docs").symlink_to(ROOT / "docs")
-    shutil.copy(ROOT / "docs/howto/alarm-rules.example.yaml", here / "rules.yaml")
+    (here / "rules.yaml").write_text(re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/tutorial/first-rule.md").read_text(), re.DOTALL)[0])
     shutil.copy(ROOT / "docs/howto/channels.example.yaml", here / "channels.yaml")
     (here / "devices.csv").write_text("serialNumber,siteId,deviceId,deviceType,name\nINV-001,1,5001,SOLAR_INVERTER,roof\n")
     (here / "history.csv").write_text("serialNumber,siteId,timestamp,powerKw\nINV-001,1,2026-01-05T10:00:00Z,3.5\n")

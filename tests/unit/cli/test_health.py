@@ -54,6 +54,21 @@ async def test_a_check_that_fails_is_said_and_ends_with_1(worker: tuple[Health, 
     assert (code, json.loads(out)["checks"]["kafka"]["ok"]) == (1, False)
 
 
+async def test_what_need_not_be_well_is_not_said_and_details_may_be_missing(unused_tcp_port: int) -> None:
+    checks = {"workers": {"ok": False}, "postgres": {"ok": False, "required": False, "detail": "away", "forS": 1.0}}
+
+    async def ready(_: web.Request) -> web.Response:
+        return web.json_response({"status": "failing", "checks": checks}, status=503)
+
+    app = web.Application()
+    app.add_routes([web.get("/readyz", ready)])
+    site = await start_site(app, "127.0.0.1", unused_tcp_port, "EMS_GATEWAY_PORT")
+    answered = await ask("gateway", environment={"EMS_GATEWAY_PORT": str(unused_tcp_port)})
+    await site.cleanup()
+
+    assert answered == (1, "workers fails\n", "")
+
+
 async def test_nobody_there_ends_with_3(unused_tcp_port: int) -> None:
     code, out, errors = await ask("sink", environment={"EMS_SINK_PORT": str(unused_tcp_port)})
 

@@ -12,6 +12,8 @@ import pytest
 import yaml
 
 from ems_streams import __version__
+from ems_streams.access.token_entries import entry_of
+from ems_streams.access.token_file import parse_tokens
 from tests.support.compose import DOCKER, arguments, load, ours, seconds
 from tests.support.container_facts import PORTS, ROOT, SECONDS_TO_STOP, USER, command_faults, image_environment, settings_faults
 from tests.support.schemas import compose_faults
@@ -108,6 +110,9 @@ def test_prometheus_asks_every_replica_of_every_process() -> None:
     scraped = {}
     for job in yaml.safe_load((DOCKER / "prometheus/prometheus.yml").read_text())["scrape_configs"]:
         (found,) = job["dns_sd_configs"]
+        if "authorization" in job:
+            assert job["authorization"]["credentials_file"] == f"/run/secrets/{SERVICES['prometheus']['secrets'][0]}"
+            assert found["names"] == ["gateway"]
         scraped |= {name: (job["job_name"], found["port"]) for name in found["names"]}
     assert scraped == {name: (f"ems-{process}", PORTS[process]) for name, process in PROCESS_OF.items() if process in PORTS}
 
@@ -181,10 +186,16 @@ def test_the_secrets_are_made_once_and_are_those_that_are_asked_for(tmp_path: Pa
     subprocess.run([tmp_path / "secrets.sh"], check=True, capture_output=True)
 
     assert {each.name: each.read_text() for each in (tmp_path / "secrets").iterdir()} == first
-    assert {Path(each["file"]).name for each in COMPOSE["secrets"].values()} == set(first)
+    # The token of the administrator is in no container.
+    assert {Path(each["file"]).name for each in COMPOSE["secrets"].values()} == set(first) - {"gateway_token"}
     assert set(COMPOSE["secrets"]) == {name for service in SERVICES.values() for name in service.get("secrets", ())}
     assert first["database_url"] == f"postgresql://ems:{first['postgres_password']}@postgres:5432/ems"
     assert len({*first.values()}) == len(first)
+    tokens = parse_tokens(tmp_path / "gateway_tokens", first["gateway_tokens"].encode())
+    roles = {name: entry_of(tokens, first[f"{name}_token"]) for name in ("gateway", "prometheus")}
+    assert {name: entry and (entry.name, entry.role.value) for name, entry in roles.items()} == {
+        "gateway": ("admin", "admin"), "prometheus": ("prometheus", "viewer")
+    }  # fmt: skip
     assert stat.S_IMODE((tmp_path / "secrets").stat().st_mode) == 0o700
     # Containers read them as another user.
     assert all(stat.S_IMODE(each.stat().st_mode) == 0o444 for each in (tmp_path / "secrets").iterdir())
