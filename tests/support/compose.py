@@ -20,10 +20,18 @@ def load(*files: str, **variables: str) -> dict[str, Any]:
     return filled
 
 
-def _merge(old: Any, new: Any) -> Any:
+def _merge(old: Any, new: Any, name: str = "") -> Any:
     if isinstance(old, dict) and isinstance(new, dict):
-        return old | {key: _merge(old[key], value) if key in old else value for key, value in new.items()}
+        return old | {key: _merge(old[key], value, key) if key in old else value for key, value in new.items()}
+    if name in {"volumes", "ports", "secrets"}:
+        # Mounts are told apart by where they are in the container.
+        kept = [each for each in old if name != "volumes" or _target(each) not in map(_target, new)]
+        return [*kept, *new]
     return new
+
+
+def _target(mount: str) -> str:
+    return mount.split(":")[1] if ":" in mount else mount
 
 
 def _fill(value: Any, variables: dict[str, str]) -> Any:

@@ -32,6 +32,7 @@ NOT_RUN = {
     r"ems-streams db (maintain|forget-offsets).*": "tests/integration/sink runs it beside a sink",
     r"python - <<.*": "mends what is damaged here nowhere",
     r"ems-streams topics tail ingress-heartbeats|ems-streams topics tail device-status": "prints until it is stopped",
+    r"curl .*(docker/secrets|https://gateway\.example).*": "asks a gateway that is nowhere here; tests/integration/containers and gateway have one with tokens",
     r"cp docs/.*|curl -s localhost:6061/.*|curl .*commands -H 'Idempotency-Key.*": "needs what is set up there",
 }
 """Why a command is not run, by a pattern of the whole of it."""
@@ -50,7 +51,8 @@ def reason(text: str) -> str | None:
     return next((why for pattern, why in NOT_RUN.items() if re.fullmatch(pattern, text)), None)
 
 
-RUN = [each for each in dict.fromkeys(commands()) if reason(each.text) is None]
+RUN = [each for each in {each.text: each for each in reversed(commands())}.values() if reason(each.text) is None][::-1]
+"""The rest, each where it stands first."""
 
 
 @pytest.fixture
@@ -64,7 +66,12 @@ def shell(deployment: Deployment, tmp_path: Path) -> Iterator[Shell]:
     (here / "devices.csv").write_text("serialNumber,siteId,deviceId,deviceType,name\nINV-001,1,5001,SOLAR_INVERTER,roof\n")
     (here / "history.csv").write_text("serialNumber,siteId,timestamp,powerKw\nINV-001,1,2026-01-05T10:00:00Z,3.5\n")
     (here / "value.json").write_text("{}")
-    started = Shell(here, deployment.environment(EMS_OPS_WEBHOOK_SECRET="whsec_" + "A" * 44, EMS_SMTP_PASSWORD="x", **ports(deployment)))
+    started = Shell(
+        here,
+        deployment.environment(
+            EMS_OPS_WEBHOOK_SECRET="whsec_" + "A" * 44, EMS_SMTP_PASSWORD="x", EMS_GATEWAY_TOKENS_FILE="tokens.yaml", **ports(deployment)
+        ),
+    )
     yield started
     started.close()
 
@@ -113,10 +120,10 @@ def run(deployment: Deployment, shell: Shell, text: str) -> tuple[int, str]:
         if into := re.search(r" > (\S+)$", text):
             (shell.directory / into[1]).write_text(done.out)
         return done.code, done.errors or done.out
-    if program == "curl":
+    if program in {"curl", "echo"}:
         for name, port in {"6060": deployment.ports.ingress, "6066": deployment.ports.worker, "8080": deployment.ports.gateway}.items():
             text = text.replace(f"localhost:{name}", f"127.0.0.1:{port}")
-        done_ = subprocess.run(["bash", "-c", text], capture_output=True, text=True, timeout=30, check=False)
+        done_ = subprocess.run(["bash", "-c", text], cwd=shell.directory, capture_output=True, text=True, timeout=30, check=False)
         return done_.returncode, done_.stdout + done_.stderr
     raise AssertionError(f"{text}: neither run here nor in the list of what is not")
 

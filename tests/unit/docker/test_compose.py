@@ -175,7 +175,7 @@ def test_the_broker_keeps_what_devices_send() -> None:
     assert settings["persistence_location"].rstrip("/") == "/mosquitto/data"
     assert "mosquitto:/mosquitto/data" in SERVICES["mosquitto"]["volumes"]
     assert {settings[name] for name in ("max_queued_messages", "max_queued_bytes", "max_inflight_messages")} == {"0"}
-    assert (settings["autosave_on_changes"], settings["autosave_interval"]) == ("true", "1")
+    assert settings["autosave_interval"] == "1"
 
 
 def test_the_secrets_are_made_once_and_are_those_that_are_asked_for(tmp_path: Path) -> None:
@@ -205,3 +205,31 @@ def test_secrets_are_kept_out_of_the_repository_and_the_image() -> None:
     assert "docker/secrets/" in (ROOT / ".gitignore").read_text().split()
     kept = [line.removeprefix("!") for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
     assert not any("secrets" in each or each in {"docker", "."} for each in kept)
+
+
+SECURE = load("compose.yaml", "compose.secure.yaml")
+
+
+def test_the_secure_file_is_valid_and_its_settings_are_those_of_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert compose_faults(yaml.safe_load((DOCKER / "compose.secure.yaml").read_text())) == []
+    assert compose_faults(SECURE) == []
+    for name in ("ingress", "ingress-1", "worker", "gateway"):
+        service = SECURE["services"][name]
+        mounts = [f"/run/secrets/{each}" for each in service["secrets"]] + [each.split(":")[1] for each in service["volumes"] if ":" in each]
+        environment = image_environment() | {key: str(value) for key, value in service["environment"].items()}
+        assert settings_faults(environment, mounts, tmp_path, monkeypatch) == [], name
+
+
+def test_the_secure_broker_is_reached_where_it_listens_and_by_the_names_that_have_rights() -> None:
+    settings = (DOCKER / "mosquitto/secure.conf").read_text()
+    listeners = re.findall(r"^listener (\d+)$", settings, re.MULTILINE)
+    mounted = {each.split(":")[1]: each.split(":")[0] for each in SECURE["services"]["mosquitto"]["volumes"]}
+    users = re.findall(r"^user (\S+)$", (DOCKER / "mosquitto/acl").read_text(), re.MULTILINE)
+
+    assert mounted["/mosquitto/config/mosquitto.conf"] == "./mosquitto/secure.conf"
+    for path in re.findall(r" (/mosquitto/\S+)$", settings, re.MULTILINE):
+        assert any(Path(path).is_relative_to(place) for place in mounted), path
+    assert {SECURE["services"][name]["environment"]["EMS_MQTT_USERNAME"] for name in ("ingress", "worker")} == set(users)
+    assert SECURE["services"]["worker"]["environment"]["EMS_MQTT_URL"].rpartition(":")[2] in listeners
+    assert "8883:8883" in SECURE["services"]["mosquitto"]["ports"]
+    assert "8883" in listeners
