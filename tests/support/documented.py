@@ -74,9 +74,8 @@ class Shell:
 
     def close(self) -> None:
         """End it."""
-        assert self._forking.stdin
-        self._forking.stdin.close()
-        self._forking.wait(10)
+        with self._forking:
+            pass
 
 
 def _serve() -> None:

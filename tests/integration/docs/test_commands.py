@@ -84,6 +84,8 @@ async def test_every_command_that_is_not_left_out_works(deployment: Deployment, 
     for process in (deployment.ingress(), deployment.worker(), deployment.gateway()):
         process.wait_until_ready()
     gateway = deployment.running[-1].url
+    # As `dev` does at its first start.
+    assert shell.ems_streams(["rules", "apply", "--builtin"]).code == 0
     unlike: list[str] = []
     for each in RUN:
         text = each.text
