@@ -141,4 +141,4 @@ async def published(deployment: Deployment, text: str) -> None:
 def alarm(gateway: str) -> str | None:
     """Id of the alarm that the page has raised, once it is there."""
     status, body = get(f"{gateway}/api/v1/alarms?serial=BAT-900")
-    return body["alarms"][0]["id"] if status == 200 and body["alarms"] else None
+    return body["alarms"][0]["alarmId"] if status == 200 and body["alarms"] else None

@@ -58,7 +58,7 @@ def test_commands_and_settings_of_a_container_are_those_of_the_code(name: str, t
     mounts = [f"/run/secrets/{each}" for each in service["secrets"]] + [each.split(":")[1] for each in service.get("volumes", ()) if ":" in each]
 
     assert command_faults(arguments(service)) == []
-    assert settings_faults(environment, mounts, tmp_path, monkeypatch) == []
+    assert settings_faults(PROCESS_OF[name], environment, mounts, tmp_path, monkeypatch) == []
 
 
 @pytest.mark.parametrize("name", [name for name, process in PROCESS_OF.items() if process in PORTS])
@@ -217,7 +217,7 @@ def test_the_secure_file_is_valid_and_its_settings_are_those_of_the_code(tmp_pat
         service = SECURE["services"][name]
         mounts = [f"/run/secrets/{each}" for each in service["secrets"]] + [each.split(":")[1] for each in service["volumes"] if ":" in each]
         environment = image_environment() | {key: str(value) for key, value in service["environment"].items()}
-        assert settings_faults(environment, mounts, tmp_path, monkeypatch) == [], name
+        assert settings_faults(PROCESS_OF[name], environment, mounts, tmp_path, monkeypatch) == [], name
 
 
 def test_the_secure_broker_is_reached_where_it_listens_and_by_the_names_that_have_rights() -> None:

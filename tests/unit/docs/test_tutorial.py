@@ -12,7 +12,8 @@ PAGE = (Path(__file__).parents[3] / "docs/tutorial/first-rule.md").read_text()
 
 def block(kind: str, containing: str) -> str:
     """The first block of a kind with this in it."""
-    return next(text for text in re.findall(rf"^```{kind}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL) if containing in text)
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    return next(text for found, text in blocks if found == kind and containing in text)
 
 
 @pytest.fixture

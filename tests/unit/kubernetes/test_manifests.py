@@ -99,7 +99,11 @@ def test_commands_and_settings_of_a_pod_are_those_of_the_code(
     assert command_faults(container["args"]) == []
     assert (
         settings_faults(
-            environment, mounts=[each["mountPath"] for each in container["volumeMounts"]], tmp_path=tmp_path, monkeypatch=monkeypatch
+            container["args"][0],
+            environment,
+            mounts=[each["mountPath"] for each in container["volumeMounts"]],
+            tmp_path=tmp_path,
+            monkeypatch=monkeypatch,
         )
         == []
     )

@@ -60,7 +60,7 @@ def test_commands_and_settings_of_a_unit_are_those_of_the_code(name: str, tmp_pa
 
     assert program == PROGRAM
     assert command_faults(arguments) == []
-    assert settings_faults(told, [f"/cred/{each}" for each in credentials], tmp_path, monkeypatch) == []
+    assert settings_faults(name, told, [f"/cred/{each}" for each in credentials], tmp_path, monkeypatch) == []
     if "%S" in str(own):
         assert service["StateDirectory"] == ["ems-streams"]
         assert told["EMS_DATA_DIR"] == "/var/lib/ems-streams"
