@@ -55,7 +55,7 @@ for interpreter in ${PYTHONS:-$(found)}; do
   dev=$!
   counted=0
   while kill -0 "$dev" 2>/dev/null; do
-    answer=$(curl -s -m 2 "http://127.0.0.1:$((8080 + ${PORT_OFFSET:-9000}))/api/v1/devices?limit=1000" || true)
+    answer=$(curl -s -m 2 "http://127.0.0.1:$((8080 + ${PORT_OFFSET:-9000}))/api/v1/devices?limit=100" || true)
     now=$(grep -o '"serialNumber":"DEMO-' <<<"$answer" | wc -l || true)
     [ "$now" -le "$counted" ] || counted=$now
     sleep 1
