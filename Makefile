@@ -2,7 +2,8 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test chaos chaos-mutations bench bench-ingress bench-latency bench-reads bench-scaling bench-websocket soak check format docs constraints clean
+.PHONY: help setup demo test chaos chaos-mutations bench bench-ingress bench-latency bench-reads bench-scaling bench-websocket soak check format docs image-pins
+.PHONY: release-check constraints clean
 
 VENV := .venv
 RUN := $(VENV)/bin
@@ -83,7 +84,13 @@ format: setup ## Format the code and mend what can be mended mechanically
 docs: setup ## Write the reference again from the code
 	@$(RUN)/python docs/reference
 
-constraints: ## Pin the newest allowed versions again, with hashes
+release-check: setup ## Build wheel and sdist, install the wheel in an empty environment of each Python here, and run `dev` from there
+	@release/check.sh
+
+image-pins: setup ## Write the pins of the image again, from those of everything
+	@$(RUN)/python release/pins.py
+
+constraints: ## Pin the newest allowed versions again, with hashes; then `make image-pins`
 	@tools=$$(mktemp -d); trap 'rm -rf "$$tools"' EXIT; \
 	$(RUN)/python -m venv "$$tools/venv"; \
 	"$$tools/venv/bin/python" -m pip install --quiet 'pip-tools>=7.5,<8'; \

@@ -58,6 +58,7 @@ def tail(
     follow: Annotated[bool, typer.Option("--follow/--no-follow", "-f", help="Wait for more, or end with what is there.")] = True,
     limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Stop after so many records.")] = None,
     json: JsonOption = False,
+    values: Annotated[bool, typer.Option("--values", help="Print the values alone, as JSON, one a line: what `backfill` reads.")] = False,
 ) -> None:
     """Print records as they come, until Ctrl-C; those from now on, or those that are there too.
 
@@ -69,6 +70,8 @@ def tail(
 
     if from_beginning and since is not None:
         raise UsageError("--from-beginning and --since: expected one of them")
+    if json and values:
+        raise UsageError("--json and --values: expected one of them")
     start = Start(from_beginning, None if since is None else past_of("--since", since, datetime.now(UTC)), last)
     if last is None and not follow and since is None:
         # Nothing else can be meant: from now on there is nothing.
@@ -76,7 +79,7 @@ def tail(
     wanted = _filter(device, key, grep, where or [])
     records = read(Settings.load(), topic, start, follow=follow, wanted=wanted.matches)
     try:
-        _print_all(islice(records, limit), json=json)
+        _print_all(islice(records, limit), json=json, values=values)
     except KeyboardInterrupt:
         raise typer.Exit(_INTERRUPTED) from None
 
@@ -92,10 +95,12 @@ def _filter(device: str | None, key: str | None, grep: str | None, where: Iterab
         raise UsageError(f"--where {error.detail}") from None
 
 
-def _print_all(records: "Iterator[TailRecord]", *, json: bool) -> None:
+def _print_all(records: "Iterator[TailRecord]", *, json: bool, values: bool) -> None:
     target = console()
     for record in records:
-        if json:
+        if values:
+            print_json_line(_json_value(record.value))
+        elif json:
             print_json_line(_as_json(record))
         else:
             _print(target, record)

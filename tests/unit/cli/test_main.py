@@ -49,6 +49,7 @@ def test_help_names_every_command() -> None:
         "topics",
         "devices",
         "doctor",
+        "health",
         "db",
         "config",
         "replay",

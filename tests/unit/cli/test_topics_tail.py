@@ -18,6 +18,7 @@ NOW = datetime(2026, 1, 5, 10, tzinfo=UTC)
     ("arguments", "expected"),
     [
         (("--from-beginning", "--since", "5m"), "--from-beginning and --since: expected one of them"),
+        (("--json", "--values"), "--json and --values: expected one of them"),
         (("--since", "5 minutes"), "--since '5 minutes': expected how long ago, such as 90m, or an ISO-8601 time"),
         (("--grep", "("), "--grep '(': expected a regular expression"),
         (("--where", "siteId"), "--where 'siteId': expected FIELD=VALUE"),
