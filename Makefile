@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test chaos chaos-mutations bench bench-ingress bench-latency bench-reads bench-scaling bench-websocket check format docs constraints clean
+.PHONY: help setup demo test chaos chaos-mutations bench bench-ingress bench-latency bench-reads bench-scaling bench-websocket check format docs screenshots constraints clean
 
 VENV := .venv
 RUN := $(VENV)/bin
@@ -79,6 +79,9 @@ format: setup ## Format the code and mend what can be mended mechanically
 
 docs: setup ## Write the reference again from the code
 	@$(RUN)/python docs/reference
+
+screenshots: setup ## Take the pictures of the documentation from the system of `make demo`, which must run (EMS_SCREENSHOTS_URL for another one)
+	@$(RUN)/python -m tests.screenshots
 
 constraints: ## Pin the newest allowed versions again, with hashes
 	@tools=$$(mktemp -d); trap 'rm -rf "$$tools"' EXIT; \
