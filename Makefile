@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test chaos chaos-mutations bench bench-ingress bench-latency bench-reads bench-scaling bench-websocket soak check format docs image-pins
-.PHONY: release-check constraints clean
+.PHONY: screenshots release-check constraints clean
 
 VENV := .venv
 RUN := $(VENV)/bin
@@ -83,6 +83,9 @@ format: setup ## Format the code and mend what can be mended mechanically
 
 docs: setup ## Write the reference again from the code
 	@$(RUN)/python docs/reference
+
+screenshots: setup ## Take the pictures of the documentation from the system of `make demo`, which must run (EMS_SCREENSHOTS_URL for another one)
+	@$(RUN)/python -m tests.screenshots
 
 release-check: setup ## Build wheel and sdist, install the wheel in an empty environment of each Python here, and run `dev` from there
 	@release/check.sh

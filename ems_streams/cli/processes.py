@@ -55,7 +55,7 @@ def notifier(port: NotifierPort = None) -> None:
 
 
 def gateway(port: GatewayPort = None) -> None:
-    """Serve REST, WebSocket and the live page to people."""
+    """Serve REST, WebSocket and the dashboard to people."""
     from ems_streams.gateway.server import run
 
     _run(run, gateway_port=port)

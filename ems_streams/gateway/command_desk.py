@@ -83,6 +83,11 @@ class CommandDesk:
     def _reading(self) -> ProblemError:
         return ProblemError(503, "Not ready for commands", f"The registry is being read: {self._trouble}.", headers={"Retry-After": "2"})
 
+    def name_of(self, serial_number: str) -> str | None:
+        """What people call a device, as the registry has it; None when it has no name, or is not known here yet."""
+        entry = self._registry.get(serial_number) if self._ready else None
+        return None if entry is None else entry.name
+
     async def publish(self, request: CommandRequest | CancelRequest) -> None:
         """Return when Kafka has it; otherwise a problem of 503, after which it may or may not be there: the same request again does no harm."""
         try:

@@ -102,6 +102,10 @@ class DeviceLists:
             raise ProblemError(503, "Not all partitions answer", detail, headers={"Retry-After": "2"})
         raise ProblemError(404, "No such site", f"No device of a site {wanted} has been heard of.")
 
+    async def has_devices(self, site: int) -> bool:
+        """Whether any device of the site has been heard of, as far as workers answer."""
+        return any(device.get("siteId") == site for device in (await self._all()).devices)
+
     async def _all(self) -> Gathered:
         return await self._everything.get("all", lambda: self._fleet.all(DeviceFilter()))
 

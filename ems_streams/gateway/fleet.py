@@ -38,10 +38,21 @@ class Gathered(Coverage):
 
 
 class Fleet:
-    """Asks all live workers at once, each request with the deadline `timeout_s`."""
+    """Asks all live workers at once, each request with the deadline `timeout_s`.
 
-    def __init__(self, session: aiohttp.ClientSession, topology: Topology, timeout_s: float) -> None:
+    Args:
+        name_of: What people call the device of a serial number; workers do not know it.
+    """
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        topology: Topology,
+        timeout_s: float,
+        name_of: Callable[[str], str | None] = lambda _: None,
+    ) -> None:
         self._workers = EveryWorker(session, topology, timeout_s)
+        self._name_of = name_of
 
     async def page(self, wanted: DeviceFilter, after: str | None, limit: int) -> Gathered:
         """The first `limit` devices after a serial number; a 503 problem when no worker answers."""
@@ -53,7 +64,8 @@ class Fleet:
 
     async def _gather(self, ask: Callable[[str], Awaitable["_Answer"]], limit: int | None) -> Gathered:
         covered, answers = await self._workers.answers(ask)
-        devices = list(islice(merge(answer.devices for answer in answers), limit))
+        merged = islice(merge(answer.devices for answer in answers), limit)
+        devices = [{**device, "name": self._name_of(device["serialNumber"])} for device in merged]
         return Gathered(covered.as_of, covered.partitions_total, covered.partitions_answered, devices)
 
     async def _ask_all(self, url: str, wanted: DeviceFilter) -> "_Answer":

@@ -1,10 +1,11 @@
-"""`GET /api/v1/pipeline`: how fast telemetry comes in, and who works on it."""
+"""`GET /api/v1/pipeline`: how fast telemetry comes in, what waits, who works on it, and how they are."""
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 import structlog
 from aiohttp import web
@@ -116,17 +117,18 @@ class Pipeline:
             await consumer.stop()
 
     @describe(
-        "workers, their partitions, messages per second",
+        "workers, how they are, their partitions, messages per second and those that wait",
         tag=OPERATION,
         answers={200: Says("The pipeline.", (PipelineView,))},
-        more="[runbook](../runbook.md)",
+        more="[dashboard](../howto/dashboard.md)",
     )
     async def _handle(self, request: web.Request) -> web.Response:
         # Counts of all sites together: whoever sees some of them would learn how much the others send.
         shown = sites_of(request) is None
         rate = self._meter.rate_per_s() if shown and self._meter.age_s <= STALE_S else None
         view = self._topology.view
-        workers = [{"url": url, "partitions": sorted(owned), "live": url in view.live} for url, owned in sorted(view.owners.items())]
+        conditions = {url: self._topology.condition(url) if shown else {} for url in view.owners}
+        workers = [_worker(url, owned, view.live, conditions[url]) for url, owned in sorted(view.owners.items())]
         return json_response(
             {
                 "asOf": format_time(datetime.now(UTC)),
@@ -134,6 +136,27 @@ class Pipeline:
                 "eventsTotal": self._meter.total if shown else None,
                 "partitionsTotal": view.partitions,
                 "partitionsAnswered": len(frozenset[int]().union(*(view.owners[url] for url in view.live))),
+                "lag": lag_of(conditions[url] for url in view.live),
                 "workers": workers,
             }
         )
+
+
+def _worker(url: str, owned: Iterable[int], live: Iterable[str], said: Mapping[str, Any]) -> dict[str, Any]:
+    """A worker for people; what one that does not answer would say is null."""
+    told = {name: said.get(name) for name in ("ready", "breaker", "checks")}
+    return {"url": url, "partitions": sorted(owned), "live": url in live, **told}
+
+
+def lag_of(conditions: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Messages that wait for the workers that answer, by topic, and telemetry by partition; None when no worker says."""
+    lags = [said["lags"] for said in conditions if isinstance(said.get("lags"), dict)]
+    if not lags:
+        return None
+    by_topic: Counter[str] = Counter()
+    by_partition: Counter[str] = Counter()
+    for topics in lags:
+        for topic, partitions in topics.items():
+            by_topic[topic] += sum(partitions.values())
+        by_partition.update(topics.get(DEVICE_TELEMETRY, {}))
+    return {"messages": by_topic[DEVICE_TELEMETRY], "byTopic": dict(by_topic), "byPartition": dict(by_partition)}

@@ -1,8 +1,9 @@
 """Queries about one device: handed to the worker that has it, or to any other that can hand it on; windows come from history too."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from urllib.parse import quote
 
+import orjson
 from aiohttp import web
 
 from ems_streams.gateway.answers.devices import DeviceView
@@ -12,6 +13,7 @@ from ems_streams.gateway.openapi.describe import Says, describe
 from ems_streams.gateway.openapi.words import DEVICES
 from ems_streams.gateway.parameters import serial_number_of
 from ems_streams.gateway.windows import MORE, PARAMETERS, WindowRequest, answer, page_query
+from ems_streams.ops.http import json_response
 from ems_streams.postgres.history import device_windows
 from ems_streams.postgres.reader import HistoryReader
 
@@ -21,9 +23,10 @@ _PROBLEMS = {404: "The device has not been heard of.", 503: "The worker that has
 class DeviceQueries:
     """Proxy of `/api/v1/devices/{serial}` and `/aggregates`."""
 
-    def __init__(self, workers: Forwarder, history: HistoryReader) -> None:
+    def __init__(self, workers: Forwarder, history: HistoryReader, name_of: Callable[[str], str | None] = lambda _: None) -> None:
         self._workers = workers
         self._history = history
+        self._name_of = name_of
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -41,7 +44,10 @@ class DeviceQueries:
     )
     async def _device(self, request: web.Request) -> web.Response:
         serial_number = serial_number_of(request)
-        return await self._forward(serial_number, "", {})
+        answer = await self._forward(serial_number, "", {})
+        if answer.status != 200 or not isinstance(answer.body, bytes):
+            return answer
+        return json_response({**orjson.loads(answer.body), "name": self._name_of(serial_number)})
 
     @describe(
         "its statistics, or its windows, live and from history",

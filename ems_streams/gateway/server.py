@@ -33,6 +33,7 @@ from ems_streams.gateway.requests import check_request
 from ems_streams.gateway.security.composition import Security
 from ems_streams.gateway.security.exposure import warn_of_exposure
 from ems_streams.gateway.site_queries import SiteQueries
+from ems_streams.gateway.status_events import StatusEvents
 from ems_streams.gateway.topology import Topology
 from ems_streams.gateway.websocket import NotificationSocket
 from ems_streams.metrics import Process
@@ -61,9 +62,9 @@ class Gateway:
         self.pipeline = Pipeline(settings, self.topology)
         self.socket = NotificationSocket(self.feed, origins=self.security.origins)
         workers = Forwarder(session, self.topology, settings.query_timeout_s)
-        self.queries = DeviceQueries(workers, self.history)
-        self.site_queries = SiteQueries(workers, self.history)
-        self.lists = DeviceLists(Fleet(session, self.topology, settings.query_timeout_s))
+        self.queries = DeviceQueries(workers, self.history, self.command_desk.name_of)
+        self.lists = DeviceLists(Fleet(session, self.topology, settings.query_timeout_s, self.command_desk.name_of))
+        self.site_queries = SiteQueries(workers, self.history, self.lists.has_devices)
         self.alarms = AlarmApi(settings, AlarmFleet(session, self.topology, settings.query_timeout_s))
         self.maintenance = MaintenanceApi(settings, self.command_desk.site_of)
         self.dead_letters = DeadLetterApi(settings)
@@ -92,6 +93,7 @@ class Gateway:
         # The list before the single device: the order is of no matter to the router, but it is to readers.
         app.add_routes(self.lists.routes())
         app.add_routes(self.queries.routes())
+        app.add_routes(StatusEvents(self.history).routes())
         app.add_routes(self.site_queries.routes())
         app.add_routes(NotificationList(self.feed).routes())
         app.add_routes(self.alarms.routes())

@@ -1,5 +1,7 @@
 """Windows of one site: from the worker that has them, and from history."""
 
+from collections.abc import Awaitable, Callable, Mapping
+
 from aiohttp import web
 
 from ems_streams.gateway.answers.windows import SiteAggregates
@@ -8,16 +10,22 @@ from ems_streams.gateway.openapi.describe import Says, describe
 from ems_streams.gateway.openapi.words import SITES
 from ems_streams.gateway.parameters import site_id
 from ems_streams.gateway.windows import MORE, PARAMETERS, WindowRequest, answer, page_query
+from ems_streams.ops.http import json_response
 from ems_streams.postgres.history import site_windows
 from ems_streams.postgres.reader import HistoryReader
 
 
 class SiteQueries:
-    """Proxy of `/api/v1/sites/{siteId}/aggregates`; the site itself is made of its devices (`devices.DeviceLists`)."""
+    """Proxy of `/api/v1/sites/{siteId}/aggregates`; the site itself is made of its devices (`devices.DeviceLists`).
 
-    def __init__(self, workers: Forwarder, history: HistoryReader) -> None:
+    Args:
+        has_devices: Whether a site has any: such a site is there also before its first window is closed.
+    """
+
+    def __init__(self, workers: Forwarder, history: HistoryReader, has_devices: Callable[[int], Awaitable[bool]] | None = None) -> None:
         self._workers = workers
         self._history = history
+        self._has_devices = has_devices
 
     def routes(self) -> list[web.RouteDef]:
         return [web.get("/api/v1/sites/{siteId}/aggregates", self._aggregates)]
@@ -36,4 +44,11 @@ class SiteQueries:
         wanted = WindowRequest(request)
         path = f"/api/v1/sites/{site}/aggregates"
         query = page_query(site_windows, site, wanted)
-        return await answer(wanted, lambda live: self._workers.forward(str(site), path, live), query, self._history, {"siteId": site})
+
+        async def ask(live: Mapping[str, str]) -> web.Response:
+            found = await self._workers.forward(str(site), path, live)
+            if found.status == 404 and self._has_devices is not None and await self._has_devices(site):
+                return json_response({"siteId": site, "windows": []})
+            return found
+
+        return await answer(wanted, ask, query, self._history, {"siteId": site})

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from typing import Any
 
 import aiohttp
 import orjson
@@ -62,6 +63,7 @@ class Topology:
         self._turn = 0
         self._misses: dict[str, int] = {}
         self._denied: set[str] = set()
+        self._conditions: dict[str, dict[str, Any]] = {}
         self.view = View()
 
     def live(self) -> list[str]:
@@ -75,6 +77,10 @@ class Topology:
     def report_failure(self, url: str) -> None:
         """A call to this worker failed: look again at once."""
         self._wanted.set()
+
+    def condition(self, url: str) -> Mapping[str, Any]:
+        """What a worker said of itself when it answered last; nothing of one that does not answer."""
+        return self._conditions.get(url, {}) if url in self.view.live else {}
 
     async def run(self) -> None:
         """Refreshes until cancelled."""
@@ -104,6 +110,7 @@ class Topology:
         newest = max(answers.values(), key=lambda view: (view.generation, len(view.owners)), default=before)
         live = frozenset(url for url in newest.owners if url in answers or self._is_only_late(url))
         self.view = View(newest.generation, newest.partitions, newest.owners, live)
+        self._conditions = {url: said for url, said in self._conditions.items() if url in newest.owners}
         if live != before.live:
             log.info("workers changed", live=sorted(live), partitions=newest.partitions)
 
@@ -116,7 +123,7 @@ class Topology:
             async with self._session.get(f"{url}/internal/v1/topology", timeout=timeout, allow_redirects=False) as response:
                 self._misses.pop(url, None)
                 self._tell_of_token(url, denied=response.status == HTTPStatus.UNAUTHORIZED)
-                return parse_topology(await response.read()) if response.status == 200 else None
+                return self._understand(url, await response.read()) if response.status == 200 else None
         except TimeoutError:
             self._misses[url] = self._misses.get(url, 0) + 1
         except (aiohttp.ClientError, OSError, ValueError):
@@ -128,6 +135,12 @@ class Topology:
         if denied and url not in self._denied:
             log.error("worker_refuses_internal_token", url=url, detail="gateway and workers need the same EMS_INTERNAL_TOKEN")
         (self._denied.add if denied else self._denied.discard)(url)
+
+    def _understand(self, url: str, body: bytes) -> View:
+        view = parse_topology(body)
+        said = orjson.loads(body).get("condition")
+        self._conditions[url] = said if isinstance(said, dict) else {}
+        return view
 
 
 def parse_topology(body: bytes) -> View:

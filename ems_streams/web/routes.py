@@ -20,6 +20,7 @@ from ems_streams.ops.http import ProblemError, error_middleware, json_response
 from ems_streams.ops.monitoring import Sample, add_monitoring
 from ems_streams.ops.request_ids import give_request_ids, passed_on
 from ems_streams.web.alarm_routes import alarm_routes
+from ems_streams.web.condition import condition
 from ems_streams.web.limits import limit_of, sites_of
 from ems_streams.web.live import LiveTables
 from ems_streams.web.live_alarms import LiveAlarms
@@ -41,7 +42,7 @@ def add_routes(  # noqa: PLR0917 - one of each table
     app: WorkerApp, tables: LiveTables, sites: LiveSites, alarms: LiveAlarms, commands: LiveCommands, health: Health, sample: Sample
 ) -> None:
     """Add the live table views, the health endpoints and the metrics, whose gauges `sample` sets, to the worker's web."""
-    routes = _Routes(app, tables, sites, commands)
+    routes = _Routes(app, tables, sites, commands, health)
     web_app = cast(web.Application, cast(Any, app.web).web_app)  # of the aiohttp driver, the only one there is
     web_app.middlewares.extend((give_request_ids, error_middleware, internal_guard(app.settings)))
     web_app.add_routes(
@@ -60,8 +61,9 @@ def add_routes(  # noqa: PLR0917 - one of each table
 
 
 class _Routes:
-    def __init__(self, app: WorkerApp, tables: LiveTables, sites: LiveSites, commands: LiveCommands) -> None:
+    def __init__(self, app: WorkerApp, tables: LiveTables, sites: LiveSites, commands: LiveCommands, health: Health) -> None:
         self._app = app
+        self._health = health
         self._tables = tables
         self._sites = sites
         self._commands = commands
@@ -105,7 +107,7 @@ class _Routes:
         return json_response(page)
 
     async def topology(self, _: web.Request) -> web.StreamResponse:
-        return json_response(self._tables.topology())
+        return json_response({**self._tables.topology(), "condition": condition(self._app, self._health)})
 
     async def _of_device(self, request: web.Request, serial: str, find: Callable[[], Body | None]) -> web.StreamResponse:
         return await self._answer(request, f"device {serial!r}", find, lambda: self._tables.owner(serial))

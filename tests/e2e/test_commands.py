@@ -34,7 +34,7 @@ async def test_a_power_limit_is_in_the_next_telemetry_of_the_device_and_on_the_p
     api = f"http://127.0.0.1:{deployment.ports.gateway}"
 
     page = await browser.new_page()
-    await page.goto(api)
+    await page.goto(f"{api}/devices")
     row = page.locator("tr.device", has_text=SERIAL)
     await expect(row).to_contain_text(" kW", timeout=30_000)
     _, before = await asyncio.to_thread(get, f"{api}/api/v1/devices/{SERIAL}")
@@ -44,6 +44,7 @@ async def test_a_power_limit_is_in_the_next_telemetry_of_the_device_and_on_the_p
     status, command = await asyncio.to_thread(post, f"{api}/api/v1/devices/{SERIAL}/commands", body)
     assert status == 202
     await expect(row).to_contain_text(f"{LIMIT_KW} kW", timeout=20_000)
+    await page.goto(f"{api}/notifications")
     told = page.locator("#feed li", has_text=f"SET_POWER_LIMIT for {SERIAL}").filter(has_text="carried out")
     await expect(told).to_have_count(1, timeout=20_000)
 

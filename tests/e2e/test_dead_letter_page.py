@@ -8,6 +8,7 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 
 from ems_streams.kafka.catalogue import DEVICE_TELEMETRY
+from tests.support.dashboard import Complaints
 from tests.support.dead_letters import letter_of, put, telemetry_value, unique
 from tests.support.processes import Deployment, Running, eventually, get
 
@@ -41,16 +42,15 @@ async def test_a_letter_is_mended_tried_and_sent_back_and_its_group_follows(
     serial = unique("PAGE")
     bad = telemetry_value(serial, "high", note=XSS)
     await put_letters(deployment, serial, bad)
-    complaints: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
+    complaints = Complaints()
+    complaints.watch(page)
     await page.goto(f"{gateway.url}/dead-letters")
     await open_the_letter(page, serial, bad)
     await mend_it(page, serial)
     await send_the_rest_of_its_group(page)
     assert await page.evaluate("window.hacked") is None
     assert await page.locator("main img").count() == 0
-    assert complaints == []
+    assert complaints.found == []
 
 
 async def put_letters(deployment: Deployment, serial: str, bad: bytes) -> None:
@@ -98,19 +98,9 @@ async def send_the_rest_of_its_group(page: Page) -> None:
     await page.click("#group-dry-run")
     await expect(page.locator("#group-result")).to_contain_text("Dry run: 3 sent back")
     await page.click("#group-redrive")
+    await page.locator("dialog").get_by_role("button", name="Redrive all").click()
     await expect(page.locator("#group-result")).to_contain_text("finished: 3 sent back")
     await expect(page.locator("#open-total")).to_have_text("1")
     await page.locator("#groups tr", has_text="onerror").click()
     await page.locator("#letters tr", has_text="raw").click()
     await expect(page.locator("#letter-value")).to_be_disabled()
-
-
-async def test_it_fits_a_phone_and_both_pages_lead_to_each_other(gateway: Running, page: Page) -> None:
-    await page.set_viewport_size({"width": 360, "height": 740})
-    await page.goto(gateway.url)
-    await page.get_by_role("link", name="Dead letters").click()
-    await expect(page.locator("#groups-empty")).to_be_visible()
-    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    await page.get_by_role("link", name="Live").click()
-    await expect(page.locator("#devices-title")).to_be_visible()
-    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -63,3 +63,23 @@ async def test_somebody_logs_in_and_out(place: Guarded, page: Page) -> None:
     await page.get_by_role("button", name="Log in").click()
     await page.wait_for_url(f"{place.url}/")
     assert failures == []
+
+
+async def test_what_a_role_may_not_is_not_offered_on_the_dashboard(place: Guarded, page: Page) -> None:
+    await page.set_viewport_size({"width": 1280, "height": 800})
+    await page.goto(f"{place.url}/alarms")
+    await page.get_by_label("Token").fill(place.token("viewer", [OWN]))
+    await page.get_by_role("button", name="Log in").click()
+    await expect(page).to_have_url(f"{place.url}/alarms")
+    await expect(page.locator("#who")).to_have_text("viewer-1 · viewer")
+    await expect(page.locator("tr[data-alarm]")).to_have_count(1)
+    await expect(page.locator("tr[data-alarm] button")).to_be_disabled()
+    await expect(page.get_by_role("link", name="Devices")).to_be_visible()
+    await expect(page.get_by_role("link", name="Dead letters")).to_be_hidden()
+    await page.goto(f"{place.url}/dead-letters")
+    await expect(page.locator("main")).to_contain_text("The role viewer may not do this; it needs admin.")
+    await page.goto(f"{place.url}/devices/D1")
+    await expect(page.locator(".commands-card")).to_contain_text("it needs operator")
+    await expect(page.get_by_role("button", name="Begin maintenance")).to_be_disabled()
+    await page.get_by_role("button", name="Log out").click()
+    await expect(page).to_have_url(f"{place.url}/login.html")

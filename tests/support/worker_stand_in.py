@@ -42,6 +42,7 @@ class WorkerStandIn:
     delay_s: float = 0.0
     topology_delay_s: float = 0.0
     refuse_with: int | None = None
+    condition: dict[str, Any] | None = None
     calls: list[str] = field(default_factory=list)
     runner: web.AppRunner | None = None
 
@@ -79,7 +80,8 @@ class WorkerStandIn:
     async def _topology(self, _: web.Request) -> web.Response:
         await asyncio.sleep(self.topology_delay_s)
         workers = {worker.url: worker.owned for worker in self.cluster.workers}
-        return json_response({"generation": self.cluster.generation, "partitions": self.cluster.partitions, "workers": workers})
+        said = {} if self.condition is None else {"condition": self.condition}
+        return json_response({"generation": self.cluster.generation, "partitions": self.cluster.partitions, "workers": workers, **said})
 
     async def _devices(self, request: web.Request) -> web.Response:
         query = request.query

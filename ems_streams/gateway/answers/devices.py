@@ -41,6 +41,7 @@ class DeviceView(Answer):
         last_seen: When the device was last heard of, by its own clock.
         latest: Last value of every metric.
         latest_timestamp: Of the newest of them; null before the first telemetry.
+        name: What people call it, by the registry; null without one.
     """
 
     serial_number: str
@@ -60,6 +61,38 @@ class DeviceView(Answer):
     last_seen: Moment
     latest: dict[str, float]
     latest_timestamp: Moment | None
+    name: str | None = None
+
+
+class StatusEvent(Answer):
+    """A transition of a device.
+
+    Attributes:
+        sequence: Number of the transition, from 1 on.
+        reason: In words.
+    """
+
+    event_id: str
+    sequence: int
+    previous_status: DeviceStatus
+    new_status: DeviceStatus
+    timestamp: Moment
+    reason: str | None
+
+
+class StatusEvents(Answer):
+    """How the status of a device went, newest first.
+
+    Attributes:
+        more: Whether there are older ones within the times that were asked for.
+        history_available: Whether PostgreSQL was heard; without it there are none here.
+    """
+
+    as_of: Moment
+    serial_number: str
+    events: list[StatusEvent]
+    more: bool
+    history_available: bool
 
 
 class DevicesPage(Covered):

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from ems_streams.domain.circuit_breaker import BreakerState
 from ems_streams.domain.events import Notification
 from ems_streams.gateway.answers.base import Answer, Count, Covered, Moment, NextCursor
 
@@ -19,32 +20,6 @@ class NotificationsPage(Answer):
     notifications: list[Notification]
 
 
-class WorkerView(Answer):
-    """A worker.
-
-    Attributes:
-        partitions: Those that it has.
-        live: Whether it answers.
-    """
-
-    url: str
-    partitions: list[int]
-    live: bool
-
-
-class PipelineView(Covered):
-    """How fast telemetry comes in, and who works on it.
-
-    Attributes:
-        events_per_second: Over the last seconds; null while it is not known.
-        events_total: Ever written to `device-telemetry`.
-    """
-
-    events_per_second: float | None
-    events_total: Count
-    workers: list[WorkerView]
-
-
 class HealthCheck(Answer):
     """A check; who may not see every site is shown no details.
 
@@ -57,6 +32,54 @@ class HealthCheck(Answer):
     detail: str = ""
     for_s: float = 0
     required: bool = True
+
+
+class WorkerView(Answer):
+    """A worker; who may not see every site is not told how it is.
+
+    Attributes:
+        partitions: Those that it has.
+        live: Whether it answers.
+        ready: Whether it can do its work; null while it does not say.
+        breaker: Its circuit breaker before Kafka.
+        checks: Those of its readiness, by name.
+    """
+
+    url: str
+    partitions: list[int]
+    live: bool
+    ready: bool | None = None
+    breaker: BreakerState | None = None
+    checks: dict[str, HealthCheck] | None = None
+
+
+class Lag(Answer):
+    """Messages that are not durable in the workers that answer.
+
+    Attributes:
+        messages: Of telemetry.
+        by_topic: Of all that workers read.
+        by_partition: Of telemetry.
+    """
+
+    messages: Count
+    by_topic: dict[str, Count]
+    by_partition: dict[str, Count]
+
+
+class PipelineView(Covered):
+    """How fast telemetry comes in, and who works on it.
+
+    Attributes:
+        events_per_second: Over the last seconds; null while it is not known.
+        events_total: Ever written to `device-telemetry`.
+        lag: Null while no worker says, and for who may not see every site.
+    """
+
+    events_per_second: float | None
+    events_total: Count | None
+    lag: Lag | None = None
+    workers: list[WorkerView]
 
 
 class HealthView(Answer):

@@ -1,21 +1,34 @@
-// Elements are made of nodes and text only: what devices say is never read as markup.
+// Elements are made of nodes and text only: what devices and people say is never read as markup.
+
+const SVG = "http://www.w3.org/2000/svg";
 
 export const byId = (id) => document.getElementById(id);
 
+// Attributes that are functions are listeners (`onclick`), null and false are left out, true is an empty attribute.
 export function make(tag, attributes = {}, ...children) {
   return fill(document.createElement(tag), attributes, children);
 }
 
 export function makeSvg(tag, attributes = {}, ...children) {
-  return fill(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
+  return fill(document.createElementNS(SVG, tag), attributes, children);
 }
 
 function fill(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
-    if (value !== null && value !== undefined) element.setAttribute(name, String(value));
+    if (typeof value === "function") element.addEventListener(name.slice(2), value);
+    else if (value !== null && value !== undefined && value !== false) element.setAttribute(name, value === true ? "" : String(value));
   }
-  element.append(...children.filter((child) => child !== null && child !== undefined));
+  element.append(...kept(children));
   return element;
+}
+
+const kept = (children) => children.flat().filter((child) => child !== null && child !== undefined && child !== false);
+
+// Nodes that are there already are not put there again: that would take the focus from them.
+export function put(element, ...children) {
+  const wanted = kept(children);
+  if (wanted.length === element.childNodes.length && wanted.every((child, at) => child === element.childNodes[at])) return;
+  element.replaceChildren(...wanted);
 }
 
 export function setText(element, text) {
@@ -23,74 +36,59 @@ export function setText(element, text) {
 }
 
 export function setAttribute(element, name, value) {
-  if (element.getAttribute(name) !== value) element.setAttribute(name, value);
+  if (value === null || value === undefined) element.removeAttribute(name);
+  else if (element.getAttribute(name) !== String(value)) element.setAttribute(name, value);
 }
 
-export const STATUSES = ["ONLINE", "OFFLINE", "MAINTENANCE", "ERROR", "UNKNOWN"];
-// A shape beside the colour, for those who do not tell colours apart.
-export const MARKS = { ONLINE: "●", OFFLINE: "○", MAINTENANCE: "◆", ERROR: "▲", UNKNOWN: "?" };
-export const SEVERITY_MARKS = { INFO: "ℹ", WARNING: "◆", CRITICAL: "▲" };
-export const LABELS = { ONLINE: "Online", OFFLINE: "Offline", MAINTENANCE: "Maintenance", ERROR: "Error", UNKNOWN: "Unknown" };
-
-export const statusOf = (device) => (STATUSES.includes(device.status) ? device.status : "UNKNOWN");
-
-// Why people are not told of a device's changes one by one, in words; empty when they are.
-export function untold(device) {
-  const { maintenance, flapping } = device;
-  const window = maintenance ? `Maintenance window until ${clock(maintenance.until, false)}: ${maintenance.reason}` : "";
-  const often = flapping ? `Flapping: ${count(flapping.changes)} changes since ${clock(flapping.since)}` : "";
-  return [window, often].filter(Boolean).join(". ");
+// Makes the children of a parent those of the items, by key, and touches only what differs: focus, selection and scrolling stay.
+export function reconcile(parent, items, keyOf, create, update) {
+  const known = new Map([...parent.children].map((child) => [child.dataset.key, child]));
+  let place = parent.firstElementChild;
+  for (const item of items) {
+    const key = String(keyOf(item));
+    const found = known.get(key);
+    const element = found ?? create(item);
+    element.dataset.key = key;
+    known.delete(key);
+    update?.(element, item);
+    if (element === place) place = place.nextElementSibling;
+    else parent.insertBefore(element, place);
+  }
+  for (const left of known.values()) left.remove();
 }
 
-// A dashed badge is that of a device whose changes are not told one by one.
-export function paintBadge(badge, device) {
-  const status = statusOf(device);
-  const why = untold(device);
-  setAttribute(badge, "class", `badge s-${status}${why && " untold"}`);
-  if (!badge.firstChild) badge.append(make("span", { class: "mark", "aria-hidden": "true" }), make("span"), make("span", { class: "sr" }));
-  const [mark, label, note] = badge.children;
-  setText(mark, MARKS[status]);
-  setText(label, LABELS[status]);
-  setText(note, why);
-  setAttribute(badge, "title", why);
+// As `reconcile`, for what is simply made anew when it says something else.
+export function rebuild(parent, items, keyOf, create, fingerprint = JSON.stringify) {
+  const before = new Map([...parent.children].map((child) => [child.dataset.key, child]));
+  reconcile(parent, items, keyOf, create, (element, item) => {
+    const says = fingerprint(item);
+    if (element.says === says) return;
+    if (before.get(element.dataset.key) === element && element.says !== undefined) {
+      const fresh = create(item);
+      const held = heldFocus(element);
+      element.replaceChildren(...fresh.childNodes);
+      for (const { name, value } of [...fresh.attributes]) setAttribute(element, name, value);
+      if (held !== null) focusables(element)[held]?.focus();
+    }
+    element.says = says;
+  });
 }
 
-// SOLAR_INVERTER -> Solar inverter, EV_CHARGER -> EV charger.
-export function typeName(type) {
-  if (!type) return "–";
-  const words = type.split("_").map((word) => (word.length <= 2 ? word : word.toLowerCase()));
-  words[0] = words[0].charAt(0).toUpperCase() + words[0].slice(1);
-  return words.join(" ");
+const focusables = (element) => [...element.querySelectorAll("a, button, input, select, textarea, summary")];
+
+function heldFocus(element) {
+  const at = element.contains(document.activeElement) ? focusables(element).indexOf(document.activeElement) : -1;
+  return at < 0 ? null : at;
 }
 
-const numbers = [0, 1, 2, 3].map((digits) => new Intl.NumberFormat("en", { minimumFractionDigits: digits, maximumFractionDigits: digits }));
-const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+let announcer = null;
 
-export function number(value, digits = 1) {
-  return typeof value === "number" && Number.isFinite(value) ? numbers[digits].format(value) : "–";
-}
-
-export const count = (value) => (typeof value === "number" ? whole.format(value) : "–");
-
-export function power(kw) {
-  if (typeof kw !== "number") return ["–", ""];
-  return Math.abs(kw) >= 10000 ? [number(kw / 1000, 1), "MW"] : [number(kw, Math.abs(kw) < 1000 ? 1 : 0), "kW"];
-}
-
-export function ago(iso, now) {
-  const at = Date.parse(iso ?? "");
-  if (Number.isNaN(at)) return "never";
-  const seconds = Math.max(0, Math.round((now - at) / 1000));
-  if (seconds < 2) return "now";
-  if (seconds < 60) return `${seconds} s ago`;
-  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ago`;
-  if (seconds < 86400) return `${Math.floor(seconds / 3600)} h ago`;
-  return `${Math.floor(seconds / 86400)} d ago`;
-}
-
-export function clock(iso, withSeconds = true) {
-  const at = new Date(iso);
-  if (Number.isNaN(at.getTime())) return "";
-  const time = at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: withSeconds ? "2-digit" : undefined, hourCycle: "h23" });
-  return at.toDateString() === new Date().toDateString() ? time : `${at.toLocaleDateString([], { month: "short", day: "numeric" })} ${time}`;
+// For screen readers, and seldom: the newest text wins, and nothing is said more than once in two seconds.
+export function announce(text) {
+  announcer ??= { element: byId("announcer"), timer: null, text: "" };
+  announcer.text = text;
+  announcer.timer ??= setTimeout(() => {
+    announcer.timer = null;
+    setText(announcer.element, announcer.text);
+  }, 2000);
 }

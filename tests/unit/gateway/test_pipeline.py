@@ -1,6 +1,6 @@
-"""The rate meter."""
+"""The rate meter, and what waits for the workers."""
 
-from ems_streams.gateway.pipeline import RateMeter
+from ems_streams.gateway.pipeline import RateMeter, lag_of
 
 
 class Clock:
@@ -40,3 +40,21 @@ def test_age_tells_how_old_the_last_sample_is() -> None:
     meter.sample(1)
     clock.now_s = 3
     assert meter.age_s == 3
+
+
+def test_what_waits_is_summed_over_workers_by_topic_and_for_telemetry_by_partition() -> None:
+    conditions = [
+        {"lags": {"device-telemetry": {"0": 3, "1": 4}, "device-status-reports": {"0": 1}}},
+        {"lags": {"device-telemetry": {"2": 5}}},
+        {},
+    ]
+    assert lag_of(conditions) == {
+        "messages": 12,
+        "byTopic": {"device-telemetry": 12, "device-status-reports": 1},
+        "byPartition": {"0": 3, "1": 4, "2": 5},
+    }
+
+
+def test_what_waits_is_not_known_when_no_worker_says() -> None:
+    assert lag_of([{}, {"lags": None}]) is None
+    assert lag_of([]) is None

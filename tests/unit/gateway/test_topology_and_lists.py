@@ -15,6 +15,7 @@ from ems_streams.gateway.fleet import Fleet, merge
 from ems_streams.gateway.forwarding import Forwarder
 from ems_streams.gateway.queries import DeviceQueries
 from ems_streams.gateway.site_queries import SiteQueries
+from ems_streams.gateway.status_events import StatusEvents
 from ems_streams.gateway.topology import Topology, parse_topology
 from ems_streams.kafka.partitioner import partition_for
 from ems_streams.ops.http import bound_port, error_middleware, start_site
@@ -23,6 +24,7 @@ from ems_streams.settings import Settings
 from tests.support.worker_stand_in import WorkerCluster, device_view
 
 TIMEOUT_S = 0.6
+NAMES = {"INV-001": "Roof, east"}
 
 
 @dataclass
@@ -45,11 +47,13 @@ async def world() -> AsyncIterator[World]:
         topology = Topology(session, [cluster.workers[0].url + "/"])
         await topology.refresh()
         app = web.Application(middlewares=[error_middleware])
-        app.add_routes(DeviceLists(Fleet(session, topology, TIMEOUT_S)).routes())
+        lists = DeviceLists(Fleet(session, topology, TIMEOUT_S, NAMES.get))
+        app.add_routes(lists.routes())
         away = Settings(database_url=SecretStr("postgresql://nobody@127.0.0.1:1/nothing"))
         forwarder, history = Forwarder(session, topology, TIMEOUT_S), HistoryReader(away, "test", TIMEOUT_S)
-        app.add_routes(DeviceQueries(forwarder, history).routes())
-        app.add_routes(SiteQueries(forwarder, history).routes())
+        app.add_routes(DeviceQueries(forwarder, history, NAMES.get).routes())
+        app.add_routes(SiteQueries(forwarder, history, lists.has_devices).routes())
+        app.add_routes(StatusEvents(history).routes())
         runner = await start_site(app, "127.0.0.1", 0, "PORT")
         async with aiohttp.ClientSession(f"http://127.0.0.1:{bound_port(runner)}") as client:
             yield World(cluster, topology, client)
@@ -273,3 +277,35 @@ def test_devices_without_power_count_too() -> None:
     assert summarise([{"serialNumber": "X", "siteId": 4, "status": "UNKNOWN"}]) == [
         {"siteId": 4, "devices": 1, "statuses": {"UNKNOWN": 1}, "powerKw": 0}
     ]
+
+
+async def test_devices_have_the_names_of_the_registry(world: World) -> None:
+    _, body = await world.get("/api/v1/devices", limit=2)
+    assert [device["name"] for device in body["devices"]] == [None, "Roof, east"]
+    assert (await world.get("/api/v1/devices/INV-001"))[1]["name"] == "Roof, east"
+    assert (await world.get("/api/v1/devices/INV-002"))[1]["name"] is None
+
+
+async def test_a_site_with_devices_has_no_windows_before_the_first_is_closed_and_any_other_is_not_there(world: World) -> None:
+    status, body = await world.get("/api/v1/sites/1/aggregates")
+    assert (status, body["siteId"], body["windows"]) == (200, 1, [])
+    assert (await world.get("/api/v1/sites/99/aggregates"))[0] == 404
+
+
+async def test_what_workers_say_of_themselves_is_kept_while_they_answer(world: World) -> None:
+    first, second = world.cluster.workers
+    first.condition = {"ready": False, "breaker": "open", "checks": {}, "lags": {"device-telemetry": {"0": 3, "2": 4}}}
+    await world.topology.refresh()
+    assert world.topology.condition(first.url) == first.condition
+    assert world.topology.condition(second.url) == {}, "a worker of another release says nothing"
+    await first.stop()
+    await world.topology.refresh()
+    assert world.topology.condition(first.url) == {}
+
+
+async def test_status_events_without_postgresql_say_so_and_wrong_parameters_are_named(world: World) -> None:
+    status, body = await world.get("/api/v1/devices/INV-001/status-events")
+    assert (status, body["events"], body["more"], body["historyAvailable"]) == (200, [], False, False)
+    for parameter, value in (("limit", "0"), ("from", "yesterday"), ("to", "2026-01-01T00:00:00")):
+        status, body = await world.get("/api/v1/devices/INV-001/status-events", **{parameter: value})
+        assert (status, body["parameter"]) == (400, parameter)

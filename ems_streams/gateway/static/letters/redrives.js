@@ -1,7 +1,7 @@
 // What comes of a redrive, in words, and waiting for its end.
 
-import { redrive } from "./api.js";
-import { count } from "./dom.js";
+import { redrive } from "../api.js";
+import { count } from "../format.js";
 
 const ASK_EVERY_MS = 500;
 const WORDS = { sent: "sent back", failedAgain: "malformed again", quarantined: "quarantined", refused: "refused", doneBefore: "dealt with before" };

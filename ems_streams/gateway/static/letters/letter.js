@@ -1,21 +1,25 @@
 // One dead letter in full: why it is here, its bytes and headers; changed, tried and sent back.
 
-import { deadLetter, redriveLetters } from "./api.js";
-import { byId, clock, make, setText } from "./dom.js";
+import { deadLetter, redriveLetters } from "../api.js";
+import { loading } from "../components/panels.js";
+import { timeOf } from "../components/time.js";
+import { make, put, setText } from "../dom.js";
+import { bytes } from "../format.js";
+import { may, whyNot } from "../session.js";
 import { outcomeText, showResult, untilFinished } from "./redrives.js";
 
 const HEX_BYTES = 2048;
 
 export class LetterDetail {
-  constructor({ onClose, onDone }) {
+  constructor({ onClose, onDone, signal }) {
     this.onClose = onClose;
     this.onDone = onDone;
-    this.body = byId("letter-body");
-    this.empty = this.body.firstElementChild;
-    byId("letter-close").addEventListener("click", () => this.close());
-    document.addEventListener("keydown", (event) => {
-      if (event.key === "Escape" && this.letter) this.close();
-    });
+    this.title = make("h2", { id: "letter-title", tabindex: "-1" }, "Letter");
+    this.closer = make("button", { id: "letter-close", type: "button", class: "icon", hidden: true, "aria-label": "Close the letter", onclick: () => this.close() }, "✕");
+    this.empty = make("p", { class: "empty" }, "Open a letter to see its bytes, its headers and why it is here, to change it, and to send it back.");
+    this.body = make("div", { id: "letter-body", class: "pad" }, this.empty);
+    this.element = make("section", { id: "letter", class: "card letter", "aria-labelledby": "letter-title" }, make("div", { class: "bar" }, this.title, this.closer), this.body);
+    document.addEventListener("keydown", (event) => event.key === "Escape" && this.letter && this.close(), { signal });
   }
 
   shows(letter) {
@@ -25,36 +29,37 @@ export class LetterDetail {
   async open(letter, origin) {
     this.letter = letter;
     this.origin = origin;
-    setText(byId("letter-title"), letter.id);
-    byId("letter-close").hidden = false;
-    this.body.replaceChildren(make("p", { class: "empty" }, "Loading"));
-    byId("letter-title").focus({ preventScroll: true });
+    setText(this.title, letter.id);
+    this.closer.hidden = false;
+    put(this.body, loading());
+    this.title.focus();
     try {
       const full = await deadLetter(letter);
       if (this.shows(letter)) this.render(full);
     } catch (error) {
-      if (this.shows(letter)) this.body.replaceChildren(make("p", { class: "empty" }, error.message));
+      if (this.shows(letter)) put(this.body, make("p", { class: "empty trouble" }, error.message));
     }
   }
 
   close() {
     this.letter = null;
-    setText(byId("letter-title"), "Letter");
-    byId("letter-close").hidden = true;
-    this.body.replaceChildren(this.empty);
+    setText(this.title, "Letter");
+    this.closer.hidden = true;
+    put(this.body, this.empty);
     this.origin?.focus?.();
     this.onClose();
   }
 
   render(full) {
     this.full = full;
-    this.body.replaceChildren(
+    put(
+      this.body,
       make("div", { class: "reason" }, make("b", {}, full.errorClass ?? "No error class"), full.errorMessage ?? "The headers do not say why."),
       facts(full),
       ...this.editor(full),
       make("details", {}, make("summary", {}, `Headers (${full.headers.length})`), headers(full.headers)),
-      make("details", {}, make("summary", {}, "Bytes"), make("pre", { tabindex: "0", "aria-label": "Bytes of the value" }, hexDump(full.valueBase64))),
-      ...(full.stackTrace ? [make("details", {}, make("summary", {}, "Stack trace"), make("pre", { tabindex: "0" }, full.stackTrace))] : []),
+      make("details", {}, make("summary", {}, "Bytes"), make("pre", { tabindex: "0", role: "region", "aria-label": "Bytes of the value" }, hexDump(full.valueBase64))),
+      ...(full.stackTrace ? [make("details", {}, make("summary", {}, "Stack trace"), make("pre", { tabindex: "0", role: "region", "aria-label": "Stack trace" }, full.stackTrace))] : []),
     );
   }
 
@@ -72,7 +77,7 @@ export class LetterDetail {
     this.result = make("p", { class: "result", id: "letter-result", role: "status", hidden: "" });
     this.dryRunButton = this.button("letter-dry-run", "Dry run", "action", true);
     this.redriveButton = this.button("letter-redrive", "Redrive", "action strong", false);
-    const label = this.value.disabled ? "Value: not text, so it cannot be changed here; its bytes are below" : `Value, ${full.sizeBytes} bytes; what you change is sent instead`;
+    const label = this.value.disabled ? "Value: not text, so it cannot be changed here; its bytes are below" : `Value, ${bytes(full.sizeBytes)}; what you change is sent instead`;
     return [
       make("label", { class: "field", for: "letter-value" }, label), this.value,
       ...(this.mqttTopic ? [make("label", { class: "field" }, "MQTT topic", this.mqttTopic)] : []),
@@ -84,6 +89,8 @@ export class LetterDetail {
   button(id, text, classes, dryRun) {
     const button = make("button", { id, type: "button", class: classes }, text);
     button.addEventListener("click", () => this.send(dryRun));
+    button.disabled = !may("redrive");
+    if (button.disabled) button.title = whyNot("redrive");
     return button;
   }
 
@@ -150,14 +157,14 @@ function facts(full) {
   const pairs = [
     ["Came from", place],
     ["Stage", [full.stage, full.channel].filter(Boolean).join(", ") || "–"],
-    ["First failed", full.firstFailedAt ? clock(full.firstFailedAt) : "–"],
+    ["First failed", full.firstFailedAt ? timeOf(full.firstFailedAt) : "–"],
     ["Attempts", full.attempts ?? "–"],
     ["Replays", full.replayCount],
     ["State", full.done ? `${full.state}, by ${full.done.redriveId}` : full.state],
     ["Redrive", redriveText(full.redrive)],
   ];
   if (full.cutFromBytes) pairs.push(["Cut", `only the beginning of ${full.cutFromBytes} bytes was kept`]);
-  return make("dl", { class: "pairs" }, ...pairs.flatMap(([name, text]) => [make("dt", {}, name), make("dd", {}, String(text))]));
+  return make("dl", { class: "pairs" }, ...pairs.flatMap(([name, text]) => [make("dt", {}, name), make("dd", {}, text instanceof Node ? text : String(text))]));
 }
 
 // What would become of it as it is.

@@ -1,0 +1,75 @@
+// Asking again and again, cheaply: never while the page is hidden, slower while answers take long or fail, at once when something has happened.
+
+import { freshness } from "./freshness.js";
+
+const REST_PER_WORK = 3;
+const LONGEST_PAUSE_MS = 30000;
+
+// How long to wait before asking again.
+export function pauseMs(everyMs, tookMs, failures, retryAfterS = null) {
+  const backedOff = failures ? Math.min(LONGEST_PAUSE_MS, everyMs * 2 ** Math.min(failures, 6)) : everyMs;
+  return Math.max(backedOff, REST_PER_WORK * tookMs, (retryAfterS ?? 0) * 1000);
+}
+
+/** Calls `load` and shows what it gives until the signal says that the page was left.
+ *
+ * name: of the source, once in a page; load: async (signal) => data; show: (data) => void; onError: (error) => void, optional;
+ * missing: (data) => words for what the answer lacks, or null. Gives `refresh()`, which asks at once, or once more when asking already.
+ */
+export function keepFresh({ name, everyMs, load, show, onError, missing, signal }) {
+  const source = freshness.source(name, everyMs);
+  let timer = null;
+  let running = false;
+  let again = false;
+  let failures = 0;
+
+  async function round() {
+    if (signal.aborted || document.hidden) return;
+    if (running) {
+      again = true;
+      return;
+    }
+    running = true;
+    again = false;
+    clearTimeout(timer);
+    const began = performance.now();
+    let retryAfterS = null;
+    try {
+      const data = await load(signal);
+      if (signal.aborted) return;
+      failures = 0;
+      source.ok(missing?.(data) ?? null);
+      show(data);
+    } catch (error) {
+      if (signal.aborted) return;
+      failures += 1;
+      retryAfterS = error.retryAfterS ?? null;
+      if (!(error.status > 0 || error.status === 0)) console.error(error);
+      if (onError?.(error) === "fine") source.ok();
+      else source.failed(error.message);
+    } finally {
+      running = false;
+      if (!signal.aborted) timer = setTimeout(round, again ? 0 : pauseMs(everyMs, performance.now() - began, failures, retryAfterS));
+    }
+  }
+
+  document.addEventListener("visibilitychange", () => !document.hidden && round(), { signal });
+  addEventListener("online", round, { signal });
+  signal.addEventListener("abort", () => {
+    clearTimeout(timer);
+    source.end();
+  });
+  round();
+  return { refresh: round };
+}
+
+// Runs at most once in a while, and always after the last call.
+export function debounced(call, waitMs, signal) {
+  let timer = null;
+  signal?.addEventListener("abort", () => clearTimeout(timer));
+  return (...given) => {
+    if (signal?.aborted) return;
+    clearTimeout(timer);
+    timer = setTimeout(() => call(...given), waitMs);
+  };
+}
