@@ -47,6 +47,7 @@ def test_help_names_every_command() -> None:
         "topics",
         "devices",
         "doctor",
+        "explain",
         "db",
         "config",
         "replay",
