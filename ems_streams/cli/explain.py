@@ -71,12 +71,13 @@ def explain(
 async def _explain(settings: "Settings", serial: str, times: tuple[datetime, datetime], limit: int, timeout_s: float) -> "Explanation":
     import aiohttp
 
+    from ems_streams.access.internal import internal_headers
     from ems_streams.gateway.explainer import Cost, Explainer
     from ems_streams.gateway.forwarding import Forwarder
     from ems_streams.gateway.topology import Topology
     from ems_streams.kafka.device_registry import read_entry
 
-    async with aiohttp.ClientSession() as session:
+    async with aiohttp.ClientSession(headers=internal_headers(settings)) as session:
         topology = Topology(session, settings.worker_urls.split(","))
         await topology.refresh()
         workers = Forwarder(session, topology, settings.query_timeout_s)

@@ -11,7 +11,7 @@ from ems_streams.domain.explanation import DroppedSummary, Explanation, Missing,
 from ems_streams.domain.registry import RegistryEntry
 from ems_streams.domain.status_table import TRANSITIONS, StatusInput
 from ems_streams.domain.story import narrative
-from ems_streams.domain.timeline import Reader, mark_duplicates, timeline
+from ems_streams.domain.timeline import Reader, mark_duplicates, site_of, timeline
 from ems_streams.domain.timestamps import from_epoch_ms
 
 
@@ -51,6 +51,12 @@ class Gathered(NamedTuple):
     partition: int | None
     owner: str | None
     missing: tuple[Missing, ...]
+
+
+def for_sites(found: Found, sites: frozenset[int]) -> tuple[Found, int]:
+    """Only records that name one of some sites, since a device may have been elsewhere before; and how many others there are."""
+    kept = tuple(record for record in found.records if site_of(record) in sites)
+    return found._replace(records=kept), len(found.records) - len(kept)
 
 
 def explain(gathered: Gathered, topics: Topics) -> Explanation:

@@ -21,6 +21,7 @@ from ems_streams.errors import MalformedError
 
 METRICS_SHOWN: Final = 4
 TEXT_MAX: Final = 300
+SITE_DIGITS_MAX: Final = 19
 
 
 class Words(NamedTuple):
@@ -37,6 +38,20 @@ class Words(NamedTuple):
 
 
 Reader = Callable[[HistoryRecord], Words]
+
+
+def site_of(record: HistoryRecord) -> int | None:
+    """The site that a record names, or of a dead letter of MQTT the one in its topic; None when nothing says it."""
+    origin = read_failure(record.headers).origin
+    parts = [] if origin is None else origin.topic.split("/")
+    if len(parts) > 1 and parts[0] == "sites" and parts[1].isascii() and parts[1].isdecimal() and len(parts[1]) <= SITE_DIGITS_MAX:
+        return int(parts[1])
+    try:
+        fields = orjson.loads(record.value or b"")
+    except orjson.JSONDecodeError:
+        return None
+    site_id = fields.get("siteId") if isinstance(fields, dict) else None
+    return site_id if type(site_id) is int else None
 
 
 def timeline(

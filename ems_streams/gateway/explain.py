@@ -11,6 +11,7 @@ from typing import Final
 
 from aiohttp import web
 
+from ems_streams.access.roles import Sites
 from ems_streams.domain.explanation import Explanation
 from ems_streams.domain.registry import RegistryEntry
 from ems_streams.domain.timestamps import time_in_query
@@ -18,6 +19,7 @@ from ems_streams.gateway.command_desk import CommandDesk
 from ems_streams.gateway.explainer import Cost, Explainer
 from ems_streams.gateway.forwarding import Forwarder
 from ems_streams.gateway.parameters import bad_parameter, limit_of, serial_number_of
+from ems_streams.gateway.security.asking import sites_of
 from ems_streams.gateway.single_flight import SingleFlight
 from ems_streams.gateway.topology import Topology
 from ems_streams.ops.http import ProblemError, json_response
@@ -57,18 +59,20 @@ class ExplainApi:
         asked = request.query.get("since", "")
         now = datetime.now(UTC)
         since = since_of(asked, now)
-        found = await self._answers.get((serial_number, limit, asked), lambda: self._in_turn(serial_number, now, since, limit))
+        sites = sites_of(request)
+        key = (serial_number, limit, asked, sites)
+        found = await self._answers.get(key, lambda: self._in_turn(serial_number, now, since, limit, sites))
         _check(found)
         return json_response(found.model_dump(mode="json", by_alias=True))
 
-    async def _in_turn(self, serial_number: str, now: datetime, since: datetime, limit: int) -> Explanation:
+    async def _in_turn(self, serial_number: str, now: datetime, since: datetime, limit: int, sites: Sites) -> Explanation:
         if self._waiting >= AT_ONCE + WAITING_MAX:
             detail = f"{self._waiting} explanations are being made or waited for, which is as many as may be; try again."
             raise ProblemError(429, "Too many explanations", detail, headers={"Retry-After": "5"})
         self._waiting += 1
         try:
             async with self._turn:
-                return await self._explainer.explain(serial_number, now, since, limit)
+                return await self._explainer.explain(serial_number, now, since, limit, sites)
         finally:
             self._waiting -= 1
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from ems_streams.domain.device_facts import DeviceFacts
 from ems_streams.domain.device_history import Found
-from ems_streams.domain.explaining import Gathered, Topics, explain
+from ems_streams.domain.explaining import Gathered, Topics, explain, for_sites
 from ems_streams.domain.explanation import Explanation, Missing
 from ems_streams.domain.registry import RegistryEntry
 from ems_streams.domain.timestamps import to_epoch_ms
@@ -54,15 +54,23 @@ class Explainer:
         self._registry = registry
         self._cost = cost
 
-    async def explain(self, serial_number: str, now: datetime, since: datetime, limit: int) -> Explanation:
+    async def explain(
+        self, serial_number: str, now: datetime, since: datetime, limit: int, sites: frozenset[int] | None = None
+    ) -> Explanation:
         """Why a device is as it is; never raises because somebody is away.
 
         Args:
             since: Its records are looked for back to here.
             limit: So many of them of each topic.
+            sites: Only records of these are told; None for all.
         """
         (facts, no_worker), (registered, no_registry) = await asyncio.gather(self._facts(serial_number), self._registered(serial_number))
         found, no_kafka = await self._history(serial_number, facts, since, limit)
+        not_told = None
+        if found is not None and sites is not None:
+            found, left_out = for_sites(found, sites)
+            why = "they are of other sites, or name none; the token is for some sites only"
+            not_told = Missing(part="topic", fact=f"{left_out} of its records", why=why) if left_out else None
         partition = facts.partition if facts is not None else _partition(found)
         gathered = Gathered(
             serial_number=serial_number,
@@ -74,7 +82,7 @@ class Explainer:
             found=found,
             partition=partition,
             owner=self._topology.view.owner_of(serial_number) if facts is None else facts.worker,
-            missing=tuple(each for each in (no_worker, no_registry, no_kafka) if each is not None),
+            missing=tuple(each for each in (no_worker, no_registry, no_kafka, not_told) if each is not None),
         )
         return explain(gathered, TOPICS)
 

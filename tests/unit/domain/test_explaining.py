@@ -18,7 +18,7 @@ from ems_streams.domain.device_facts import (
 )
 from ems_streams.domain.device_history import Found, HistoryRecord, Read, ReadEnd
 from ems_streams.domain.events import DeviceStatus, Severity
-from ems_streams.domain.explaining import Gathered, Topics, explain
+from ems_streams.domain.explaining import Gathered, Topics, explain, for_sites
 from ems_streams.domain.explanation import Explanation, Missing
 from ems_streams.domain.registry import RegistryEntry
 from ems_streams.domain.timestamps import format_epoch_ms, to_epoch_ms
@@ -264,3 +264,14 @@ def test_an_explanation_is_read_back_as_it_was_written() -> None:
     known = facts(status_facts(), silence=SilenceFacts(timeout_s=300, decided_by="default"))
     found = explained(known, telemetry(1), registered=RegistryEntry(device_id=7, serial_number=SERIAL, site_id=1))
     assert Explanation.model_validate_json(orjson.dumps(found.model_dump(mode="json", by_alias=True))) == found
+
+
+def test_of_a_device_that_has_moved_only_records_of_the_sites_that_may_be_seen_are_told() -> None:
+    letter = (("dlt-original-topic", b"sites/2/devices/INV-001/telemetry"), ("dlt-error-class", b"invalid_json"))
+    own = (("dlt-original-topic", b"sites/1/devices/INV-001/telemetry"), ("dlt-error-class", b"invalid_json"))
+    records = (
+        telemetry(1, siteId=2), telemetry(2), record("device-telemetry-dlt", 3, b"{", headers=letter), record("device-telemetry-dlt", 4, b"{", headers=own),
+        record("device-status-reports", 5, b"\xff"), record("alarm-acknowledgements", 6, {"siteId": "1"}),
+    )  # fmt: skip
+    found, left_out = for_sites(Found(records, (), {}), frozenset({1}))
+    assert ([each.offset for each in found.records], left_out) == ([2, 4], 4)

@@ -33,7 +33,7 @@ class Scripted:
         self.go_on = asyncio.Event()
         self.go_on.set()
 
-    async def explain(self, serial_number: str, now: datetime, since: datetime, limit: int) -> Explanation:
+    async def explain(self, serial_number: str, now: datetime, since: datetime, limit: int, sites: object) -> Explanation:
         self.asked += 1
         self.running += 1
         self.most = max(self.most, self.running)
