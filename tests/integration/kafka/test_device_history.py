@@ -85,7 +85,8 @@ async def test_markers_of_transactions_and_topics_that_are_empty_or_not_there_en
     await log.write(SERIAL, "OTHER", transaction=True)
     await log.write(SERIAL, transaction=True)
     found = await log.read(1, 2, 99)
-    assert offsets(found) == [0, 3]
+    # The marker of the first may come behind the record of the second.
+    assert offsets(found) in ([0, 2], [0, 3])
     missing = await read_device(log.settings, SERIAL, ["no-such-topic"], [("no-such-topic", 0, 0)], BOUNDS)
     assert (missing.records, missing.reads) == ((), ())
     assert "no-such-topic" in missing.unread
