@@ -18,6 +18,9 @@ from ems_streams.domain.timestamps import time_in_query
 from ems_streams.gateway.command_desk import CommandDesk
 from ems_streams.gateway.explainer import Cost, Explainer
 from ems_streams.gateway.forwarding import Forwarder
+from ems_streams.gateway.openapi.describe import Parameter, Says, describe
+from ems_streams.gateway.openapi.parameters import limit
+from ems_streams.gateway.openapi.words import DEVICES
 from ems_streams.gateway.parameters import bad_parameter, limit_of, serial_number_of
 from ems_streams.gateway.security.asking import sites_of
 from ems_streams.gateway.single_flight import SingleFlight
@@ -35,6 +38,12 @@ AT_ONCE: Final = 2
 WAITING_MAX: Final = 8
 FRESH_S: Final = 1.0
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_SINCE: Final = Parameter(
+    "since",
+    "Records from so long ago on, such as `1h`, or from a time with its zone.",
+    {"type": "string", "minLength": 1, "maxLength": 40, "default": "1h"},
+    example="6h",
+)
 _AGO: Final = re.compile(r"(\d{1,7})([smhd])", re.ASCII)
 
 
@@ -53,26 +62,37 @@ class ExplainApi:
     def routes(self) -> list[web.RouteDef]:
         return [web.get("/api/v1/devices/{serial}/explain", self._handle)]
 
+    @describe(
+        "why a device is in its state, with its last records and their offsets",
+        tag=DEVICES,
+        answers={200: Says("The explanation; `missing` names what could not be asked.", (Explanation,))},
+        parameters=(_SINCE, limit(LIMIT_DEFAULT, LIMIT_MAX)),
+        problems={
+            404: "Nothing is known of the device, and nothing of it was found.",
+            503: "Nothing is known of the device, and workers, Kafka or the registry do not answer.",
+        },
+        more="[explain](../howto/explain.md)",
+    )
     async def _handle(self, request: web.Request) -> web.Response:
         serial_number = serial_number_of(request)
-        limit = limit_of(request, LIMIT_DEFAULT, LIMIT_MAX)
+        count = limit_of(request, LIMIT_DEFAULT, LIMIT_MAX)
         asked = request.query.get("since", "")
         now = datetime.now(UTC)
         since = since_of(asked, now)
         sites = sites_of(request)
-        key = (serial_number, limit, asked, sites)
-        found = await self._answers.get(key, lambda: self._in_turn(serial_number, now, since, limit, sites))
+        key = (serial_number, count, asked, sites)
+        found = await self._answers.get(key, lambda: self._in_turn(serial_number, now, since, count, sites))
         _check(found)
         return json_response(found.model_dump(mode="json", by_alias=True))
 
-    async def _in_turn(self, serial_number: str, now: datetime, since: datetime, limit: int, sites: Sites) -> Explanation:
+    async def _in_turn(self, serial_number: str, now: datetime, since: datetime, count: int, sites: Sites) -> Explanation:
         if self._waiting >= AT_ONCE + WAITING_MAX:
             detail = f"{self._waiting} explanations are being made or waited for, which is as many as may be; try again."
             raise ProblemError(429, "Too many explanations", detail, headers={"Retry-After": "5"})
         self._waiting += 1
         try:
             async with self._turn:
-                return await self._explainer.explain(serial_number, now, since, limit, sites)
+                return await self._explainer.explain(serial_number, now, since, count, sites)
         finally:
             self._waiting -= 1
 
