@@ -79,12 +79,16 @@ def _decode_command(content: Any) -> Command:
     if not isinstance(content, list) or len(content) != _COMMAND_FIELDS:
         raise ValueError(f"expected a list of {_COMMAND_FIELDS} fields")
     request, status, steps, sequence, delivery, *numbers, late = content
+    packet_id, attempts, next_try_ms, accepted_ms = map(whole_number, numbers)
     return Command(
         CommandRequest.model_validate(request),
         CommandStatus(status),
         [Step(whole_number(number), CommandStatus(each), whole_number(at_ms), detail) for number, each, at_ms, detail in steps],
         whole_number(sequence),
         Delivery(delivery),
-        *map(whole_number, numbers),
-        late=bool(late),
+        packet_id,
+        attempts,
+        next_try_ms,
+        accepted_ms,
+        bool(late),
     )
