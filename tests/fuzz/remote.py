@@ -116,6 +116,8 @@ def _request(chance: random.Random) -> bytes:
         "Connection: close",
         f"Content-Length: {len(content)}",
     ]
+    if body and chance.random() < 0.9:
+        lines.append("Content-Type: application/json")
     if chance.random() < 0.2:
         lines.append(
             chance.choice(

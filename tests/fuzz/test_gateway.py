@@ -23,7 +23,7 @@ def test_nothing_that_is_sent_to_the_gateway_makes_it_fail(deployment: Deploymen
     sockets = feed(gateway.port, frames, inputs=SOCKETS)
     assert (requests.detail, sockets.detail) == ("", "")
     assert troubles_of(gateway) == ""
-    assert min(requests.taken, requests.refused) > 20, requests.statuses
+    assert min(requests.taken, requests.refused) >= 10, requests.statuses
     assert sockets.statuses.total() == SOCKETS
     assert all(orjson.loads(line)["process"] == "gateway" for line in gateway.log_file.read_bytes().splitlines())
     assert get(f"{gateway.url}/readyz")[0] == 200
