@@ -24,6 +24,7 @@ from ems_streams.web.health import worker_health
 from ems_streams.web.live import LiveTables
 from ems_streams.web.live_alarms import LiveAlarms
 from ems_streams.web.live_commands import LiveCommands
+from ems_streams.web.live_facts import LiveFacts, Policies, Tables
 from ems_streams.web.live_sites import LiveSites
 from ems_streams.web.routes import add_routes
 from ems_streams.web.sampling import sample
@@ -85,10 +86,12 @@ def worker_app(settings: Settings) -> WorkerApp:
     live = LiveTables(app, aggregates, status, notifications, window_policy(settings), alarms=live_alarms)
     health = worker_health(app)
     health.add_readiness("commands_mqtt", lambda: CheckResult(*couriers.check()), required=False)
+    policies = Policies(window_policy(settings), agents.status.silence_policy(settings), agents.notifications.flapping_policy(settings))
+    facts = LiveFacts(settings.worker_url, Tables(status, aggregates, notifications, alarms, commands), policies)
 
     def sampled() -> None:
         sample(app, live_alarms)
         couriers.show()
 
-    add_routes(app, live, LiveSites(app, sites), live_alarms, LiveCommands(app, commands), health, sampled)
+    add_routes(app, live, LiveSites(app, sites), live_alarms, LiveCommands(app, commands), facts, health, sampled)
     return app

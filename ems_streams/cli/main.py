@@ -23,6 +23,7 @@ from ems_streams.cli import (
     devices,
     dlt,
     doctor,
+    explain,
     health,
     maintenance,
     processes,
@@ -90,6 +91,7 @@ processes.register(app)
 simulate.register(app)
 backfill.register(app)
 doctor.register(app)
+explain.register(app)
 health.register(app)
 app.add_typer(topics.app, name="topics")
 app.add_typer(acls.app, name="acls")

@@ -9,6 +9,7 @@ import orjson
 from ems_streams.domain import summary as summaries
 from ems_streams.domain.aggregate_views import window_view
 from ems_streams.domain.aggregates import DeviceAggregates
+from ems_streams.domain.bounded import REVISION_MAX, bounded, id_of, span_between
 from ems_streams.domain.device_windows import WindowResult
 from ems_streams.domain.summary import Summary
 from ems_streams.domain.timestamps import format_epoch_ms
@@ -88,11 +89,11 @@ def decode_site_part(value: bytes | None) -> SitePart:
         head, summary = (value or b"").split(b"\n", 1)
         fields = orjson.loads(head)
         return SitePart(
-            int(fields["siteId"]),
+            id_of("siteId", fields["siteId"]),
             str(fields["serialNumber"]),
             Window.of_label(fields["window"]),
-            Span(int(fields["start"]), int(fields["end"])),
-            int(fields["revision"]),
+            span_between(fields["start"], fields["end"]),
+            bounded("revision", fields["revision"], 1, REVISION_MAX),
             summaries.decode(summary),
         )
     except (ValueError, KeyError, TypeError, struct.error) as error:

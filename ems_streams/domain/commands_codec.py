@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from ems_streams.domain.command_events import CommandRequest
 from ems_streams.domain.command_table import CommandStatus
 from ems_streams.domain.commands import Command, Delivery, DeviceHistory, DeviceQueue, Done, Step
-from ems_streams.domain.state_codec import StateCodecError
+from ems_streams.domain.state_codec import StateCodecError, whole_number
 
 _KIND: Final = "commands"
 COMMAND_VERSION: Final = 1
@@ -69,21 +69,26 @@ def _decode(version: int, content: Any) -> CommandRecord:
         opened, flows = content
         return DeviceQueue(list(opened), list(flows))
     if version == HISTORY_VERSION:
-        return DeviceHistory([Done(str(command_id), int(at_ms)) for command_id, at_ms in content])
+        return DeviceHistory([Done(str(command_id), whole_number(at_ms)) for command_id, at_ms in content])
     if version == CONNECTION_VERSION:
-        return int(content)
+        return whole_number(content)
     raise ValueError(f"version {version}, expected {COMMAND_VERSION}, {QUEUE_VERSION}, {HISTORY_VERSION} or {CONNECTION_VERSION}")
 
 
 def _decode_command(content: Any) -> Command:
     if not isinstance(content, list) or len(content) != _COMMAND_FIELDS:
         raise ValueError(f"expected a list of {_COMMAND_FIELDS} fields")
-    request, status, steps, sequence, delivery, *rest = content
+    request, status, steps, sequence, delivery, *numbers, late = content
+    packet_id, attempts, next_try_ms, accepted_ms = map(whole_number, numbers)
     return Command(
         CommandRequest.model_validate(request),
         CommandStatus(status),
-        [Step(number, CommandStatus(each), at_ms, detail) for number, each, at_ms, detail in steps],
-        sequence,
+        [Step(whole_number(number), CommandStatus(each), whole_number(at_ms), detail) for number, each, at_ms, detail in steps],
+        whole_number(sequence),
         Delivery(delivery),
-        *rest,
+        packet_id,
+        attempts,
+        next_try_ms,
+        accepted_ms,
+        bool(late),
     )

@@ -19,6 +19,7 @@ from xxhash import xxh3_64_digest
 
 from ems_streams.domain import summary as summaries
 from ems_streams.domain.aggregates import DeviceAggregates
+from ems_streams.domain.bounded import REVISION_MAX, bounded, id_of, span_between
 from ems_streams.domain.device_windows import Quarters, WindowResult
 from ems_streams.domain.fold_outcome import NEVER_MS
 from ems_streams.domain.quarter import Published, Quarter
@@ -96,10 +97,11 @@ def decode_promotion(value: bytes | None) -> Promotion:
         fields, contents = orjson.loads(head), zlib.decompress(compressed)
         windows, at = [], 0
         for label, start_ms, end_ms, live_revision, length in fields["windows"]:
-            summary = summaries.decode(contents[at : (at := at + int(length))])
+            summary = summaries.decode(contents[at : (at := at + bounded("length", length, 0, len(contents)))])
             summary.metrics_view()  # damage must show here, and not when it is published
-            windows.append(PromotedWindow(Window.of_label(label), Span(int(start_ms), int(end_ms)), int(live_revision), summary))
-        identity = int(fields["deviceId"]), int(fields["siteId"]), str(fields["deviceType"])
+            revision = bounded("liveRevision", live_revision, 0, REVISION_MAX)
+            windows.append(PromotedWindow(Window.of_label(label), span_between(start_ms, end_ms), revision, summary))
+        identity = id_of("deviceId", fields["deviceId"]), id_of("siteId", fields["siteId"]), str(fields["deviceType"])
         return Promotion(str(fields["replay"]), str(fields["serialNumber"]), *identity, windows)
     except (ValueError, KeyError, TypeError, struct.error, zlib.error) as error:
         raise MalformedError("invalid_promotion", f"{error!r}; expected a line of JSON and compressed summaries") from None

@@ -13,7 +13,7 @@ import orjson
 from ems_streams.domain.due_index import NEVER_MS
 from ems_streams.domain.refusals import invalid
 from ems_streams.domain.registry import RegistryEntry
-from ems_streams.domain.state_codec import StateCodecError
+from ems_streams.domain.state_codec import StateCodecError, whole_number
 from ems_streams.domain.status import DeviceStatusState, Transition, on_silence
 from ems_streams.domain.status_table import TRANSITIONS, StatusInput
 
@@ -121,7 +121,7 @@ def decode_listening(data: bytes) -> Listening:
     """Of its bytes; raises `StateCodecError`."""
     try:
         since_ms, until_ms, beats = orjson.loads(data[1:])
-        return Listening(int(since_ms), int(until_ms), {str(ingress_id): int(at_ms) for ingress_id, at_ms in beats})
+        return Listening(whole_number(since_ms), whole_number(until_ms), {str(name): whole_number(at_ms) for name, at_ms in beats})
     except (ValueError, TypeError) as error:
         raise StateCodecError(_KIND, str(error)) from None
 

@@ -23,3 +23,13 @@ def check_version(kind: str, data: bytes, version: int) -> None:
         raise StateCodecError(kind, "the value is empty")
     if data[0] != version:
         raise StateCodecError(kind, f"version {data[0]}, expected {version}")
+
+
+def whole_number(value: object) -> int:
+    """The number, if it is a whole one that can be stored again; raises `ValueError`.
+
+    JSON with more digits than 64 bits hold is read as a float, from which an int could be made that cannot be written.
+    """
+    if type(value) is not int:
+        raise ValueError(f"{value!r}: expected a whole number of 64 bits")
+    return value

@@ -18,6 +18,7 @@ from ems_streams.gateway.commands import CommandsApi
 from ems_streams.gateway.dead_letters import DeadLetterApi
 from ems_streams.gateway.devices import DeviceLists
 from ems_streams.gateway.documents import Documents
+from ems_streams.gateway.explain import ExplainApi
 from ems_streams.gateway.fleet import Fleet
 from ems_streams.gateway.forwarding import Forwarder
 from ems_streams.gateway.maintenance import MaintenanceApi
@@ -39,6 +40,7 @@ from ems_streams.gateway.websocket import NotificationSocket
 from ems_streams.metrics import Process
 from ems_streams.ops.health import CheckResult, Health
 from ems_streams.ops.http import error_middleware, start_site
+from ems_streams.ops.logs import configure_logging
 from ems_streams.ops.monitoring import add_monitoring
 from ems_streams.ops.request_ids import give_request_ids
 from ems_streams.postgres.reader import HistoryReader
@@ -70,6 +72,7 @@ class Gateway:
         self.dead_letters = DeadLetterApi(settings)
         self.redrives = RedriveApi(settings)
         self.commands = CommandsApi(self.command_desk, workers, settings.query_timeout_s)
+        self.explain = ExplainApi(settings, workers, self.topology, self.command_desk)
         self.health = Health()
         self.health.add_readiness("kafka", self.pipeline.check)
         self.health.add_readiness("notifications", self.feed.check)
@@ -94,6 +97,7 @@ class Gateway:
         app.add_routes(self.lists.routes())
         app.add_routes(self.queries.routes())
         app.add_routes(StatusEvents(self.history).routes())
+        app.add_routes(self.explain.routes())
         app.add_routes(self.site_queries.routes())
         app.add_routes(NotificationList(self.feed).routes())
         app.add_routes(self.alarms.routes())
@@ -181,6 +185,7 @@ async def _run_until(stop: asyncio.Event, gateway: Gateway) -> None:
 
 def run(settings: Settings) -> int:
     """Runs the gateway until SIGTERM or SIGINT; returns the exit code."""
+    configure_logging(settings, "gateway")
     configure_tracing(settings, "gateway")
     # uvloop does not exist for every platform.
     runner = importlib.import_module("uvloop").run if importlib.util.find_spec("uvloop") else asyncio.run

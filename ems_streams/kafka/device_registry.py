@@ -46,6 +46,23 @@ async def read_registry(settings: Settings, on_progress: Callable[[int, int], No
     return found
 
 
+async def read_entry(settings: Settings, serial_number: str) -> RegistryEntry | None:
+    """The entry of one device, None when it has none; only its partition is read. Raises `TopicsMissingError` and `DependencyError`."""
+    key = serial_number.encode()
+    found: dict[str, RegistryEntry] = {}
+    async with positioned_consumer(settings) as consumer:
+        count = len(await _partitions(consumer))
+        if not count:
+            raise TopicsMissingError([DEVICE_REGISTRY])
+        tp = TopicPartition(DEVICE_REGISTRY, partition_for(key, count))
+        starts, ends = await consumer.beginning_offsets([tp]), await consumer.end_offsets([tp])
+        async for _, records in read_ranges(consumer, {tp: (starts[tp], ends[tp])}):
+            for record in records:
+                if record.key == key:
+                    _apply(found, record.key, record.value)
+    return found.get(serial_number)
+
+
 async def write_registry(
     settings: Settings,
     entries: Iterable[RegistryEntry],

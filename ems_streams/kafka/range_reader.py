@@ -28,7 +28,9 @@ class NoSuchTopicError(EmsError):
 
 
 @contextlib.asynccontextmanager
-async def positioned_consumer(settings: Settings, *, records_max: int | None = RECORDS_MAX) -> AsyncIterator[AIOKafkaConsumer]:
+async def positioned_consumer(
+    settings: Settings, *, records_max: int | None = RECORDS_MAX, fetch_bytes: int = FETCH_BYTES
+) -> AsyncIterator[AIOKafkaConsumer]:
     """A consumer of committed records without a group; raises `DependencyError` when Kafka is away at its start."""
     consumer = AIOKafkaConsumer(
         **client_options(settings),
@@ -36,7 +38,7 @@ async def positioned_consumer(settings: Settings, *, records_max: int | None = R
         isolation_level="read_committed",
         auto_offset_reset="none",
         fetch_max_wait_ms=POLL_TIMEOUT_MS,
-        max_partition_fetch_bytes=FETCH_BYTES,
+        max_partition_fetch_bytes=fetch_bytes,
         max_poll_records=records_max,
     )
     try:

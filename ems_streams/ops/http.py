@@ -1,6 +1,7 @@
 """What every process' HTTP side shares: health routes, errors as problem documents, listening on a port."""
 
 import errno
+import logging
 import ssl
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
@@ -8,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import orjson
 import structlog
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from ems_streams import __version__
 from ems_streams.errors import EmsError, SettingError
@@ -34,6 +36,17 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 VERSION_HEADER = "EMS-Version"
 """On answers of the health endpoints: the release that runs."""
 _NO_STORE = {"Cache-Control": "no-store"}
+
+
+class _NoHttp(logging.Filter):
+    """Keeps out of the log that somebody has sent what is no HTTP: it is answered with 400, and with a traceback each anybody could fill a disk."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        return not isinstance(error, HttpProcessingError)
+
+
+_NO_HTTP = _NoHttp()
 
 
 def json_response(body: object, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
@@ -95,6 +108,7 @@ async def start_site(
     Raises:
         SettingError: The port is taken, or cannot be listened on; names port and setting.
     """
+    logging.getLogger("aiohttp.server").addFilter(_NO_HTTP)
     runner = ProblemRunner(app, access_log=None, handle_signals=False, shutdown_timeout=shutdown_timeout_s)
     await runner.setup()
     try:

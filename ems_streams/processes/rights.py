@@ -37,6 +37,7 @@ from ems_streams.kafka.catalogue import (
     changelog_of,
     dlt_of,
 )
+from ems_streams.kafka.device_topics import PUT_ASIDE, TOPICS_OF_A_DEVICE
 from ems_streams.kafka.own_rights import check_own_rights
 from ems_streams.settings import Settings
 
@@ -205,6 +206,7 @@ def _notifier(application_id: str, _: Catalogue) -> Iterator[Right]:
 def _gateway(application_id: str, catalogue: Catalogue) -> Iterator[Right]:
     yield from _topics("READ", "the feed of notifications", DEVICE_NOTIFICATIONS)
     yield from _topics("READ", "which devices there are", DEVICE_REGISTRY)
+    yield from _topics("READ", "explain: the last records of a device", *(topic for topic in TOPICS_OF_A_DEVICE if topic not in PUT_ASIDE))
     yield from _topics("WRITE", "commands that people ask for", DEVICE_COMMANDS)
     yield from _topics("WRITE", "alarms that people take note of", ALARM_ACKNOWLEDGEMENTS)
     yield from _maintenance(application_id)

@@ -25,6 +25,7 @@ from ems_streams.web.limits import limit_of, sites_of
 from ems_streams.web.live import LiveTables
 from ems_streams.web.live_alarms import LiveAlarms
 from ems_streams.web.live_commands import LiveCommands
+from ems_streams.web.live_facts import LiveFacts
 from ems_streams.web.live_sites import LiveSites
 
 ROUTED_HEADER = "X-EMS-Routed"
@@ -39,10 +40,17 @@ Body = dict[str, Any]
 
 
 def add_routes(  # noqa: PLR0917 - one of each table
-    app: WorkerApp, tables: LiveTables, sites: LiveSites, alarms: LiveAlarms, commands: LiveCommands, health: Health, sample: Sample
+    app: WorkerApp,
+    tables: LiveTables,
+    sites: LiveSites,
+    alarms: LiveAlarms,
+    commands: LiveCommands,
+    facts: LiveFacts,
+    health: Health,
+    sample: Sample,
 ) -> None:
     """Add the live table views, the health endpoints and the metrics, whose gauges `sample` sets, to the worker's web."""
-    routes = _Routes(app, tables, sites, commands, health)
+    routes = _Routes(app, tables, sites, commands, facts, health)
     web_app = cast(web.Application, cast(Any, app.web).web_app)  # of the aiohttp driver, the only one there is
     web_app.middlewares.extend((give_request_ids, error_middleware, internal_guard(app.settings)))
     web_app.add_routes(
@@ -53,6 +61,7 @@ def add_routes(  # noqa: PLR0917 - one of each table
             web.get("/api/v1/commands/{commandId}", routes.command),
             web.get("/api/v1/sites/{siteId}/aggregates", routes.site_aggregates),
             web.get("/internal/v1/devices", routes.devices),
+            web.get("/internal/v1/devices/{serial}/facts", routes.facts),
             web.get("/internal/v1/topology", routes.topology),
             *alarm_routes(alarms),
         ]
@@ -61,13 +70,16 @@ def add_routes(  # noqa: PLR0917 - one of each table
 
 
 class _Routes:
-    def __init__(self, app: WorkerApp, tables: LiveTables, sites: LiveSites, commands: LiveCommands, health: Health) -> None:
+    def __init__(  # noqa: PLR0917 - one of each table
+        self, app: WorkerApp, tables: LiveTables, sites: LiveSites, commands: LiveCommands, facts: LiveFacts, health: Health
+    ) -> None:
         self._app = app
         self._health = health
         self._tables = tables
         self._sites = sites
         self._commands = commands
         self._headers = {ROUTED_HEADER: "1", **internal_headers(app.settings)}
+        self._facts = facts
 
     async def device(self, request: web.Request) -> web.StreamResponse:
         serial = request.match_info["serial"]
@@ -76,6 +88,10 @@ class _Routes:
     async def aggregates(self, request: web.Request) -> web.StreamResponse:
         serial, wanted = request.match_info["serial"], _windows_of(request)
         return await self._of_device(request, serial, lambda: self._tables.aggregates(serial, *wanted))
+
+    async def facts(self, request: web.Request) -> web.StreamResponse:
+        serial = request.match_info["serial"]
+        return await self._of_device(request, serial, lambda: self._facts.of(serial))
 
     async def site_aggregates(self, request: web.Request) -> web.StreamResponse:
         text, wanted = request.match_info["siteId"], _windows_of(request)

@@ -60,6 +60,7 @@ def _admin(scope: Scope = Scope.EVERY_SITE) -> Access:
 ACCESS: Final[dict[str, Access]] = {
     "GET /api/v1/devices": _viewer(Scope.FILTERED),
     "GET /api/v1/devices/{serial}": _viewer(Scope.DEVICE),
+    "GET /api/v1/devices/{serial}/explain": _viewer(Scope.DEVICE),
     "GET /api/v1/devices/{serial}/aggregates": _viewer(Scope.DEVICE),
     "GET /api/v1/devices/{serial}/status-events": _viewer(Scope.DEVICE),
     "GET /api/v1/sites": _viewer(Scope.FILTERED),

@@ -50,6 +50,7 @@ def test_help_names_every_command() -> None:
         "devices",
         "doctor",
         "health",
+        "explain",
         "db",
         "config",
         "replay",
@@ -58,7 +59,6 @@ def test_help_names_every_command() -> None:
         "rules",
         "dlt",
         "command",
-        "tokens",
         "schema",
     }
 
