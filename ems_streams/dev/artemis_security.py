@@ -95,7 +95,7 @@ class ArtemisSecurity:
         """The grants, as XML: nothing to anybody, then what is granted to whom."""
         return "\n".join(['<security-setting match="#"/>', *(_setting(address, granted) for address, granted in self._grants())])
 
-    def _grants(self) -> Iterator[tuple[str, dict[str, tuple[str, ...]]]]:
+    def _grants(self) -> Iterator[tuple[str, Mapping[str, tuple[str, ...]]]]:
         yield "sites/#", {INGRESS: _READ}
         # What the fleet subscribes to, with one queue for all of its devices; and where the worker publishes.
         yield "sites/+/devices/+/commands", {WORKER: _SEND, FLEET: _READ}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ems_streams.access.roles import Role
-from ems_streams.access.token_entries import TokenEntry, entry_yaml, hash_of
+from ems_streams.access.token_entries import ALL_SITES, TokenEntry, entry_yaml, hash_of
 from ems_streams.access.token_file import TokensFileError, load_tokens
 from ems_streams.dev.artemis_security import FLEET, INGRESS, NOTHING, WORKER, ArtemisSecurity, Device
 from ems_streams.dev.certificates import Certificates, Pair
@@ -167,7 +167,9 @@ class SecureRun:
         """The gateway's tokens, by their hashes; what people have added stays, unless ours are not in it."""
         path = self.directory / "tokens.yaml"
         ours = [
-            TokenEntry(name=name, hash=hash_of(self.secrets.value(f"gateway-token-{name}")), role=role, sites="all")
+            TokenEntry.model_validate(
+                {"name": name, "hash": hash_of(self.secrets.value(f"gateway-token-{name}")), "role": role, "sites": ALL_SITES}
+            )
             for name, role in _TOKENS.items()
         ]
         try:
