@@ -1,7 +1,7 @@
 """TLS for a PostgreSQL that was built without it: `python -I tls_front.py PORT SOCKET CERT KEY`.
 
 Speaks what comes before TLS in PostgreSQL's protocol, then carries bytes between the client and the server's Unix socket. Who asks for no TLS is
-refused, as `hostssl` would. Nothing of a client is read beyond its request before TLS has begun, so nothing can be slipped in there.
+refused, as `hostssl` would. Nothing of a client is taken beyond its request before TLS has begun, so nothing can be slipped in there.
 """
 
 import asyncio
@@ -88,6 +88,10 @@ async def _asks_for_tls(client: socket.socket) -> bool:
             return True
         if (length, code) != (_REQUEST.size, _GSS_REQUEST):
             await loop.sock_sendall(client, refusal())
+            client.shutdown(socket.SHUT_WR)
+            # A socket that is closed with something unread resets the connection, and the answer may be lost with it.
+            while await loop.sock_recv(client, _CHUNK_BYTES):
+                pass
             return False
         await loop.sock_sendall(client, b"N")
 

@@ -21,6 +21,7 @@ _ALERTS: Final = (
     ("BAD_CERTIFICATE", "foreign"),
     ("HANDSHAKE_FAILURE", "no_certificate"),
     ("WRONG_VERSION_NUMBER", "no_tls"),
+    ("UNEXPECTED_MESSAGE", "no_tls"),
 )  # fmt: skip
 _NO_TLS = "what listens there does not speak TLS: set EMS_MQTT_URL to the port of the broker with TLS, or to mqtt://"
 _NO_CERTIFICATE = "the broker wants a certificate of the client: set EMS_MQTT_CERT_FILE and EMS_MQTT_KEY_FILE"
