@@ -153,9 +153,10 @@ def the_worker_answers_nobody_without_the_internal_token(place: Place, worker: s
     for path in ("/livez", "/readyz", "/startupz", "/metrics"):
         assert place.ask("GET", path, None, base=worker)[0] == 200, path
     # Faust's own views show all data to whoever asks; they are off, also for who has the token.
-    for path in ("/table", "/table/", "/table/device-status/", "/router", "/router/", "/graph/", "/stats/", "/"):
+    for path in ("/table", "/table/", "/table/device-status/", "/router", "/router/", "/graph/", "/stats/"):
         assert place.ask("GET", path, None, base=worker)[0] == 401, path
         assert place.ask("GET", path, INTERNAL, base=worker)[0] == 404, path
+    assert place.ask("GET", "/", None, base=worker)[0] == 401  # says that it is there, and nothing else
 
 
 def lists_and_counts_are_of_own_sites(place: Place) -> None:
