@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, Page, expect
+from playwright.async_api import Browser, Page, expect
 
 from ems_streams.mqtt.publisher import MqttPublisher
 from tests.support.dashboard import DESKTOP, PATHS, PHONE, WIDE, Complaints, misplaced, opened, serious_findings, settled
@@ -142,13 +142,13 @@ async def every_page_is_in_order(browser: Browser, complaints: Complaints, url: 
         context = await browser.new_context(viewport=PHONE, color_scheme=scheme, reduced_motion="reduce")
         for name, path in PATHS.items():
             page = await opened(context, complaints, url + path.format(serial=SERIAL))
-            wrong |= {f"{name}, {scheme}, {what}": found for what, found in await findings(page, context) if found}
+            wrong |= {f"{name}, {scheme}, {what}": found for what, found in await findings(page) if found}
             await page.close()
         await context.close()
     assert wrong == {}
 
 
-async def findings(page: Page, context: BrowserContext) -> list[tuple[str, list[str]]]:
+async def findings(page: Page) -> list[tuple[str, list[str]]]:
     narrow = await misplaced(page)
     phone = await serious_findings(page)
     await page.set_viewport_size(WIDE)

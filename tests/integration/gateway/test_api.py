@@ -46,6 +46,8 @@ def requests_of(site: ApiSite) -> list[tuple[str, str, object, int]]:
         ("GET", f"{device}/aggregates?window=1m&limit=2", None, 200),
         ("GET", f"{device}/aggregates?window=2m", None, 400),
         ("GET", f"{far}/aggregates", None, 404),
+        ("GET", f"{device}/status-events?limit=2", None, 200),
+        ("GET", f"{device}/status-events?from=yesterday", None, 400),
         ("GET", "/api/v1/sites", None, 200),
         ("GET", f"/api/v1/sites/{SITE_ID}", None, 200),
         ("GET", "/api/v1/sites/424242", None, 404),

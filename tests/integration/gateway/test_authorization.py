@@ -178,7 +178,7 @@ def what_is_of_another_site_is_not_there(place: Place) -> None:
     other, none = place.serial(OTHER), place.serial(0)
     ids = [place.alarm(OTHER)["alarmId"], "f" * 32]
     pairs = [
-        *(("GET", f"/api/v1/devices/{{}}{rest}", other, none) for rest in ("", "/aggregates", "/commands")),
+        *(("GET", f"/api/v1/devices/{{}}{rest}", other, none) for rest in ("", "/aggregates", "/commands", "/status-events")),
         *(("GET", f"/api/v1/sites/{{}}{rest}", str(OTHER), "8103") for rest in ("", "/aggregates")),
         ("POST", "/api/v1/devices/{}/commands", other, none),
         ("GET", "/api/v1/commands/{}~k", other, none),
