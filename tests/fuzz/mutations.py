@@ -1,6 +1,7 @@
 """Random inputs near good ones: bytes that are changed, and JSON of which a part is another than expected. Every input follows from a seed."""
 
 import random
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import orjson
@@ -9,6 +10,7 @@ _STRANGE: Final[tuple[Any, ...]] = (
     None, True, False, 0, -1, 1, 2**53, 2**63, -(2**63), 1e308, -1e308, 0.1, "", "x" * 200, "\x00", "\ud7ff", "2025-10-04T12:00:00Z",
     "9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z", "NaN", [], {}, [[]], {"a": None}, [1, "2", None], "../../etc/passwd", "’", "1" * 400,
 )  # fmt: skip
+_LIMITS: Final = (2**31, 2**32, 2**63 - 1, 2**64 - 1, 4_102_444_800_000)
 _BYTES: Final = (
     b"\x00",
     b"\xff",
@@ -84,3 +86,37 @@ def _bytes(seed: bytes, chance: random.Random) -> bytes:
         else:
             del data[at:]
     return bytes(data)
+
+
+def systematic(seed: bytes) -> Iterator[bytes]:
+    """A seed with each part of its JSON left out, and replaced by each of what is strange; nothing of a seed that has no JSON."""
+    head, newline, value = seed.partition(b"\n")
+    line, more, rest = value.partition(b"\n")
+    # A key or topic and JSON; the same with something behind it; JSON alone; JSON behind a version.
+    places = ((head + newline, value, b""), (head + newline, line, more + rest), (b"", seed, b""), (seed[:1], seed[1:], b""))
+    for before, body, after in places:
+        try:
+            parsed = orjson.loads(body)
+        except orjson.JSONDecodeError:
+            continue
+        yield from (before + changed + after for changed in _encoded(_variants(parsed)))
+        return
+
+
+def _encoded(values: Iterable[Any]) -> Iterator[bytes]:
+    for value in values:
+        try:
+            yield orjson.dumps(value)
+        except TypeError:
+            continue  # lone surrogates cannot be written
+
+
+def _variants(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict):
+        for name in value:
+            yield {each: kept for each, kept in value.items() if each != name}
+            yield from ({**value, name: changed} for changed in _variants(value[name]))
+    elif isinstance(value, list):
+        for at in range(len(value)):
+            yield from ([*value[:at], changed, *value[at + 1 :]] for changed in _variants(value[at]))
+    yield from (*_STRANGE, *_LIMITS)

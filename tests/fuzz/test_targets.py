@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.fuzz.all_targets import all_targets
 from tests.fuzz.message_targets import translate
-from tests.fuzz.mutations import mutated
+from tests.fuzz.mutations import mutated, systematic
 from tests.fuzz.target import Target
 
 INPUTS = 150
@@ -44,6 +44,18 @@ def test_every_target_takes_its_first_seed_and_survives_what_is_near_its_seeds(t
         # Of a topic that two agents read, one puts aside what is malformed; a header or a line of a timeline is always something.
         checks = not name.startswith("fold-") and name not in {"dead-letter-headers", "timeline"}
         assert taken < INPUTS or not checks, f"{name} takes everything: it checks nothing"
+
+
+def test_every_target_survives_each_part_of_its_seeds_being_something_strange(targets: dict[str, Target]) -> None:
+    fed = 0
+    for name, target in targets.items():
+        for data in (each for seed in target.seeds for each in systematic(seed)):
+            fed += 1
+            try:
+                target.takes(data)
+            except Exception as error:
+                raise AssertionError(f"{name}: {error!r} at {data!r}") from error
+    assert fed > 15_000
 
 
 @settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
