@@ -15,7 +15,7 @@ from tests.support.processes import Deployment, eventually, get
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 NOT_RUN = {
-    r"make (demo|test|chaos|setup|check|format|release-check)|\.ci/run|\.venv/bin/pytest .*|pytest .*": "is what runs this test, or runs for long",
+    r"make .*|\.ci/run|\.venv/bin/pytest .*|pytest .*": "is what runs this test, or runs for long",
     r"export .*|FROM=.*|EMS_\w+=\S+|set -a.*": "changes the shell only",
     r"docker(/| compose| run) ?.*|docker .*|kubectl .*|systemctl .*|systemd-.*": "needs an engine, a cluster or an init system; tests/unit/docker, kubernetes and systemd hold it against the code",
     r"(/opt/ems-streams|python3 -m venv /opt|cp .*systemd|cp -r systemd|install -D).*": "installs into the system; release/check.sh does the same in an empty environment",
