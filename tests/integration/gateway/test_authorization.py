@@ -126,7 +126,7 @@ def test_tokens_of_one_site_on_a_whole_system(place: Place) -> None:
     deployment.command("rules", "apply", str(rules))
     try:
         worker = deployment.worker().wait_until_ready()
-        deployment.gateway()
+        deployment.gateway().wait_until_ready()
         for site in (OWN, OTHER):
             for temperature in (20, 95):
                 place.send(site, temperature)
