@@ -106,6 +106,9 @@ async def a_command_is_sent(page: Page) -> None:
     await page.locator("dialog").get_by_role("button", name="Send").click()
     await expect(page.locator("[data-command][data-status=COMPLETED]")).to_contain_text("By Ann")
     await expect(page.locator(".metric[data-metric=powerKw]")).to_contain_text("1.5")
+    await page.get_by_role("button", name="Explain").click()
+    await expect(page.locator(".explain .first-why")).to_contain_text("ONLINE")
+    await expect(page.locator(".explain-table tbody tr").first).to_contain_text("device-")
 
 
 async def dead_letters_are_redriven(page: Page) -> None:
