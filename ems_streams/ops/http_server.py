@@ -1,12 +1,17 @@
 """A runner whose answers to what is no HTTP at all are problem documents too; no handler and no middleware ever sees such a request."""
 
+import uuid
 from http import HTTPStatus
 from typing import Final
 
+import structlog
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from ems_streams.ops.problems import problem
+from ems_streams.ops.request_ids import REQUEST_ID_HEADER
+
+log = structlog.get_logger(__name__)
 
 _TOLD_MAX: Final = 300
 
@@ -23,7 +28,9 @@ class _Connection(RequestHandler):
             detail = " ".join((message or str(exc)).split())[:_TOLD_MAX]
         else:
             detail = "The request failed inside the server; the log has more."
-        told = problem(status, HTTPStatus(status).phrase, detail)
+        request_id = uuid.uuid4().hex
+        log.info("request could not be read", request_id=request_id, status=status, detail=detail)
+        told = problem(status, HTTPStatus(status).phrase, detail, headers={REQUEST_ID_HEADER: request_id}, requestId=request_id)
         answer.force_close()
         told.force_close()
         return told

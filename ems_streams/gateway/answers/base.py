@@ -45,7 +45,7 @@ class Problem(Answer):
         title: The kind, in words.
         status: The HTTP status.
         detail: Names the parameter or field, the value and what was expected.
-        instance: The path that was asked for.
+        instance: The path that was asked for; not there when the request could not be read.
         request_id: Id of the request, which the logs have too.
     """
 
@@ -55,7 +55,7 @@ class Problem(Answer):
     title: str
     status: Annotated[int, Field(ge=400, le=599)]
     detail: str
-    instance: str
+    instance: str = ""
     request_id: str
 
 

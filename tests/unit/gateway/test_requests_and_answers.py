@@ -283,4 +283,6 @@ async def test_what_is_no_http_is_answered_with_a_problem_document_too(client: a
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith((b"HTTP/1.1 400", b"HTTP/1.0 400")), head
     assert b"application/problem+json" in head
-    assert orjson.loads(body)["status"] == 400
+    problem = orjson.loads(body)
+    assert problem["status"] == 400
+    assert f"X-Request-Id: {problem['requestId']}".encode() in head
