@@ -13,6 +13,7 @@ from mode import Service
 
 from ems_streams.errors import EmsError
 from ems_streams.kafka.engine import Engine
+from ems_streams.kafka.refusals import told
 from ems_streams.metrics.worker import RECOVERY_FAILURES, RECOVERY_SECONDS
 
 if TYPE_CHECKING:
@@ -86,8 +87,8 @@ class Recovery(FaustRecovery):
             return False
         self.engine.troubles.outage()
         breaker = self.engine.breaker
-        breaker.on_failure(time.monotonic(), f"recovery: {error!r}")
-        log.warning("kafka_away", error=repr(error), next_try_s=round(breaker.wait_s(time.monotonic()), 1))
+        breaker.on_failure(time.monotonic(), f"recovery: {told(error)}")
+        log.warning("kafka_away", error=told(error), next_try_s=round(breaker.wait_s(time.monotonic()), 1))
         await self._wait_for_rebalance(breaker.wait_s(time.monotonic()))
         return True
 
