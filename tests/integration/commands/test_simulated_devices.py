@@ -40,7 +40,8 @@ class Fleet:
         """Ask for a command; its id."""
         url = f"http://127.0.0.1:{self.deployment.ports.gateway}/api/v1/devices/{serial_number}/commands"
         body = json.dumps({**(command or LIMIT), "expiresInS": expires_in_s}).encode()
-        with urllib.request.urlopen(urllib.request.Request(url, body), timeout=30) as answer:
+        request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
             command_id: str = json.load(answer)["commandId"]
         return command_id
 
