@@ -103,9 +103,7 @@ def _critical(rehearsal: Rehearsal, directory: Path) -> None:
     gateway = system["gateway"].url
     _, body = get(f"{gateway}/api/v1/alarms?state=RAISED&severity=CRITICAL")
     (alarm,) = body["alarms"]
-    request = urllib.request.Request(
-        f"{gateway}/api/v1/alarms/{alarm['alarmId']}/ack", json.dumps({"by": "ann"}).encode(), {"Content-Type": "application/json"}
-    )
+    request = urllib.request.Request(f"{gateway}/api/v1/alarms/{alarm['alarmId']}/ack", json.dumps({"by": "ann"}).encode())
     request.add_header("Content-Type", "application/json")
     with urllib.request.urlopen(request, timeout=20):
         pass
