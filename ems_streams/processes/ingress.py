@@ -161,8 +161,8 @@ class Ingress:
     async def _watch(self) -> None:
         try:
             await self._stalls.run()
-        except StalledError as error:
-            self._fail(error)
+        except StalledError:
+            self._fail(StalledError(f"{self.subscriber.in_flight} messages under way for {self._stalls.longest_s:.0f} s"))
 
     async def _feed(self) -> None:
         try:

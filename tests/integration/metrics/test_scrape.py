@@ -53,6 +53,15 @@ async def watch(gateway: Running, cursor_is_there: asyncio.Event, messages: list
         await asyncio.Event().wait()
 
 
+async def denied(gateway: Running) -> None:
+    """A page of somebody else that has its own name lead to us."""
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"{gateway.url}/api/v1/devices", headers={"Host": "other.example"}) as response,
+    ):
+        assert response.status == 403
+
+
 async def traffic(deployment: Deployment, gateway: Running, serial: str) -> None:
     """Messages in over MQTT, and a client that is told of them."""
     connected, messages = asyncio.Event(), list[object]()
@@ -65,6 +74,7 @@ async def traffic(deployment: Deployment, gateway: Running, serial: str) -> None
     assert await asyncio.to_thread(value, gateway, "ems_websocket_clients") == 1
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
+    await denied(gateway)
 
 
 def test_every_metric_is_exported_and_moves(deployment: Deployment, tmp_path: Path) -> None:
@@ -103,6 +113,7 @@ def test_every_metric_is_exported_and_moves(deployment: Deployment, tmp_path: Pa
         assert value(processes[Process.GATEWAY], "ems_websocket_sent_notifications_total") >= 1
         # The end of a client that leaves takes a moment to be noticed.
         eventually(lambda: value(processes[Process.GATEWAY], "ems_websocket_closed_total", reason="left") == 1, 10, "the client has left")
+        assert value(processes[Process.GATEWAY], "ems_http_denied_total", status="403") == 1
         assert value(processes[Process.GATEWAY], "ems_http_requests_total", route="/api/v1/devices/{serial}", status="200") == 1
 
     for process, metrics in found.items():
