@@ -97,7 +97,7 @@ class _Run:
         stretches[2].name = "both workers again"
         return {
             "devices": self.devices, "rate": self.rate, "telemetry": self.telemetry, "mix": dict(MIX), "load": asdict(published),
-            "stretches": [each.view() for each in stretches], "wrong": truth.wrong, "examples": truth.examples,
+            "stretches": [each.view() for each in stretches], "wrong": truth.wrong, "slow": truth.slow, "examples": truth.examples,
         }  # fmt: skip
 
     def _second_worker(self, name: str = "worker-2") -> Instance:
@@ -212,7 +212,8 @@ def table(result: dict[str, Any]) -> list[str]:
                 f"| {name} | {route} | {figures['answers']:,} | {figures['p50_ms']:g} | {figures['p99_ms']:g} | {figures['p100_ms']:g} | {others} |"
             )
     wrong = ", ".join(f"{what}: {count}" for what, count in result["wrong"].items()) or "none"
-    return [*lines, "", f"Answers that were wrong: {wrong}."]
+    slow = ", ".join(f"{what}: {count}" for what, count in result["slow"].items()) or "none"
+    return [*lines, "", f"Answers that were wrong: {wrong}.", f"Not answered in time although both workers were there: {slow}."]
 
 
 if __name__ == "__main__":

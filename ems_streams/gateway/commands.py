@@ -255,5 +255,8 @@ def _key_of(request: web.Request, fields: View) -> str | None:
 
 
 def _person_of(request: web.Request, fields: View) -> str:
-    named = author_of(request, fields.get("requestedBy", request.headers.get("X-Requested-By")))
+    header = request.headers.get("X-Requested-By")
+    if header is not None:
+        header = checked_person(header, "X-Requested-By")
+    named = author_of(request, fields.get("requestedBy", header))
     return ANONYMOUS if named is None else checked_person(named, "requestedBy")

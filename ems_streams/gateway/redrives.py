@@ -18,6 +18,7 @@ from ems_streams.domain.letter_edit import Edit
 from ems_streams.domain.letter_filter import LetterFilter
 from ems_streams.domain.redrives import Redrive, RedriveDefinition
 from ems_streams.gateway.answers.dead_letters import RedrivePlan, Redrives, RedriveView
+from ems_streams.gateway.bodies import json_object
 from ems_streams.gateway.dead_letters import AWAY, MORE, answered, state_of_redrives, topic_of
 from ems_streams.gateway.openapi.describe import Body, Says, describe
 from ems_streams.gateway.openapi.words import DEAD_LETTERS
@@ -138,6 +139,7 @@ class RedriveApi:
     )
     async def _resume(self, request: web.Request) -> web.Response:
         _check_json(request)
+        await json_object(request, "Bad redrive", max_bytes=BODY_MAX_BYTES, optional=True)
         state = await state_of_redrives(self._settings)
         return self._start(state.redrive(request.match_info["redriveId"]))
 

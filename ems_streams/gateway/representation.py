@@ -17,7 +17,7 @@ from ems_streams.ops.http import Handler
 COMPRESS_FROM_BYTES: Final = 1024
 """Of less the headers, the packet and the work cost as much as is saved."""
 IN_THREAD_FROM_BYTES: Final = 32 * 1024
-"""About a quarter of a millisecond of compressing, for which the loop would stand still."""
+"""More would take a good part of a millisecond, for which the loop would stand still."""
 _SHARED_S: Final = 0.5
 _LEVEL: Final = 1
 _GZIP_BITS: Final = 31

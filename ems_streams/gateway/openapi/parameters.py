@@ -77,7 +77,7 @@ REQUEST_TIMEOUT: Final = Parameter(
     "Seconds after which nobody waits for the answer any more: it is then 504.",
     {"type": "number", "minimum": 0.001, "maximum": 60},
     place="header",
-    example=2.5,
+    example=10.0,
 )
 IF_NONE_MATCH: Final = Parameter(
     "If-None-Match",
