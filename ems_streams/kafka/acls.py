@@ -5,6 +5,7 @@ Only ACLs of our own principals are ever looked at: those of others, and of wild
 
 import asyncio
 import contextlib
+import time
 import uuid
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
@@ -33,6 +34,10 @@ T = TypeVar("T")
 
 CLUSTER_NAME: Final = "kafka-cluster"
 """What Kafka calls the one resource of the kind CLUSTER."""
+
+
+IN_FORCE_S: Final = 10.0
+LOOK_AGAIN_S: Final = 0.1
 
 
 class Resource(StrEnum):
@@ -147,7 +152,19 @@ def _apply(settings: Settings, wanted: Sequence[Acl], prune: bool) -> AclPlan:
         deleted = client.delete_acls([_filter_of(each) for each in plan.superfluous], request_timeout=REQUEST_TIMEOUT_S)
         for future in deleted.values():
             _answer(future, "take rights away (ALTER on the cluster)", settings)
+    if plan.missing or (prune and plan.superfluous):
+        _wait_until_in_force(client, settings, wanted, prune=prune)
     return plan
+
+
+def _wait_until_in_force(client: AdminClient, settings: Settings, wanted: Sequence[Acl], *, prune: bool) -> None:
+    """Return when the broker goes by what the controller has taken, a moment later; what takes longer is no failure."""
+    give_up_at_s = time.monotonic() + IN_FORCE_S
+    while time.monotonic() < give_up_at_s:
+        left = _plan(client, settings, wanted)
+        if not left.missing and not (prune and left.superfluous):
+            return
+        time.sleep(LOOK_AGAIN_S)
 
 
 def _check_may_see(client: AdminClient, settings: Settings) -> None:
