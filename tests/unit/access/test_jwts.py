@@ -104,8 +104,8 @@ async def test_the_public_key_as_the_secret_of_an_hmac_is_no_signature() -> None
     ("changed", "reason"),
     [
         ({"exp": int(time.time()) - 60}, "expired"),
-        ({"nbf": int(time.time()) + 600}, "not_yet"),
-        ({"iat": int(time.time()) + 600}, "not_yet"),
+        ({"nbf": int(time.time()) + 86_400}, "not_yet"),
+        ({"iat": int(time.time()) + 86_400}, "not_yet"),
         ({"aud": "another"}, "audience"),
         ({"aud": ["another", "third"]}, "audience"),
         ({"aud": None}, "claims"),

@@ -52,7 +52,7 @@ async def test_a_jwt_counts_beside_static_tokens(place: Guarded) -> None:
         ({"aud": "another"}, "The JWT is for another audience."),
         ({"iss": "another"}, "The JWT is of another issuer."),
         ({"exp": time.time() - 5}, "The JWT has expired."),
-        ({"nbf": time.time() + 3600}, "The JWT is not valid yet."),
+        ({"nbf": time.time() + 86_400}, "The JWT is not valid yet."),
         ({"ems_role": "boss"}, "The claim ems_role of the JWT is expected to be viewer, operator, admin."),
         ({"signature": "A" * 10}, "The signature of the JWT is not one of its issuer's."),
     ],
