@@ -1,8 +1,10 @@
 """A warm copy of a partition makes taking it over quick, and exact."""
 
+import asyncio
 import time
 
 import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from tests.integration.worker.test_worker import produce, telemetry, total
 from tests.support.processes import Deployment, Running, eventually, get
@@ -10,6 +12,24 @@ from tests.support.processes import Deployment, Running, eventually, get
 pytestmark = pytest.mark.integration
 
 TAKE_OVER_MAX_S = 15.0
+QUIET_S = 3.0
+"""More than a commit interval, and long enough for the standbys to see what was written before."""
+
+
+def written(deployment: Deployment) -> int:
+    """How much there is on all changelogs of the deployment."""
+
+    async def ends() -> int:
+        consumer = AIOKafkaConsumer(bootstrap_servers=deployment.stack.kafka_bootstrap)
+        await consumer.start()
+        try:
+            names = [each for each in await consumer.topics() if each.startswith(deployment.application_id) and each.endswith("-changelog")]
+            tps = [TopicPartition(name, number) for name in names for number in range(deployment.partitions)]
+            return sum((await consumer.end_offsets(tps)).values())
+        finally:
+            await consumer.stop()
+
+    return asyncio.run(ends())
 
 
 def worker_with_standby(deployment: Deployment, index: int) -> Running:
@@ -25,7 +45,8 @@ def test_the_standby_takes_over_with_the_state(deployment: Deployment) -> None:
     serials = [f"{deployment.application_id}-{number}" for number in range(20)]
     produce(deployment.stack.kafka_bootstrap, [telemetry(serial, 1.5, second) for serial in serials for second in range(10)])
     eventually(lambda: all(total(workers[1], serial).get("count") == 10 for serial in serials), 30, "counted")
-    time.sleep(3)  # two commit intervals, so that the standbys have seen all of it
+    # What other tests have left on the topics is worked through as well.
+    eventually(lambda: written(deployment) == (time.sleep(QUIET_S), written(deployment))[1], 60, "nothing is written any more")
 
     workers[0].kill()
     killed_s = time.monotonic()

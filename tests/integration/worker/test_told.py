@@ -64,7 +64,9 @@ def test_a_device_that_flaps_and_one_that_is_worked_on(deployment: Deployment) -
     eventually(
         lambda: (get(f"{worker.url}/api/v1/devices/{flapping}")[1]["flapping"] or {"changes": 0})["changes"] >= 20, 30, "it is shown"
     )
-    eventually(lambda: of(deployment, DEVICE_NOTIFICATIONS, flapping)[-1]["kind"] == "FLAPPING_ENDED", 60, "still again")
+    eventually(
+        lambda: [each["kind"] for each in of(deployment, DEVICE_NOTIFICATIONS, flapping)][-1:] == ["FLAPPING_ENDED"], 60, "still again"
+    )
     assert get(f"{worker.url}/api/v1/devices/{flapping}")[1]["flapping"] is None
     kinds = [each["kind"] for each in of(deployment, DEVICE_NOTIFICATIONS, flapping)]
     assert kinds.count("FLAPPING_STARTED") == kinds.count("FLAPPING_ENDED") == 1
