@@ -8,7 +8,7 @@ commit ends the process, and what was in memory only is replayed.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
@@ -225,8 +225,10 @@ class Engine:
             for topic in agent.read_first
             for number, state in agent.table.partitions.items()
         }
-        async for tp, records in read_ahead(self._settings, {tp: position for tp, (_, position) in readers.items()}):
-            await self._take(readers[tp][0], RecordBatch(tp.topic, tp.partition, records, self.epoch))
+        # Closed here also when this is cancelled, and not whenever it is collected.
+        async with aclosing(read_ahead(self._settings, {tp: position for tp, (_, position) in readers.items()})) as ahead:
+            async for tp, records in ahead:
+                await self._take(readers[tp][0], RecordBatch(tp.topic, tp.partition, records, self.epoch))
 
     def follow_standbys(self, changelog_tps: Iterable[TP]) -> None:
         """Keep warm copies of other workers' partitions, until the next `close_partitions`."""

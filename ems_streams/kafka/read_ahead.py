@@ -26,8 +26,8 @@ async def read_ahead(
     if not positions:
         return
     consumer = AIOKafkaConsumer(**client_options(settings), group_id=None, isolation_level="read_committed", auto_offset_reset="earliest")
-    await consumer.start()
     try:
+        await consumer.start()
         begins, ends = await consumer.beginning_offsets(list(positions)), await consumer.end_offsets(list(positions))
         starts = {tp: max(position + 1, begins[tp]) for tp, position in positions.items()}
         pending = {tp for tp, start in starts.items() if start < ends[tp]}
@@ -42,4 +42,5 @@ async def read_ahead(
         if pending:
             log.warning("not_read_ahead", partitions=[f"{tp.topic}[{tp.partition}]" for tp in sorted(pending)], timeout_s=TIMEOUT_S)
     finally:
+        # Also one that could not start: it would complain when it is collected.
         await consumer.stop()
