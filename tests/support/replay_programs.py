@@ -13,7 +13,7 @@ def slowly() -> None:
     fold_part = runner.fold_part
 
     def slow(*arguments: object) -> None:
-        time.sleep(0.05)
+        time.sleep(0.12)
         fold_part(*arguments)  # type: ignore[arg-type]
 
     range_reader.FETCH_BYTES = 4096  # type: ignore[misc]
