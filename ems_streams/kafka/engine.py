@@ -7,7 +7,7 @@ commit ends the process, and what was in memory only is replayed.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
@@ -118,9 +118,7 @@ class Engine:
 
         A batch of an earlier epoch, or of a partition that is gone, is dropped: whoever owns the partition gets the records again.
         """
-        await self._take(agent, cast(RecordBatch, event.value))
-
-    async def _take(self, agent: BatchAgent[S], batch: RecordBatch) -> None:
+        batch = cast(RecordBatch, event.value)
         partition = agent.table.partitions.get(batch.partition)
         if partition is None or partition.epoch != batch.epoch:
             return
@@ -209,26 +207,39 @@ class Engine:
             states = [self._state(agent, partition, writer) for (agent, partition), writer in zip(wanted, writers, strict=True)]
             folded = [(TopicPartition(topic, state.partition), offset) for state in states for topic, offset in state.positions.items()]
             await check_positions(self._settings, {tp: max(offset for other, offset in folded if other == tp) for tp, _ in folded})
+            await self._read_first([(agent, state) for (agent, _), state in zip(wanted, states, strict=True)])
         except BaseException:
             await asyncio.gather(*(writer.close() for writer in writers), return_exceptions=True)
             raise
         for (agent, _), state in zip(wanted, states, strict=True):
             self._open(agent, state)
-        await self._read_first({agent.name: agent for agent, _ in wanted}.values())
         log.info("recovered", partitions=len(wanted), records=records, generation=generation, took_s=round(time.monotonic() - started_s, 2))
 
-    async def _read_first(self, agents: Iterable[BatchAgent[Any]]) -> None:
-        """Fold what agents have to know before anything else, such as rules; what comes of it once more is skipped by its position."""
-        readers = {
-            TopicPartition(topic, number): (agent, state.positions.get(topic, -1))
-            for agent in agents
-            for topic in agent.read_first
-            for number, state in agent.table.partitions.items()
-        }
-        # Closed here also when this is cancelled, and not whenever it is collected.
-        async with aclosing(read_ahead(self._settings, {tp: position for tp, (_, position) in readers.items()})) as ahead:
+    async def _read_first(self, taken: Sequence[tuple[BatchAgent[Any], PartitionState[Any]]]) -> None:
+        """Fold what agents have to know before anything else, such as rules, into partitions that nobody else has yet.
+
+        What comes of it once more is skipped by its position. Where a fold fails it comes again, and is folded carefully then.
+        """
+        readers = {TopicPartition(topic, state.partition): (agent, state) for agent, state in taken for topic in agent.read_first}
+        positions = {tp: state.positions.get(tp.topic, -1) for tp, (_, state) in readers.items()}
+        async with aclosing(read_ahead(self._settings, positions)) as ahead:
             async for tp, records in ahead:
-                await self._take(readers[tp][0], RecordBatch(tp.topic, tp.partition, records, self.epoch))
+                if (reader := readers.get(tp)) is not None and not self._folds_ahead(
+                    *reader, RecordBatch(tp.topic, tp.partition, records, self.epoch)
+                ):
+                    del readers[tp]
+
+    def _folds_ahead(self, agent: BatchAgent[S], state: PartitionState[S], batch: RecordBatch) -> bool:
+        try:
+            fold_part(agent.fold, batch, 0, state)
+        except StateCodecError:
+            raise
+        except Exception as error:  # noqa: BLE001 - as in `_fold`
+            log.warning("fold_failed", agent=agent.name, partition=state.partition, error=repr(error))
+            state.rollback()
+            self._careful.begin(state, time.monotonic())
+            return False
+        return True
 
     def follow_standbys(self, changelog_tps: Iterable[TP]) -> None:
         """Keep warm copies of other workers' partitions, until the next `close_partitions`."""
