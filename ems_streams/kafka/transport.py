@@ -120,16 +120,16 @@ class Consumer(driver.Consumer):
     async def _drain_messages(self, fetcher: Any) -> None:
         try:
             while not (self._stopped.is_set() or fetcher._stopped.is_set()):
-                generation = self.app.consumer_generation_id
+                generation, epoch = self.app.consumer_generation_id, self.engine.epoch
                 records, active = await self._wait_next_records(POLL_TIMEOUT_S)
                 await asyncio.sleep(0)
                 if self.should_stop or not records:
                     continue
-                if not self.flow_active or self.app.consumer_generation_id != generation:
+                if not self.flow_active or not self._is_now(generation, epoch):
                     await self._seek_or_come_back()
                     continue
                 for tp, batch in records.items():
-                    await self._deliver_or_come_back(TP(*tp), batch, active, generation)
+                    await self._deliver_or_come_back(TP(*tp), batch, active, generation, epoch)
         except self.consumer_stopped_errors:
             if not self.app.should_stop:
                 raise
@@ -137,17 +137,21 @@ class Consumer(driver.Consumer):
             if not self.app.should_stop:
                 raise
 
-    async def _deliver_or_come_back(self, tp: TP, records: Sequence[Record], active: set[TP] | None, generation: int) -> None:
+    def _is_now(self, generation: int, epoch: int) -> bool:
+        """Whether what was fetched then is of the assignment, and of the recovery, of now."""
+        return self.app.consumer_generation_id == generation and self.engine.epoch == epoch
+
+    async def _deliver_or_come_back(self, tp: TP, records: Sequence[Record], active: set[TP] | None, generation: int, epoch: int) -> None:
         """Deliver; while Kafka does not even say where a partition begins, come back to it with the next fetch."""
         try:
-            await self._deliver(tp, records, active, generation)
+            await self._deliver(tp, records, active, generation, epoch)
         except (KafkaError, TimeoutError) as error:
             log.warning("delivery_put_off", topic=tp.topic, partition=tp.partition, error=repr(error))
             self._next_offset.pop(tp, None)
 
-    async def _deliver(self, tp: TP, records: Sequence[Record], active: set[TP] | None, generation: int) -> None:
+    async def _deliver(self, tp: TP, records: Sequence[Record], active: set[TP] | None, generation: int, epoch: int) -> None:
         """Hand the records of a partition to its agents; whatever is not handed over is fetched again."""
-        if not self.flow_active or self.app.consumer_generation_id != generation:
+        if not self.flow_active or not self._is_now(generation, epoch):
             self._next_offset.pop(tp, None)
             return
         if active is not None and tp not in active and tp not in self._buffered_partitions:
@@ -159,7 +163,7 @@ class Consumer(driver.Consumer):
                 self._read_offset[tp] = record.offset
             return
         if await self._is_contiguous(tp, records):
-            await self._deliver_batch(tp, records, generation)
+            await self._deliver_batch(tp, records, generation, epoch)
 
     async def _is_contiguous(self, tp: TP, records: Sequence[Record]) -> bool:
         """Whether the records start where they must; if not, the partition is put back to there.
@@ -185,9 +189,10 @@ class Consumer(driver.Consumer):
         start = self.engine.start_offset(tp)
         return (await self._thread.earliest_offsets(tp))[tp] if start is None else start
 
-    async def _deliver_batch(self, tp: TP, records: Sequence[Record], generation: int) -> None:
+    async def _deliver_batch(self, tp: TP, records: Sequence[Record], generation: int, epoch: int) -> None:
         last = records[-1]
-        batch = RecordBatch(tp.topic, tp.partition, records, self.engine.epoch)
+        # Of the epoch in which they were fetched: partitions that were opened since have another position.
+        batch = RecordBatch(tp.topic, tp.partition, records, epoch)
         message = ConsumerMessage(
             tp.topic,
             tp.partition,
@@ -208,8 +213,9 @@ class Consumer(driver.Consumer):
         await self.wait_first(delivery, self.suspend_flow.wait())
         if delivery.done() and not delivery.cancelled():
             delivery.result()
-            self._next_offset[tp] = last.offset + 1
             self._read_offset[tp] = last.offset
+        if delivery.done() and not delivery.cancelled() and self._is_now(generation, epoch):
+            self._next_offset[tp] = last.offset + 1
         else:
             self._next_offset.pop(tp, None)
 

@@ -21,9 +21,9 @@ from ems_streams.kafka.transport import Consumer
 
 deliver = Consumer._deliver
 
-async def deliver_some(self, tp, records, active, generation):
+async def deliver_some(self, tp, records, *when):
     if not any(b"2.5" in (record.value or b"") for record in records):
-        await deliver(self, tp, records, active, generation)
+        await deliver(self, tp, records, *when)
 
 Consumer._deliver = deliver_some
 sys.argv = ["ems-streams", "worker"]
