@@ -1,5 +1,6 @@
 """Certificates and keys in PEM files, as settings name them: whether they can be what they are set for, before anybody connects with them."""
 
+import ssl
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,18 +16,46 @@ def check_authorities(setting: str, path: Path) -> None:
     _certificates(setting, path)
 
 
-def check_pair(cert: tuple[str, Path], key: tuple[str, Path], password: tuple[str, str | None], now: datetime | None = None) -> None:
+def trusting(setting: str, ca_file: Path | None) -> ssl.SSLContext:
+    """A client's TLS, 1.2 or later: who has a certificate of these authorities is believed, of the system's without a file; names are verified.
+
+    Raises `SettingError`.
+    """
+    if ca_file is not None:
+        check_authorities(setting, ca_file)
+    try:
+        context = ssl.create_default_context(cafile=ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise SettingError(setting, str(ca_file), f"must be a file of certificates that can be used ({_reason(error)})") from None
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def show(
+    context: ssl.SSLContext, cert: tuple[str, Path], key: tuple[str, Path], password: tuple[str, str | None] | None = None
+) -> ssl.SSLContext:
+    """Have the other side be shown a certificate; raises `SettingError` for what `check_pair` finds, and for what TLS does not take."""
+    check_pair(cert, key, password)
+    try:
+        # Without an answer to it, OpenSSL would ask at the terminal for a password.
+        context.load_cert_chain(cert[1], key[1], password=(password and password[1]) or "")
+    except (OSError, ssl.SSLError) as error:
+        raise SettingError(cert[0], str(cert[1]), f"must be a certificate that TLS can be spoken with ({_reason(error)})") from None
+    return context
+
+
+def check_pair(cert: tuple[str, Path], key: tuple[str, Path], password: tuple[str, str | None] | None, now: datetime | None = None) -> None:
     """Raise `SettingError` unless certificate and private key belong together, can be read, and the certificate is valid now.
 
     Args:
         cert: Name of the setting, and the file; its first certificate counts, others are its chain.
         key: The same of the private key.
-        password: Name of the setting, and the key's password if it is to have one.
+        password: Name of the setting, and the key's password if it is to have one; None where there is no such setting.
         now: UTC; this moment by default.
     """
     certificate = _certificates(*cert)[0]
     _check_time(*cert, certificate, now or datetime.now(UTC))
-    if not _belong_together(certificate, *key, *password):
+    if not _belong_together(certificate, *key, password):
         raise SettingError(key[0], str(key[1]), f"must be the private key of the certificate in {cert[0]}={str(cert[1])!r}")
 
 
@@ -69,12 +98,15 @@ def _check_time(setting: str, path: Path, certificate: "Certificate", now: datet
         raise SettingError(setting, str(path), expected)
 
 
-def _belong_together(certificate: "Certificate", setting: str, path: Path, password_setting: str, password: str | None) -> bool:
+def _belong_together(certificate: "Certificate", setting: str, path: Path, given: tuple[str, str | None] | None) -> bool:
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
+    password_setting, password = given or ("", None)
     try:
         key = load_pem_private_key(_content(setting, path), None if password is None else password.encode())
     except TypeError:
+        if given is None:
+            raise SettingError(setting, str(path), "must be a private key in PEM without a password") from None
         # Either way round: a password is needed and there is none, or there is one and none is needed.
         said = "must be set: the private key has a password" if password is None else "must not be set: the private key has no password"
         raise SettingError(password_setting, "***" if password else None, said) from None
@@ -91,3 +123,8 @@ def _content(setting: str, path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise SettingError(setting, str(path), f"must be a readable file ({error.strerror})") from None
+
+
+def _reason(error: OSError) -> str:
+    """In a few words; OpenSSL's end with a line of its source."""
+    return str((isinstance(error, ssl.SSLError) and error.reason) or error.strerror or error).lower().replace("_", " ")

@@ -47,9 +47,9 @@ class GatewayClient:
         where = url or gateway_url(settings)
         tls = None
         if where.startswith("https://") and settings.gateway_ca_file is not None:
-            from ems_streams.access.tls import client_tls
+            from ems_streams.pem_files import trusting
 
-            tls = client_tls(settings.gateway_ca_file, "EMS_GATEWAY_CA_FILE")
+            tls = trusting("EMS_GATEWAY_CA_FILE", settings.gateway_ca_file)
         return cls(where, None if settings.gateway_token is None else settings.gateway_token.get_secret_value(), tls)
 
     async def __aenter__(self) -> Self:

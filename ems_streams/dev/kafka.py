@@ -10,8 +10,9 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-from ems_streams.dev.kafka_security import BROKER_USER, KafkaSecurity, logs_in, set_users, write_private
+from ems_streams.dev.kafka_security import BROKER_USER, KafkaSecurity, logs_in, set_users
 from ems_streams.dev.ports import LOOPBACK
+from ems_streams.dev.private_files import write_private
 from ems_streams.dev.process import Command
 from ems_streams.dev.server import Server, run_tool
 
@@ -94,7 +95,7 @@ class Kafka(Server):
         self._users_are_set = False
         if self.security is not None:
             self.security.write_stores(self.directory)
-        write_private(self._properties_path, self._properties())
+        write_private(self._properties_path, self._properties().encode())
         self._log4j_path.write_text(_LOG4J + (_AUDIT if self.security is not None and self.security.audit else ""))
         if not (self._log_dir / "meta.properties").exists():
             cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")

@@ -4,7 +4,6 @@ Nobody may do anything that no ACL allows, but for the super users and the broke
 SASL PLAIN over TLS with a password that is made anew for each start: the controller's port lets nobody else in.
 """
 
-import os
 import re
 import ssl
 from collections.abc import Iterator, Mapping
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ems_streams.dev.ports import LOOPBACK
+from ems_streams.dev.private_files import write_private
 from ems_streams.kafka.knocking import knock
 
 BROKER_USER = "ems-kafka-broker"
@@ -84,11 +84,11 @@ class KafkaSecurity:
 
     def write_stores(self, directory: Path) -> None:
         """Write what the broker reads its certificates from; Kafka wants key and certificate in one file, and the key in PKCS #8."""
-        write_private(directory / "trusted.pem", self.ca_file.read_text())
+        write_private(directory / "trusted.pem", self.ca_file.read_bytes())
         write_private(directory / "broker.pem", _key_and_chain(self.key_file, self.cert_file))
         for number, listener in enumerate(self.tls_listeners):
-            text = _key_and_chain(listener.key_file or self.key_file, listener.cert_file or self.cert_file)
-            write_private(directory / f"tls{number}.pem", text)
+            content = _key_and_chain(listener.key_file or self.key_file, listener.cert_file or self.cert_file)
+            write_private(directory / f"tls{number}.pem", content)
 
     def properties(self, directory: Path, broker_password: str, more_listeners: int) -> str:
         """The part of the broker's configuration that is about security, with secrets in it."""
@@ -174,22 +174,12 @@ def set_users(security: KafkaSecurity, port: int, broker_password: str) -> bool:
     return True
 
 
-def write_private(path: Path, text: str) -> None:
-    """Write a file that only we can read, from its first moment on."""
-    partial = path.with_name(path.name + ".new")
-    partial.unlink(missing_ok=True)
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-    partial.replace(path)
-
-
-def _key_and_chain(key_file: Path, cert_file: Path) -> str:
+def _key_and_chain(key_file: Path, cert_file: Path) -> bytes:
     from cryptography.hazmat.primitives import serialization
 
     key = serialization.load_pem_private_key(key_file.read_bytes(), password=None)
-    text = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()).decode()
-    return text + cert_file.read_text()
+    content = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return content + cert_file.read_bytes()
 
 
 def _plain(broker_password: str, users: Mapping[str, str]) -> str:

@@ -5,7 +5,6 @@ Only ACLs of our own principals are ever looked at: those of others, and of wild
 
 import asyncio
 import contextlib
-import time
 import uuid
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
@@ -28,16 +27,13 @@ from ems_streams.errors import DependencyError, EmsError
 from ems_streams.kafka.admin import REQUEST_TIMEOUT_S, RefusedError, client_config, result_of
 from ems_streams.kafka.own_rights import who
 from ems_streams.kafka.refusals import raise_if_refused
+from ems_streams.kafka.settling import settles
 from ems_streams.settings import Settings
 
 T = TypeVar("T")
 
 CLUSTER_NAME: Final = "kafka-cluster"
 """What Kafka calls the one resource of the kind CLUSTER."""
-
-
-IN_FORCE_S: Final = 10.0
-LOOK_AGAIN_S: Final = 0.1
 
 
 class Resource(StrEnum):
@@ -125,20 +121,25 @@ async def plan_acls(settings: Settings, wanted: Sequence[Acl]) -> AclPlan:
 
 
 async def apply_acls(settings: Settings, wanted: Sequence[Acl], *, prune: bool = False) -> AclPlan:
-    """Give what is missing and, only with `prune`, take what is superfluous; returns the plan that was carried out. Safe to run again."""
+    """Give what is missing and, only with `prune`, take what is superfluous; returns the plan that was carried out. Safe to run again.
+
+    When it returns, the broker that was asked goes by it. Raises what `plan_acls` raises.
+    """
     return await asyncio.to_thread(_apply, settings, wanted, prune)
 
 
 def _plan(client: AdminClient, settings: Settings, wanted: Sequence[Acl]) -> AclPlan:
     raise_if_refused(settings)
     _check_may_see(client, settings)
-    principals = sorted({each.principal for each in wanted})
-    found: list[Acl] = []
-    for principal in principals:
-        found += _found(client, settings, principal)
-    if not found:
+    plan = _compare(client, settings, wanted)
+    if not plan.present and not plan.superfluous:
         _check_authorizer(client, settings)
-    return compare(wanted, found, principals)
+    return plan
+
+
+def _compare(client: AdminClient, settings: Settings, wanted: Sequence[Acl]) -> AclPlan:
+    principals = sorted({each.principal for each in wanted})
+    return compare(wanted, [acl for principal in principals for acl in _found(client, settings, principal)], principals)
 
 
 def _apply(settings: Settings, wanted: Sequence[Acl], prune: bool) -> AclPlan:
@@ -152,19 +153,23 @@ def _apply(settings: Settings, wanted: Sequence[Acl], prune: bool) -> AclPlan:
         deleted = client.delete_acls([_filter_of(each) for each in plan.superfluous], request_timeout=REQUEST_TIMEOUT_S)
         for future in deleted.values():
             _answer(future, "take rights away (ALTER on the cluster)", settings)
-    if plan.missing or (prune and plan.superfluous):
-        _wait_until_in_force(client, settings, wanted, prune=prune)
+    _wait_until_in_force(client, settings, wanted, given=set(plan.missing), taken=set(plan.superfluous) if prune else set())
     return plan
 
 
-def _wait_until_in_force(client: AdminClient, settings: Settings, wanted: Sequence[Acl], *, prune: bool) -> None:
-    """Return when the broker goes by what the controller has taken, a moment later; what takes longer is no failure."""
-    give_up_at_s = time.monotonic() + IN_FORCE_S
-    while time.monotonic() < give_up_at_s:
-        left = _plan(client, settings, wanted)
-        if not left.missing and not (prune and left.superfluous):
-            return
-        time.sleep(LOOK_AGAIN_S)
+def _wait_until_in_force(client: AdminClient, settings: Settings, wanted: Sequence[Acl], *, given: set[Acl], taken: set[Acl]) -> None:
+    # The controller has agreed; the broker that is asked next learns of it a moment later.
+    left: set[Acl] = set()
+
+    def in_force() -> bool:
+        now = _compare(client, settings, wanted)
+        left.clear()
+        left.update(given.intersection(now.missing), taken.intersection(now.superfluous))
+        return not left
+
+    if (given or taken) and not settles(in_force, REQUEST_TIMEOUT_S):
+        names = ", ".join(sorted({each.principal for each in left}))
+        raise EmsError(f"applied, but not in force after {REQUEST_TIMEOUT_S:.0f} s: {len(left)} rights of {names}")
 
 
 def _check_may_see(client: AdminClient, settings: Settings) -> None:

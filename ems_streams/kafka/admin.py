@@ -29,6 +29,7 @@ from ems_streams.errors import EmsError
 from ems_streams.kafka.catalogue import Catalogue, Topic
 from ems_streams.kafka.refusals import not_allowed, raise_if_refused, unreachable
 from ems_streams.kafka.security import librdkafka_security
+from ems_streams.kafka.settling import PAUSE_S, settles
 from ems_streams.kafka.topic_plan import Action, TopicPlan, TopicState, UnknownTopic, plan, unknown_topics
 from ems_streams.settings import Settings
 
@@ -43,7 +44,6 @@ _NOT_ALLOWED = frozenset(
     | {KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED}
 )
 _MOVING = frozenset({KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART})
-_SETTLE_S = 0.1
 
 T = TypeVar("T")
 
@@ -133,8 +133,11 @@ async def describe(settings: Settings, name: str) -> TopicDescription:
 
 
 def _plan(client: AdminClient, settings: Settings, allow_record_loss: bool) -> list[TopicPlan]:
+    return _plan_of(find_topics(client, settings), client, settings, allow_record_loss)
+
+
+def _plan_of(metadata: Mapping[str, TopicMetadata], client: AdminClient, settings: Settings, allow_record_loss: bool) -> list[TopicPlan]:
     catalogue = catalogue_of(settings)
-    metadata = find_topics(client, settings)
     present = {topic.name: metadata[topic.name] for topic in catalogue if topic.name in metadata}
     configs = _configs(client, present, settings)
     states = {
@@ -177,16 +180,17 @@ def _create(topics: list[Topic], client: AdminClient, settings: Settings) -> Non
 
 def _wait_until_visible(client: AdminClient, settings: Settings, allow_record_loss: bool) -> None:
     # The controller has agreed; the broker that is asked next learns of it a moment later.
-    deadline = time.monotonic() + REQUEST_TIMEOUT_S
-    while True:
-        waiting = [each.name for each in _plan(client, settings, allow_record_loss) if each.action is Action.CREATE or each.changes]
+    waiting: list[str] = []
+
+    def in_effect() -> bool:
         metadata = find_topics(client, settings)
-        waiting += [topic.name for topic in catalogue_of(settings) if topic.name in metadata and not _has_leaders(metadata[topic.name])]
-        if not waiting:
-            return
-        if time.monotonic() > deadline:
-            raise EmsError(f"applied, but not in effect after {REQUEST_TIMEOUT_S:.0f} s: {', '.join(waiting)}")
-        time.sleep(_SETTLE_S)
+        plans = _plan_of(metadata, client, settings, allow_record_loss)
+        waiting[:] = [each.name for each in plans if each.action is Action.CREATE or each.changes]
+        waiting.extend(topic.name for topic in catalogue_of(settings) if topic.name in metadata and not _has_leaders(metadata[topic.name]))
+        return not waiting
+
+    if not settles(in_effect, REQUEST_TIMEOUT_S):
+        raise EmsError(f"applied, but not in effect after {REQUEST_TIMEOUT_S:.0f} s: {', '.join(waiting)}")
 
 
 def _has_leaders(topic: TopicMetadata) -> bool:
@@ -301,4 +305,4 @@ def answer_of(call: Callable[[], T], what: str, settings: Settings) -> T:
             # Between the metadata and the question, or while a new topic settles, the leader may be another.
             if error.code not in _MOVING or time.monotonic() > deadline:
                 raise
-            time.sleep(_SETTLE_S)
+            time.sleep(PAUSE_S)

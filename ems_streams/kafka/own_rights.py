@@ -2,14 +2,14 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, TopicDescription
 
 from ems_streams.errors import EmsError, TopicsForbiddenError, TopicsMissingError
-from ems_streams.kafka.admin import CONNECT_TIMEOUT_S, client_config, find_topics
+from ems_streams.kafka.admin import CONNECT_TIMEOUT_S, RefusedError, client_config, find_topics, result_of
 from ems_streams.settings import Settings
 
 
@@ -28,6 +28,13 @@ class OwnRights:
 
     missing: list[str] = field(default_factory=list)
     lacking: list[tuple[str, str]] = field(default_factory=list)
+
+    def by_operation(self) -> dict[str, list[str]]:
+        """What is lacking: the names that each operation is not allowed on, in order."""
+        found: dict[str, list[str]] = {}
+        for operation, name in sorted(self.lacking):
+            found.setdefault(operation, []).append(name)
+        return found
 
 
 def who(settings: Settings) -> str:
@@ -49,10 +56,7 @@ async def check_own_rights(settings: Settings, needed_by: str, topics: Mapping[s
     """Raise `TopicsMissingError` or `RightsMissingError` unless all is there; or `DependencyError`."""
     found = await own_rights(settings, topics, groups)
     if found.lacking:
-        by_operation: dict[str, list[str]] = {}
-        for operation, name in found.lacking:
-            by_operation.setdefault(operation, []).append(name)
-        said = "; ".join(f"{operation} on {', '.join(sorted(names))}" for operation, names in sorted(by_operation.items()))
+        said = "; ".join(f"{operation} on {', '.join(names)}" for operation, names in found.by_operation().items())
         raise RightsMissingError(
             f"Kafka does not allow {who(settings)} what {needed_by} needs: {said}; log in as the principal of {needed_by}, or give it its rights "
             "with `ems-streams acls apply`"
@@ -81,31 +85,33 @@ def _look(settings: Settings, topics: Mapping[str, Iterable[str]], groups: list[
             TopicCollection(list(topics)), include_authorized_operations=True, request_timeout=CONNECT_TIMEOUT_S
         )
         for name, future in described.items():
-            _of_topic(found, name, topics[name], future)
+            _of_topic(found, name, topics[name], future, settings)
     for group in groups:
-        future = client.describe_consumer_groups([group], request_timeout=CONNECT_TIMEOUT_S)[group]
-        if _refusal_of(future) == KafkaError.GROUP_AUTHORIZATION_FAILED:
+        if _refuses_group(client, group):
             found.lacking.append(("READ", f"group {group}"))
     return found
 
 
-def _of_topic(found: OwnRights, name: str, wanted: Iterable[str], future: Any) -> None:
-    refusal = _refusal_of(future)
-    if refusal == KafkaError.UNKNOWN_TOPIC_OR_PART:
-        found.missing.append(name)
-    elif refusal == KafkaError.TOPIC_AUTHORIZATION_FAILED:
-        found.lacking += [(operation, f"topic {name}") for operation in sorted(wanted)]
-    elif refusal is None and (operations := future.result().authorized_operations) is not None:
+def _of_topic(found: OwnRights, name: str, wanted: Iterable[str], future: "Future[TopicDescription]", settings: Settings) -> None:
+    try:
+        operations = result_of(future, f"describe topic {name}", settings).authorized_operations
+    except RefusedError as error:
+        if error.code == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            found.missing.append(name)
+        elif error.code == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+            found.lacking += [(operation, f"topic {name}") for operation in sorted(wanted)]
+        return
+    if operations is not None:
         allowed = {each.name for each in operations}
         found.lacking += [(operation, f"topic {name}") for operation in sorted(wanted) if operation not in allowed]
 
 
-def _refusal_of(future: Any) -> int | None:
-    """Kafka's code of a refusal, also of one that is none of a right; None for an answer."""
+def _refuses_group(client: AdminClient, group: str) -> bool:
+    """Whether we may not be in it; one whose coordinator does not answer yet, as before the first group ever, refuses nothing."""
     try:
-        future.result(CONNECT_TIMEOUT_S + 1)
+        client.describe_consumer_groups([group], request_timeout=CONNECT_TIMEOUT_S)[group].result(CONNECT_TIMEOUT_S + 1)
     except KafkaException as error:
-        return int(error.args[0].code())
+        return bool(error.args[0].code() == KafkaError.GROUP_AUTHORIZATION_FAILED)
     except TimeoutError:
-        return int(KafkaError._TIMED_OUT)
-    return None
+        return False
+    return False

@@ -85,7 +85,7 @@ def refusal_of(settings: Settings) -> str | None:
     security = aiokafka_security(settings)
     ours = (security["security_protocol"], security.get("sasl_plain_username"), security.get("ssl_context"))
     since_s = time.monotonic() - _FRESH_S
-    servers = {server.strip() for server in settings.kafka_bootstrap_servers.split(",")}
+    servers = {f"{host}:{port}" for host, port, _ in collect_hosts(settings.kafka_bootstrap_servers)}
     found = [
         each
         for each in _refusals.values()

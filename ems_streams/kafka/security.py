@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ems_streams.errors import SettingError
+from ems_streams.pem_files import show, trusting
 from ems_streams.settings import Settings
 
 if TYPE_CHECKING:
@@ -67,17 +67,9 @@ def tls_context(settings: Settings) -> ssl.SSLContext:
 
 @lru_cache(maxsize=8)
 def _context(ca_file: Path | None, cert_file: Path | None, key_file: Path | None, password: str | None) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
-    except (OSError, ssl.SSLError) as error:
-        raise SettingError("EMS_KAFKA_CA_FILE", str(ca_file), f"must be a file of certificates in PEM ({error.strerror})") from None
-    context.check_hostname = True
-    context.verify_mode = ssl.CERT_REQUIRED
-    if cert_file is not None:
-        try:
-            context.load_cert_chain(cert_file, key_file, password)
-        except (OSError, ssl.SSLError) as error:
-            raise SettingError("EMS_KAFKA_CERT_FILE", str(cert_file), f"must be a certificate with its key ({error.strerror})") from None
+    context = trusting("EMS_KAFKA_CA_FILE", ca_file)
+    if cert_file is not None and key_file is not None:
+        show(context, ("EMS_KAFKA_CERT_FILE", cert_file), ("EMS_KAFKA_KEY_FILE", key_file), ("EMS_KAFKA_KEY_PASSWORD", password))
     return context
 
 

@@ -1,7 +1,6 @@
 """Topics that come and go with what they are for, such as those of a replay; the permanent ones are the catalogue's (`admin`)."""
 
 import asyncio
-import time
 from collections.abc import Callable, Iterable, Sequence
 
 from confluent_kafka import KafkaError, KafkaException
@@ -11,9 +10,8 @@ from ems_streams.errors import EmsError
 from ems_streams.kafka.admin import CONNECT_TIMEOUT_S, REQUEST_TIMEOUT_S, client_config
 from ems_streams.kafka.catalogue import Topic
 from ems_streams.kafka.refusals import unreachable
+from ems_streams.kafka.settling import settles
 from ems_streams.settings import Settings
-
-_SETTLE_S = 0.1
 
 
 async def create_topics(settings: Settings, topics: Sequence[Topic]) -> None:
@@ -65,8 +63,5 @@ def _present(client: AdminClient, settings: Settings) -> dict[str, int]:
 
 
 def _wait(done: Callable[[], bool], complaint: str) -> None:
-    deadline = time.monotonic() + REQUEST_TIMEOUT_S
-    while not done():
-        if time.monotonic() > deadline:
-            raise EmsError(f"{complaint} after {REQUEST_TIMEOUT_S:.0f} s")
-        time.sleep(_SETTLE_S)
+    if not settles(done, REQUEST_TIMEOUT_S):
+        raise EmsError(f"{complaint} after {REQUEST_TIMEOUT_S:.0f} s")

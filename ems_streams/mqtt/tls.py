@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ems_streams.errors import SettingError
-from ems_streams.pem_files import check_authorities, check_pair
+from ems_streams.pem_files import show, trusting
 from ems_streams.settings import Settings
 
 CA, CERT, KEY, KEY_PASSWORD = (f"EMS_MQTT_{each}" for each in ("CA_FILE", "CERT_FILE", "KEY_FILE", "KEY_PASSWORD"))
@@ -48,12 +48,7 @@ class TlsFiles:
             raise SettingError(CERT, str(self.cert), f"needs {KEY}, the private key of that certificate")
         if self.key is not None and self.cert is None:
             raise SettingError(KEY, str(self.key), f"needs {CERT}, the certificate of that key")
-        if self.ca is not None:
-            check_authorities(CA, self.ca)
-        context = ssl.create_default_context(cafile=self.ca)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context = trusting(CA, self.ca)
         if self.cert is not None and self.key is not None:
-            check_pair((CERT, self.cert), (KEY, self.key), (KEY_PASSWORD, self.key_password))
-            # Without an answer to it, OpenSSL would ask at the terminal for a password.
-            context.load_cert_chain(self.cert, self.key, password=self.key_password or "")
+            show(context, (CERT, self.cert), (KEY, self.key), (KEY_PASSWORD, self.key_password))
         return context

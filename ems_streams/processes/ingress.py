@@ -28,7 +28,7 @@ from ems_streams.mqtt.adapter import MqttSubscriber
 from ems_streams.mqtt.inbox import MqttBatch
 from ems_streams.ops.health import CheckResult, Health
 from ems_streams.ops.logs import configure_logging
-from ems_streams.processes.rights import Role, check_rights
+from ems_streams.processes.rights import Role, wait_for_rights
 from ems_streams.processes.serving import Address, serve, stop_signal
 from ems_streams.settings import Settings
 from ems_streams.tracing import configure_tracing
@@ -113,7 +113,7 @@ class Ingress:
         await self._parts.enter_async_context(self.subscriber)
         self._parts.push_async_callback(self.outbox.stop)
         await self.outbox.start()
-        await check_rights(Role.INGRESS, self._settings)
+        await wait_for_rights(Role.INGRESS, self._settings)
         self._parts.push_async_callback(self.registry.stop)
         await self.registry.start()
         self._parts.push_async_callback(self._stop_app)

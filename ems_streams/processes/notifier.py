@@ -20,7 +20,6 @@ from ems_streams.channels.secrets import environment
 from ems_streams.domain.channel_config import ChannelsConfig
 from ems_streams.domain.circuit_breaker import BreakerState
 from ems_streams.domain.stall import Progress
-from ems_streams.errors import DependencyError
 from ems_streams.kafka.joining import start_patiently
 from ems_streams.kafka.ownership import Ownership
 from ems_streams.kafka.probe import KafkaProbe
@@ -30,7 +29,7 @@ from ems_streams.ops.health import CheckResult, Health
 from ems_streams.ops.http import error_middleware, json_response, start_site
 from ems_streams.ops.logs import configure_logging
 from ems_streams.ops.monitoring import add_monitoring
-from ems_streams.processes.rights import Role, check_rights
+from ems_streams.processes.rights import Role, wait_for_rights
 from ems_streams.processes.serving import Address, serve, stop_signal
 from ems_streams.settings import Settings
 from ems_streams.tracing import configure_tracing, stop_tracing
@@ -39,7 +38,6 @@ log = structlog.get_logger(__name__)
 
 FINISH_TIMEOUT_S = 15.0
 _SPARE_THREADS = 8
-_AWAY_PAUSE_S = 0.5
 
 
 class NotifierProcess:
@@ -84,7 +82,7 @@ class NotifierProcess:
         """Start everything; waits for Kafka to be there, and raises `TopicsMissingError` and `RightsMissingError`."""
         self.kafka.start()
         self._parts.push_async_callback(self.kafka.stop)
-        await self._check_topics()
+        await wait_for_rights(Role.NOTIFIER, self._settings)
         self._parts.push_async_callback(self.ownership.stop)
         await start_patiently(self.ownership.start)
         watching = asyncio.create_task(self._stalls.run(), name="watchdog")
@@ -128,18 +126,6 @@ class NotifierProcess:
         troubles = [f"{runner.name}: {runner.trouble}" for runner in self._runners.values() if runner.trouble]
         detail = "; ".join([f"{len(self._runners)} of {len(self._config.channels)} channels here", *troubles])
         return CheckResult(all(runner.running for runner in self._runners.values()), detail)
-
-    async def _check_topics(self) -> None:
-        away = ""
-        while True:
-            try:
-                await check_rights(Role.NOTIFIER, self._settings)
-                return
-            except DependencyError as error:
-                if away != str(error):
-                    away = str(error)
-                    log.warning("kafka_away", error=away)
-                await asyncio.sleep(_AWAY_PAUSE_S)
 
     async def _observe(self) -> dict[Hashable, Progress]:
         """Also of a channel that is ours and does not run."""

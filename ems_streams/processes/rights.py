@@ -1,14 +1,18 @@
 """Who may do what on Kafka: the least rights of every process, from the tables that say what each of them reads and writes.
 
 Rights imply others at Kafka: READ and WRITE imply DESCRIBE, ALTER_CONFIGS implies DESCRIBE_CONFIGS. An idempotent producer needs no right on the cluster
-since Kafka 2.8. The tests take each right away and see the process fail (docs/howto/security-kafka.md).
+since Kafka 2.8. How it is known which of them are needed: docs/howto/security-kafka.md.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+import structlog
+
+from ems_streams.errors import DependencyError
 from ems_streams.kafka.acls import CLUSTER_NAME, Acl, Resource
 from ems_streams.kafka.catalogue import (
     ALARM_ACKNOWLEDGEMENTS,
@@ -41,6 +45,9 @@ from ems_streams.kafka.device_topics import PUT_ASIDE, TOPICS_OF_A_DEVICE
 from ems_streams.kafka.own_rights import check_own_rights
 from ems_streams.settings import Settings
 
+log = structlog.get_logger(__name__)
+
+_AWAY_PAUSE_S: Final = 0.5
 WORKER_OUTPUTS: Final = (
     *(DEVICE_AGGREGATES, SITE_PARTS, SITE_AGGREGATES, DEVICE_STATUS, DEVICE_NOTIFICATIONS),
     *(DEVICE_COMMAND_EVENTS, ALARM_EVENTS, DEVICE_TELEMETRY_LATE),
@@ -135,6 +142,22 @@ def groups_of(role: Role, settings: Settings) -> list[str]:
 async def check_rights(role: Role, settings: Settings) -> None:
     """Raise `TopicsMissingError` or `RightsMissingError` unless a process of this role finds what it needs; or `DependencyError`."""
     await check_own_rights(settings, role, topics_of(role, settings), groups_of(role, settings))
+
+
+async def wait_for_rights(role: Role, settings: Settings, tell: Callable[[str], Awaitable[None]] | None = None) -> None:
+    """As `check_rights`, however long Kafka takes to answer; why it does not is logged, and told, when that is new."""
+    away = ""
+    while True:
+        try:
+            await check_rights(role, settings)
+            return
+        except DependencyError as error:
+            if away != str(error):
+                away = str(error)
+                log.warning("kafka_away", error=away)
+                if tell is not None:
+                    await tell(away)
+        await asyncio.sleep(_AWAY_PAUSE_S)
 
 
 def _on(resource: Resource, operation: str, why: str, names: Iterable[str], *, prefixed: bool = False) -> Iterator[Right]:

@@ -28,7 +28,7 @@ from ems_streams.postgres.partitions import maintain
 from ems_streams.postgres.rows import TOPICS
 from ems_streams.postgres.sink import WRITTEN_TOPICS, Sink
 from ems_streams.postgres.writer import make_staging
-from ems_streams.processes.rights import Role, check_rights
+from ems_streams.processes.rights import Role, wait_for_rights
 from ems_streams.processes.serving import Address, serve, stop_signal
 from ems_streams.settings import Settings
 
@@ -85,7 +85,7 @@ class SinkProcess:
         self._parts.push_async_callback(self.database.stop)
         self._parts.push_async_callback(self.outbox.stop)
         await self.outbox.start()
-        await check_rights(Role.SINK, self._settings)
+        await wait_for_rights(Role.SINK, self._settings)
         self._parts.push_async_callback(self.reader.stop)
         await start_patiently(self.reader.start)
         self.database.start_probing()

@@ -14,7 +14,7 @@ import structlog
 import uvloop
 
 from ems_streams.access.internal import check_internal
-from ems_streams.errors import DependencyError, EmsError
+from ems_streams.errors import EmsError
 from ems_streams.mqtt.endpoint import broker_of
 from ems_streams.ops import garbage
 from ems_streams.ops.logs import configure_logging
@@ -30,7 +30,6 @@ STOP_TIMEOUT_S = 25.0
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 START_CANCEL_TIMEOUT_S = 1.0
 KAFKA_AWAY_CHECK_S = 0.1
-KAFKA_AWAY_PAUSE_S = 0.5
 
 
 def run(settings: Settings) -> int:
@@ -64,22 +63,18 @@ async def _run_and_exit(settings: Settings) -> int:
 
 async def _check_topics(settings: Settings) -> None:
     """Return when all topics are there, and we may use them; waits while Kafka is away, and says so at the health endpoints. Raises what `check_rights` raises."""
-    from ems_streams.processes.rights import Role, check_rights
+    from ems_streams.processes.rights import Role, wait_for_rights
 
     async with contextlib.AsyncExitStack() as waiting:
         away: list[str] = []
-        while True:
-            try:
-                await check_rights(Role.WORKER, settings)
-                return
-            except DependencyError as error:
-                first, changed = not away, away != [str(error)]
-                away[:] = [str(error)]
-                if changed:
-                    log.warning("kafka_away", error=str(error))
-                if first:
-                    await _say_that_it_waits(settings, away, waiting)
-                await asyncio.sleep(KAFKA_AWAY_PAUSE_S)
+
+        async def say(why: str) -> None:
+            first = not away
+            away[:] = [why]
+            if first:
+                await _say_that_it_waits(settings, away, waiting)
+
+        await wait_for_rights(Role.WORKER, settings, say)
 
 
 async def _say_that_it_waits(settings: Settings, away: list[str], waiting: contextlib.AsyncExitStack) -> None:

@@ -23,11 +23,13 @@ _DAY_S = 86_400
 
 def role_of(settings: Settings) -> Role | None:
     """Whose principal the settings are of, by its name; None for any other, and for nobody."""
-    name = settings.kafka_username
-    if name is None and settings.kafka_cert_file is not None:
+    names = [settings.kafka_username]
+    if settings.kafka_username is None and settings.kafka_cert_file is not None:
+        # By the broker's rules a certificate's name is the common name alone, or all of it.
         name = common_name(settings.kafka_cert_file)
-    wanted = (name or "").removeprefix(settings.kafka_principal_prefix)
-    return Role(wanted) if name != wanted and wanted in {*Role} else None
+        names = [name, f"CN={name}"]
+    principals = {f"{settings.kafka_principal_prefix}{role}": role for role in Role}
+    return next((principals[name] for name in names if name in principals), None)
 
 
 async def check_kafka_tls(context: Context) -> Report:
@@ -64,17 +66,14 @@ async def check_acls(context: Context) -> Report:
 
 async def _lacking(settings: Settings, role: Role) -> list[Finding]:
     found = await own_rights(settings, topics_of(role, settings), groups_of(role, settings))
-    by_operation: dict[str, list[str]] = {}
-    for operation, name in found.lacking:
-        by_operation.setdefault(operation, []).append(name)
     return [
         finding(
             "acls-lacking",
             f"{who(settings)} lacks rights of the role {role}",
-            found=f"not {operation} on {some(sorted(names))}",
+            found=f"not {operation} on {some(names)}",
             expected=f"{operation} on {len(names)} more",
         )
-        for operation, names in sorted(by_operation.items())
+        for operation, names in found.by_operation().items()
     ]
 
 

@@ -9,13 +9,13 @@ import aiohttp
 
 from ems_streams import __version__
 from ems_streams.access.internal import internal_headers
-from ems_streams.access.tls import client_tls
 from ems_streams.errors import SettingError
 from ems_streams.gateway.topology import parse_topology
 from ems_streams.ops.doctor.checks import Report
 from ems_streams.ops.doctor.findings import Finding, finding
 from ems_streams.ops.doctor.service_findings import Service, health_findings, worker_findings
 from ems_streams.ops.http import VERSION_HEADER
+from ems_streams.pem_files import trusting
 from ems_streams.processes.doctor.context import Context
 from ems_streams.processes.doctor.groups import members_of
 from ems_streams.settings import Settings
@@ -71,7 +71,7 @@ async def _get(context: Context, role: str, url: str) -> tuple[dict[str, Any], A
         # Without a token it says which checks pass, and neither why nor its release.
         headers = {} if settings.gateway_token is None else {"Authorization": f"Bearer {settings.gateway_token.get_secret_value()}"}
         if url.startswith("https:"):
-            tls = client_tls(settings.gateway_ca_file, "EMS_GATEWAY_CA_FILE")
+            tls = trusting("EMS_GATEWAY_CA_FILE", settings.gateway_ca_file)
     timeout = aiohttp.ClientTimeout(total=ANSWER_TIMEOUT_S)
     async with context.http.get(url, headers=headers, ssl=tls, timeout=timeout, allow_redirects=False) as response:
         body = await response.json(content_type=None)

@@ -1,7 +1,6 @@
 """What a client that is not let in is told, by the real broker: one line that says what is wrong, and what to do."""
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -84,7 +83,7 @@ REFUSED: list[tuple[Callable[[SecureKafka], Settings], str]] = [
 
 @pytest.mark.parametrize(("wrong", "said"), REFUSED, ids=[each.__name__ for each, _ in REFUSED])
 async def test_who_is_not_let_in_is_told_why_by_both_clients(
-    secure_kafka: SecureKafka, wrong: Callable[[SecureKafka], Settings], said: str, record_property: Any
+    secure_kafka: SecureKafka, wrong: Callable[[SecureKafka], Settings], said: str
 ) -> None:
     settings = wrong(secure_kafka)
 
@@ -94,7 +93,6 @@ async def test_who_is_not_let_in_is_told_why_by_both_clients(
         async with positioned_consumer(settings) as consumer:
             await consumer.getmany(timeout_ms=0)
 
-    print(f"{wrong.__name__}: {by_admin.value}")
     for refused in (by_admin, by_reader):
         assert said in str(refused.value)
         assert "\n" not in str(refused.value)

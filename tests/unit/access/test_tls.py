@@ -9,10 +9,12 @@ import aiohttp
 import pytest
 import trustme
 from aiohttp import web
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat, load_pem_private_key
 
-from ems_streams.access.tls import client_tls, server_tls
+from ems_streams.access.tls import server_tls
 from ems_streams.errors import SettingError
 from ems_streams.ops.http import bound_port, start_site
+from ems_streams.pem_files import trusting
 
 CA = trustme.CA()
 
@@ -47,21 +49,23 @@ def test_what_cannot_be_read_or_is_no_pem_is_refused(tmp_path: Path) -> None:
     empty.touch()
     assert told(none, key) == f"EMS_GATEWAY_CERT_FILE={str(none)!r}: must be a readable file (No such file or directory)"
     assert told(cert, none) == f"EMS_GATEWAY_KEY_FILE={str(none)!r}: must be a readable file (No such file or directory)"
-    assert told(empty, key) == f"EMS_GATEWAY_CERT_FILE={str(empty)!r}: must be a certificate in PEM"
-    assert told(cert, empty) == f"EMS_GATEWAY_KEY_FILE={str(empty)!r}: must be a private key in PEM, without a password"
+    assert told(empty, key) == f"EMS_GATEWAY_CERT_FILE={str(empty)!r}: must be a file of certificates in PEM (-----BEGIN CERTIFICATE-----)"
+    assert told(cert, empty) == f"EMS_GATEWAY_KEY_FILE={str(empty)!r}: must be a private key in PEM (-----BEGIN PRIVATE KEY-----)"
 
 
 def test_a_key_of_another_certificate_is_refused(tmp_path: Path) -> None:
     cert, key = pem(tmp_path, "a")[0], pem(tmp_path, "b")[1]
-    assert f"EMS_GATEWAY_KEY_FILE={str(key)!r}: must be the key of the certificate {str(cert)!r}" in told(cert, key)
+    assert f"EMS_GATEWAY_KEY_FILE={str(key)!r}: must be the private key of the certificate in EMS_GATEWAY_CERT_FILE={str(cert)!r}" in told(
+        cert, key
+    )
 
 
 def test_a_certificate_that_is_over_or_not_yet_valid_is_refused(tmp_path: Path) -> None:
     now = datetime.now(UTC)
     over = pem(tmp_path, "over", not_before=now - timedelta(days=2), not_after=now - timedelta(days=1))
     early = pem(tmp_path, "early", not_before=now + timedelta(days=1), not_after=now + timedelta(days=2))
-    assert "must be valid; the certificate expired at " in told(*over)
-    assert "must be valid; the certificate is not before " in told(*early)
+    assert "must be a certificate that is valid; it expired at " in told(*over)
+    assert "must be a certificate that is valid; it begins at " in told(*early)
 
 
 async def test_https_is_spoken_with_who_believes_it_and_in_no_old_version(tmp_path: Path) -> None:
@@ -78,11 +82,11 @@ async def test_https_is_spoken_with_who_believes_it_and_in_no_old_version(tmp_pa
     url = f"https://localhost:{bound_port(runner)}/"
     try:
         async with aiohttp.ClientSession() as session:
-            async with session.get(url, ssl=client_tls(ca, "EMS_GATEWAY_CA_FILE")) as response:
+            async with session.get(url, ssl=trusting("EMS_GATEWAY_CA_FILE", ca)) as response:
                 assert await response.text() == "yes"
             with pytest.raises(aiohttp.ClientConnectorCertificateError):
                 await session.get(url)
-            old = client_tls(ca, "EMS_GATEWAY_CA_FILE")
+            old = trusting("EMS_GATEWAY_CA_FILE", ca)
             with warnings.catch_warnings():
                 # That this version is deprecated is what this is about.
                 warnings.simplefilter("ignore", DeprecationWarning)
@@ -96,5 +100,12 @@ async def test_https_is_spoken_with_who_believes_it_and_in_no_old_version(tmp_pa
 def test_authorities_that_are_none_are_refused(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.touch()
-    with pytest.raises(SettingError, match=r"EMS_GATEWAY_CA_FILE=.*must have certificates of authorities in PEM"):
-        client_tls(empty, "EMS_GATEWAY_CA_FILE")
+    with pytest.raises(SettingError, match=r"EMS_GATEWAY_CA_FILE=.*must be a file of certificates in PEM"):
+        trusting("EMS_GATEWAY_CA_FILE", empty)
+
+
+def test_a_key_with_a_password_is_refused_since_nobody_could_give_it(tmp_path: Path) -> None:
+    cert, key = pem(tmp_path, "a")
+    secret = load_pem_private_key(key.read_bytes(), None)
+    key.write_bytes(secret.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"hunter2")))
+    assert told(cert, key) == f"EMS_GATEWAY_KEY_FILE={str(key)!r}: must be a private key in PEM without a password"

@@ -85,10 +85,12 @@ def test_java_stores_have_the_key_and_whom_to_trust(tmp_path: Path) -> None:
     assert len(pkcs12.load_pkcs12(trust.read_bytes(), b"secret-1").additional_certs) == 1
 
 
-def test_a_file_is_replaced_in_one_go(tmp_path: Path) -> None:
+def test_a_file_is_replaced_in_one_go_and_closed_to_others(tmp_path: Path) -> None:
     path = write_private(tmp_path / "file", b"old")
+    path.chmod(0o644)
     with path.open("rb") as reading:
         write_private(path, b"new")
         assert reading.read() == b"old"
     assert path.read_bytes() == b"new"
+    assert path.stat().st_mode & 0o777 == 0o600
     assert [each.name for each in tmp_path.iterdir()] == ["file"]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ems_streams.dev.kafka_security import BROKER_USER, KafkaSecurity, TlsListener, write_private
+from ems_streams.dev.kafka_security import BROKER_USER, KafkaSecurity, TlsListener
 
 
 def security(users: dict[str, str], **more: object) -> KafkaSecurity:
@@ -43,13 +43,3 @@ def test_a_listener_for_certificates_wants_one() -> None:
 def test_a_user_that_cannot_be_written_into_the_configuration_is_named(name: str) -> None:
     with pytest.raises(ValueError, match="must be a letter"):
         security({name: "x"})
-
-
-def test_what_is_private_is_so_from_its_first_moment_on(tmp_path: Path) -> None:
-    path = tmp_path / "f"
-    path.write_text("old")
-    path.chmod(0o644)
-    write_private(path, "new")
-
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert path.read_text() == "new"

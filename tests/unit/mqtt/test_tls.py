@@ -5,7 +5,16 @@ from pathlib import Path
 
 import pytest
 import trustme
-from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat, load_pem_private_key
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from pydantic import SecretStr
 
 from ems_streams.dev.certificates import DEVICE, Pair, issue, save
@@ -96,6 +105,20 @@ def test_a_key_with_a_password(pair: Pair, tmp_path: Path) -> None:
     assert "EMS_MQTT_KEY_PASSWORD='***'" in wrong
     assert "wrong-one" not in wrong
     assert broker_of(Settings.load(mqtt_url=URL, mqtt_key_password=SecretStr("hunter2"), **given))[0].shows
+
+
+def test_a_certificate_that_tls_cannot_be_spoken_with(tmp_path: Path) -> None:
+    """Its files are all right, and its key is shorter than OpenSSL takes."""
+    key = rsa.generate_private_key(65537, 1024)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "INV-001")])
+    now = datetime.now(UTC)
+    weak = x509.CertificateBuilder(name, name, key.public_key(), 1, now - DAY, now + DAY).sign(key, SHA256())
+    cert, key_file = tmp_path / "weak.pem", tmp_path / "weak-key.pem"
+    cert.write_bytes(weak.public_bytes(Encoding.PEM))
+    key_file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+
+    said = problem(mqtt_cert_file=cert, mqtt_key_file=key_file)
+    assert said == f"EMS_MQTT_CERT_FILE={str(cert)!r}: must be a certificate that TLS can be spoken with (ee key too small)"
 
 
 def test_the_password_of_nobody() -> None:

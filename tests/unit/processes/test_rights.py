@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import ems_streams.kafka.catalogue as names
+from ems_streams.channels.changelog import notifier_group
 from ems_streams.kafka.acls import Acl, Resource, compare
 from ems_streams.kafka.catalogue import Catalogue
 from ems_streams.processes.rights import WORKER_OUTPUTS, Role, acls_of, groups_of, principal_of, rights_of, topics_of
@@ -62,11 +63,33 @@ def test_no_process_may_write_what_only_another_one_makes() -> None:
 
 def test_groups_and_transactional_ids_are_those_of_the_application() -> None:
     assert groups_of(Role.WORKER, SETTINGS) == ["app"]
-    assert groups_of(Role.SINK, SETTINGS) == ["app-sink"]
-    assert groups_of(Role.NOTIFIER, SETTINGS) == ["app-notifier"]
+    assert groups_of(Role.SINK, SETTINGS) == [SETTINGS.sink_group]
+    assert groups_of(Role.NOTIFIER, SETTINGS) == [notifier_group(SETTINGS)]
     assert groups_of(Role.INGRESS, SETTINGS) == []
     ids = {each.name for each in rights_of(Role.WORKER, SETTINGS) if each.resource is Resource.TRANSACTIONAL_ID}
     assert ids == {f"app-{name}-" for name in ("aggregates", "status", "notifications", "sites", "alarms", "commands")}
+
+
+def transactional_ids() -> set[str]:
+    """What the ids of every writer begin with that is opened with one written out, after the application id."""
+    found = set()
+    for path in (ROOT / "ems_streams").rglob("*.py"):
+        # The writers of a replay are those of agents, under an application id of its own.
+        for node in () if "replay" in path.parts else ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "PartitionWriter.open" and isinstance(node.args[1], ast.JoinedStr):
+                application, rest, *_ = node.args[1].values
+                assert isinstance(application, ast.FormattedValue), path
+                assert ast.unparse(application.value) == "settings.application_id", path
+                assert isinstance(rest, ast.Constant), path
+                found.add(f"app{rest.value}")
+    return found
+
+
+def test_what_is_written_in_transactions_may_be_written_so_by_somebody() -> None:
+    allowed = {each.name for role in Role for each in rights_of(role, SETTINGS) if each.resource is Resource.TRANSACTIONAL_ID}
+
+    assert transactional_ids() >= {"app-redrive-", "app-maintenance-", "app-alarm-rules-"}
+    assert transactional_ids() <= allowed
 
 
 def test_what_a_right_implies_is_not_given_twice() -> None:
