@@ -43,9 +43,9 @@ class AlarmClock:
         """A device may be due earlier than it was."""
         self._due.touched((key,), due_ms(memory, memory.plan, self._gate.since_ms))
 
-    def removed(self, key: bytes, at_ms: int) -> None:
-        """A device is gone; that it was can be forgotten once time has gone on beyond that."""
-        self._due.touched((key,), at_ms + 1)
+    def removed(self, key: bytes, removed: Removed) -> None:
+        """A device is gone; that it was can be forgotten later."""
+        self._due.touched((key,), removed.forgotten_ms)
 
     def _tick(self, folded: Offsets) -> None:
         now_ms = self._gate.advance(folded)
@@ -69,7 +69,7 @@ class AlarmClock:
     def _due_ms(self, held: Record | bytes) -> int:
         memory = alarms.decode(held) if isinstance(held, bytes) else held
         if isinstance(memory, Removed):
-            return memory.at_ms + 1
+            return memory.forgotten_ms
         if not isinstance(memory, DeviceMemory):
             return NEVER_MS
         return due_ms(memory, memory.plan_by(book_of(self._partition).plans), self._gate.since_ms)

@@ -112,7 +112,8 @@ def _fold_windows(batch: RecordBatch, start: int, partition: PartitionState[Reco
             continue
         memory = memory_of(partition, closed.key)
         if memory is None:
-            if is_of_removed(partition, closed.key, record.timestamp):
+            # It closes after its end: what it tells of may be from before the device was removed.
+            if is_of_removed(partition, closed.key, to_epoch_ms(closed.window_start)):
                 continue
             memory = _new_memory(closed)
         plan = memory.plan_by(plans)
@@ -202,9 +203,10 @@ def _remove(partition: PartitionState[Record], key: bytes, at_ms: int) -> None:
     """What it has sent and is not folded yet must not bring it back: nobody would ever clear what is raised of it then."""
     if key < FIRST_DEVICE_KEY:
         return
-    partition.put(key, Removed(at_ms))
+    removed = Removed(at_ms)
+    partition.put(key, removed)
     if (clock := clock_of(partition)) is not None:
-        clock.removed(key, at_ms)
+        clock.removed(key, removed)
 
 
 def _new_memory(told: TelemetryRecord | ClosedWindow) -> DeviceMemory:

@@ -24,13 +24,18 @@ from ems_streams.kafka.state_table import StateTable
 
 
 class Removed(NamedTuple):
-    """A device that is in the registry no more: what arrived before is of one that is gone. Kept until all of that is folded.
+    """A device that is in the registry no more: what arrived before is of one that is gone, and so are windows that had begun.
 
     Attributes:
         at_ms: When it was removed, by the clock of who did it.
     """
 
     at_ms: int
+
+    @property
+    def forgotten_ms(self) -> int:
+        """When it need not be known any more, once all is folded that had arrived by then."""
+        return self.at_ms + _REMOVED_KEPT_MS
 
 
 Record = DeviceMemory | Alarm | RuleSet | Listening | Removed
@@ -45,6 +50,8 @@ _ALARM_VERSION = 0x82
 _RULES_VERSION = 0x83
 _REMOVED_VERSION = 0x84
 _TIME = struct.Struct(">q")
+_REMOVED_KEPT_MS = 2 * 86_400_000
+"""More than the longest window, a local day of 25 hours, and its wait for late messages."""
 _READ_AT_ONCE = 5_000
 _INDEX = "index"
 
@@ -100,10 +107,10 @@ def memory_of(partition: PartitionState[Record], key: bytes) -> DeviceMemory | N
     return record if isinstance(record, DeviceMemory) else None
 
 
-def is_of_removed(partition: PartitionState[Record], key: bytes, arrived_ms: int) -> bool:
-    """Whether what arrived then is of a device that was removed afterwards. To be asked only of a device of which nothing is remembered."""
+def is_of_removed(partition: PartitionState[Record], key: bytes, begun_ms: int) -> bool:
+    """Whether what arrived, or began, then is of a device that was removed afterwards. To be asked only of a device of which nothing is remembered."""
     record = partition.get(key)
-    return isinstance(record, Removed) and arrived_ms <= record.at_ms
+    return isinstance(record, Removed) and begun_ms <= record.at_ms
 
 
 def alarm_of(partition: PartitionState[Record], alarm_id: str) -> Alarm | None:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
 
 from ems_streams.dev.certificates import DEVICE, PROCESS, subject
@@ -69,10 +70,12 @@ class ArtemisSecurity:
     @property
     def acceptor(self) -> str:
         """What goes behind the address of the acceptor."""
+        # Artemis decodes it twice, as a URI and as what a form sends: a blank or a plus would get lost on the way.
+        keys, trust, password = (quote(quote(str(each))) for each in (self.key_store, self.trust_store, self.store_password))
         return (
             f";sslEnabled=true;needClientAuth=true;enabledProtocols=TLSv1.2,TLSv1.3;securityDomain={DOMAIN}"
-            f";keyStorePath={self.key_store};keyStorePassword={self.store_password};keyStoreType=PKCS12"
-            f";trustStorePath={self.trust_store};trustStorePassword={self.store_password};trustStoreType=PKCS12"
+            f";keyStorePath={keys};keyStorePassword={password};keyStoreType=PKCS12"
+            f";trustStorePath={trust};trustStorePassword={password};trustStoreType=PKCS12"
         )
 
     def write(self, directory: Path) -> Path:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from ems_streams.dev.places import own_command, secure_places, shorten
+from ems_streams.dev.places import places_of
 from ems_streams.dev.plan import Plan
 from ems_streams.dev.rates import EventRates
 from ems_streams.dev.units import Notice, Unit
@@ -68,24 +68,7 @@ class Board:
 
     def places(self) -> list[tuple[str, str]]:
         """Where to look, as pairs of what and a command or address that can be copied."""
-        plan = self.plan
-        if plan.secure is not None:
-            return secure_places(plan, plan.secure, own_command())
-        settings, command = plan.settings, own_command()
-        if settings.kafka_bootstrap_servers != "localhost:9092" and plan.ports.kafka != 9092:
-            command = f"EMS_KAFKA_BOOTSTRAP_SERVERS={settings.kafka_bootstrap_servers} {command}"
-        host, port = settings.mqtt_url.host, settings.mqtt_url.port
-        host = "localhost" if host == "127.0.0.1" else host
-        places = [
-            ("dashboard", plan.dashboard_url),
-            *([("access", "open: anybody on this machine may do everything")] if settings.gateway_is_open else []),
-            ("publish", f"mosquitto_pub -h {host} -p {port} -t sites/1/devices/INV-001/telemetry -m '{{\"powerKw\": 45.2}}'"),
-            ("device", f"curl -s {plan.dashboard_url}/api/v1/devices/INV-001"),
-            ("fleet", f"curl -s '{plan.dashboard_url}/api/v1/devices?limit=5'"),
-            ("events", f"{command} topics tail device-telemetry"),
-            ("logs", str(shorten(plan.log_dir)) + "/"),
-        ]
-        return [place for place in places if plan.options.simulator or place[0] != "fleet"]
+        return places_of(self.plan)
 
     def figures(self) -> dict[str, Any]:
         """The figures of this moment, for machines."""

@@ -11,20 +11,40 @@ if TYPE_CHECKING:
     from ems_streams.dev.secure import SecureRun
 
 
-def secure_places(plan: Plan, secure: "SecureRun", command: str) -> list[tuple[str, str]]:
-    """Where to look in a secure run, and what has to be shown there."""
+def places_of(plan: Plan) -> list[tuple[str, str]]:
+    """Where to look in a run, as pairs of what and a command or address that can be copied."""
+    command = own_command()
+    found = _open(plan, command) if plan.secure is None else _secure(plan, plan.secure, command)
+    found = [("dashboard", plan.dashboard_url), *found, ("logs", str(shorten(plan.log_dir)) + "/")]
+    return [place for place in found if plan.options.simulator or place[0] != "fleet"]
+
+
+def _open(plan: Plan, command: str) -> list[tuple[str, str]]:
+    settings = plan.settings
+    if settings.kafka_bootstrap_servers != "localhost:9092" and plan.ports.kafka != 9092:
+        command = f"EMS_KAFKA_BOOTSTRAP_SERVERS={settings.kafka_bootstrap_servers} {command}"
+    host, port = settings.mqtt_url.host, settings.mqtt_url.port
+    host = "localhost" if host == "127.0.0.1" else host
+    return [
+        *([("access", "open: anybody on this machine may do everything")] if settings.gateway_is_open else []),
+        ("publish", f"mosquitto_pub -h {host} -p {port} -t sites/1/devices/INV-001/telemetry -m '{{\"powerKw\": 45.2}}'"),
+        ("device", f"curl -s {plan.dashboard_url}/api/v1/devices/INV-001"),
+        ("fleet", f"curl -s '{plan.dashboard_url}/api/v1/devices?limit=5'"),
+        ("events", f"{command} topics tail device-telemetry"),
+    ]
+
+
+def _secure(plan: Plan, secure: "SecureRun", command: str) -> list[tuple[str, str]]:
+    """With what has to be shown there."""
     ca, env, token_file = shorten(secure.certificates.ca), shorten(secure.operator_env), shorten(secure.operator_token_file)
     ask = f'curl -s --cacert {ca} -H "Authorization: Bearer $(cat {token_file})" {plan.dashboard_url}'
-    places = [
-        ("dashboard", plan.dashboard_url),
+    return [
         ("log in", f"with the token in {token_file}; browsers trust {ca}"),
         *_publishing(plan, secure),
         ("fleet", f"{ask}/api/v1/devices?limit=5"),
         ("commands", f"set -a; . {env}; set +a  # then {command} doctor, topics, command send, ... are the operator's"),
         ("events", f"{command} --env-file {env} topics tail device-telemetry"),
-        ("logs", str(shorten(plan.log_dir)) + "/"),
     ]
-    return [place for place in places if plan.options.simulator or place[0] != "fleet"]
 
 
 def _publishing(plan: Plan, secure: "SecureRun") -> list[tuple[str, str]]:

@@ -164,7 +164,7 @@ class SecureRun:
         return told
 
     def tokens_file(self) -> Path:
-        """The gateway's tokens, by their hashes; what people have added stays, unless ours are not in it."""
+        """The gateway's tokens, by their hashes; what people have added stays, and a file that cannot be read is put aside."""
         path = self.directory / "tokens.yaml"
         ours = [
             TokenEntry.model_validate(
@@ -172,12 +172,15 @@ class SecureRun:
             )
             for name, role in _TOKENS.items()
         ]
-        try:
-            known = set(load_tokens(path))
-        except TokensFileError:
-            known = set()
-        if not known.issuperset(ours):
-            write_private(path, ("tokens:\n" + "".join(entry_yaml(each) for each in ours)).encode())
+        known: tuple[TokenEntry, ...] = ()
+        if path.exists():
+            try:
+                known = load_tokens(path)
+            except TokensFileError:
+                path.replace(path.with_suffix(".yaml.broken"))
+        if not set(known).issuperset(ours):
+            kept = [*ours, *(each for each in known if each.name not in _TOKENS)]
+            write_private(path, ("tokens:\n" + "".join(entry_yaml(each) for each in kept)).encode())
         return path
 
     # -- The operator --

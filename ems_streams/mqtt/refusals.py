@@ -53,7 +53,9 @@ def refusal(error: BaseException, endpoint: Endpoint, login: Login, greeting: mq
         return f"{endpoint} closed the connection before it answered: {_alert_lost(endpoint)}"
     if isinstance(error, TimeoutError):
         return f"{endpoint} does not answer in time"
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    # The words of the system do not always name what was tried, above all for a name that nobody knows.
+    return f"{said}; EMS_MQTT_URL is {endpoint}" if isinstance(error, OSError) else said
 
 
 def _distrusted(error: ssl.SSLCertVerificationError, endpoint: Endpoint) -> str:

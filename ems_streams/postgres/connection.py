@@ -54,9 +54,9 @@ def unreachable(settings: Settings, error: BaseException) -> DependencyError:
 
 def address(settings: Settings) -> str:
     """Host, port and database, without user and password, and without options, in which there may be passwords too."""
-    url: str = settings.database_url.get_secret_value().partition("?")[0]
-    if "://" not in url:
-        # Whatever it is, it may be a password that was put into the wrong place.
+    url, _, options = settings.database_url.get_secret_value().partition("?")
+    if "://" not in url or "@" in options.partition("=")[0]:
+        # Whatever it is, it may be a password that was put into the wrong place, or one with a question mark in it.
         return "something that is no URL"
     return url.rpartition("@")[2] if "@" in url else url.rpartition("//")[2]
 

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import ssl
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
@@ -17,6 +16,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from ems_streams.dev.simulator.ledger import totals
 from ems_streams.mqtt.endpoint import TlsFiles
 from ems_streams.mqtt.publisher import MqttPublisher
+from tests.support.processes import eventually
 
 
 @dataclass
@@ -134,10 +134,10 @@ async def _publish_seed_example(access: Access, serial: str) -> list[dict[str, A
 
 def until_exact(access: Access, ledger: Path, timeout_s: float = 60.0) -> None:
     """Return once the live tables equal the ledger; fail with the differences that stay."""
-    deadline_s = time.monotonic() + timeout_s
-    while wrong := wrong_devices(access, ledger):
-        assert time.monotonic() < deadline_s, wrong[:5]
-        time.sleep(0.2)
+    try:
+        eventually(lambda: not wrong_devices(access, ledger), timeout_s, "the live tables equal the ledger")
+    except AssertionError as error:
+        raise AssertionError(f"{error}; wrong: {wrong_devices(access, ledger)[:5]}") from None
 
 
 def wrong_devices(access: Access, ledger: Path) -> list[str]:

@@ -51,7 +51,8 @@ class Secured:
 
 @pytest.fixture(scope="session")
 def secured() -> Iterator[Secured]:
-    directory = Path(tempfile.mkdtemp(prefix="ems-secure-"))
+    # Paths get into URIs, lists and command lines on their way to the servers.
+    directory = Path(tempfile.mkdtemp(prefix="ems secure+"))
     certificates = Certificates(directory / "certificates")
     keys, trust = certificates.java_stores(certificates.directory, "store-secret")
     mqtt = ArtemisSecurity(

@@ -32,6 +32,19 @@ def written(deployment: Deployment) -> int:
     return asyncio.run(ends())
 
 
+def wait_until_nothing_is_written(deployment: Deployment, timeout_s: float = 60.0) -> None:
+    """Until the changelogs have stood still for `QUIET_S`: how far a standby has read is told nowhere."""
+    seen, since_s = -1, 0.0
+
+    def still() -> bool:
+        nonlocal seen, since_s
+        if (now := written(deployment)) != seen:
+            seen, since_s = now, time.monotonic()
+        return time.monotonic() - since_s >= QUIET_S
+
+    eventually(still, timeout_s, "nothing is written to the changelogs any more")
+
+
 def worker_with_standby(deployment: Deployment, index: int) -> Running:
     deployment.extra["EMS_STANDBY_REPLICAS"] = "1"
     return deployment.worker(index)
@@ -46,7 +59,7 @@ def test_the_standby_takes_over_with_the_state(deployment: Deployment) -> None:
     produce(deployment.stack.kafka_bootstrap, [telemetry(serial, 1.5, second) for serial in serials for second in range(10)])
     eventually(lambda: all(total(workers[1], serial).get("count") == 10 for serial in serials), 30, "counted")
     # What other tests have left on the topics is worked through as well.
-    eventually(lambda: written(deployment) == (time.sleep(QUIET_S), written(deployment))[1], 60, "nothing is written any more")
+    wait_until_nothing_is_written(deployment)
 
     workers[0].kill()
     killed_s = time.monotonic()

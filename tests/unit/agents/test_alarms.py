@@ -154,6 +154,7 @@ def test_what_clears_an_alarm_whose_condition_lasts(worker: Worker, change: Call
 def test_what_a_removed_device_had_sent_before_raises_nothing_when_it_is_folded_afterwards(worker: Worker, known: bool) -> None:
     worker.rule(0, PLAIN)
     worker.rule(0, MISSING, "missing")
+    worker.rule(0, MEAN, "mean")
     worker.listen(0, 3)
     if known:
         worker.telemetry(1, temperature=90)
@@ -163,32 +164,42 @@ def test_what_a_removed_device_had_sent_before_raises_nothing_when_it_is_folded_
     worker.fold(DEVICE_REGISTRY)
     assert [each["clearCause"] for each in worker.commit()] == (["DEVICE_REMOVED"] if known else [])
     worker.open()
-    # What waited is folded now, a window of its closes, and time goes on for long.
+    # What waited is folded now, time goes on for long, and the window closes that it was in.
     worker.fold_all()
     worker.listen(12, 300)
+    worker.window(60, mean=90)
     assert worker.commit() == []
-    assert worker.partition.get(b"A") is None, "remembered for ever that it was removed"
     # Back again: provisioned anew by a message of its own.
     worker.telemetry(301, temperature=90)
     assert [each["eventType"] for each in worker.commit()] == ["ALARM_RAISED"]
 
 
-def test_that_a_device_was_removed_is_remembered_until_all_that_it_had_sent_is_folded(worker: Worker) -> None:
+def test_that_a_device_was_removed_is_remembered_for_two_days_and_until_all_that_it_had_sent_is_folded(worker: Worker) -> None:
+    later_s = 10 + 2 * 86_400
     worker.rule(0, PLAIN)
     worker.telemetry(4, folded=False, temperature=90)
     worker.append(DEVICE_REGISTRY, 10, b"A", None)
     worker.fold(DEVICE_REGISTRY)
     # Ahead of what is folded, so no time has gone on yet.
-    for at_s in range(12, 60, 3):
+    for at_s in range(later_s, later_s + 60, BEAT_S):
         worker.heartbeat(at_s, folded=False)
     worker.fold(INGRESS_HEARTBEATS)
     worker.commit()
     worker.open()
     assert worker.partition.get(b"A") == Removed(NOON_MS + 10_000)
     worker.fold_all()
-    worker.listen(60, 66)
+    worker.heartbeat(later_s + 60)
     assert worker.commit() == []
-    assert worker.partition.get(b"A") is None
+    assert worker.partition.get(b"A") is None, "remembered for ever that it was removed"
+
+
+def test_a_window_that_begins_after_its_device_was_removed_is_of_one_that_is_back(worker: Worker) -> None:
+    worker.rule(0, MEAN)
+    worker.registry(10, None)
+    worker.window(70, mean=90)
+    assert worker.commit() == []
+    worker.window(71, mean=90)
+    assert [each["eventType"] for each in worker.commit()] == ["ALARM_RAISED"]
 
 
 def test_after_a_change_of_its_rule_a_condition_that_lasts_is_another_alarm(worker: Worker) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from ems_streams.access.token_file import load_tokens
 from ems_streams.dev.board import Board
 from ems_streams.dev.plan import Options, Plan, make_plan, programs, with_credentials
 from ems_streams.settings import Settings
@@ -126,5 +127,11 @@ def test_tokens_that_people_have_added_stay() -> None:
     path = plan.secure.tokens_file()
     path.write_text(path.read_text() + f"  - name: mine\n    hash: sha256:{'0' * 64}\n    role: viewer\n    sites: [1]\n")
     assert "mine" in plan.secure.tokens_file().read_text()
+    before = path.read_text()
+    path.write_text(before.replace("role: admin", "role: viewer"))
+    assert {each.name: each.role.value for each in load_tokens(plan.secure.tokens_file())} == {
+        "operator": "admin", "viewer": "viewer", "mine": "viewer",
+    }  # fmt: skip
     path.write_text("tokens: broken")
     assert "operator" in plan.secure.tokens_file().read_text()
+    assert path.with_suffix(".yaml.broken").read_text() == "tokens: broken"

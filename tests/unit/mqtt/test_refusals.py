@@ -1,6 +1,7 @@
 """Brokers that cannot be trusted, and what is said of each."""
 
 import asyncio
+import socket
 import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,7 +11,9 @@ import pytest
 import trustme
 
 from ems_streams.dev.certificates import SERVER, issue
+from ems_streams.mqtt.endpoint import Endpoint, Login
 from ems_streams.mqtt.probe import BrokerUnusableError, Trouble, probe_broker
+from ems_streams.mqtt.refusals import refusal
 from ems_streams.settings import Settings
 
 DAY = timedelta(days=1)
@@ -68,3 +71,9 @@ async def test_what_listens_speaks_no_tls(tmp_path: Path) -> None:
         with pytest.raises(BrokerUnusableError, match="does not speak TLS: set EMS_MQTT_URL to the port of the broker with TLS") as refused:
             await probe_broker(Settings.load(mqtt_url=f"mqtts://127.0.0.1:{port}"), 5.0)
     assert refused.value.trouble is Trouble.PROTOCOL
+
+
+def test_a_name_that_nobody_knows_is_told_with_its_setting() -> None:
+    error = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+    said = refusal(error, Endpoint("borker", 1883), Login(), None, asked=False)
+    assert said.endswith("Name or service not known; EMS_MQTT_URL is mqtt://borker:1883")

@@ -62,5 +62,7 @@ def test_the_address_has_no_secret_wherever_it_was_put() -> None:
         "secret",
         "secret:secret",
         "postgresql://ems:se@cret@db/ems?sslpassword=secret",
+        "postgresql://ems:cret?word@db/ems",
+        "postgresql://ems:cret?word@db/ems?sslmode=require",
     ):
         assert "cret" not in address(Settings(database_url=SecretStr(url)))
