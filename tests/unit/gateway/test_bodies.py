@@ -15,14 +15,15 @@ from ems_streams.ops.http import error_middleware, json_response
         ("/", b"", 400, "the body is no JSON"),
         ("/", b"{", 400, "the body is no JSON"),
         ("/", b"[1]", 400, "the body is expected to be a JSON object"),
-        ("/", b'{"a": "' + b"x" * 64 + b'"}', 413, "at most 64 bytes are expected"),
+        ("/", b'{"a": "' + b"x" * 1024 + b'"}', 413, "at most 1024 bytes are expected"),
+        ("/", b'{"a":' + b"[" * 300 + b"]" * 300 + b"}", 400, "the body is nested too deeply"),
         ("/optional", b" ", 200, None),
         ("/optional", b"null", 400, "the body is expected to be a JSON object"),
     ],
 )
 async def test_a_body_is_an_object_or_a_problem_says_what_it_is(path: str, body: bytes, status: int, detail: str | None) -> None:
     async def handle(request: web.Request) -> web.Response:
-        return json_response(await json_object(request, "Bad thing", max_bytes=64, optional=request.path == "/optional"))
+        return json_response(await json_object(request, "Bad thing", max_bytes=1024, optional=request.path == "/optional"))
 
     application = web.Application(middlewares=[error_middleware])
     application.add_routes([web.post("/", handle), web.post("/optional", handle)])

@@ -1,6 +1,7 @@
 """What the gateway says of redrives, which go on while their topic is read."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -8,6 +9,7 @@ from pydantic import ValidationError
 from ems_streams.domain.redrives import Redrive, RedriveDefinition, RedriveProgress
 from ems_streams.gateway.redrive_bodies import FilterBody
 from ems_streams.gateway.redrives import views
+from tests.support.guarded_gateway import guarded
 
 RD = "rd-0001"
 
@@ -72,3 +74,17 @@ def test_a_filter_is_what_it_says() -> None:
 def test_a_condition_that_holds_nothing_does_not_mean_every_letter(field: str, nothing: object) -> None:
     with pytest.raises(ValidationError, match=field):
         FilterBody.model_validate({field: nothing})
+
+
+@pytest.mark.parametrize(
+    ("value", "status"),
+    [
+        (b"9" * 40, 503),  # as far as it gets without Kafka
+        (b"NaN", 400),
+        (b"[" * 300 + b"]" * 300, 400),
+    ],
+)
+async def test_a_new_value_is_what_json_can_say(tmp_path: Path, value: bytes, status: int) -> None:
+    body = b'{"ids":["0/0"],"edits":[{"id":"0/0","valueJson":' + value + b'}],"dryRun":true}'
+    async with guarded(tmp_path) as place:
+        assert (await place.ask("POST", "/api/v1/dlt/device-telemetry-dlt/redrive", place.token("admin"), body))[0] == status

@@ -14,6 +14,7 @@ from ems_streams.access.token_entries import new_token
 from ems_streams.errors import SettingError
 from ems_streams.gateway.security import access
 from ems_streams.gateway.security.composition import Security
+from ems_streams.gateway.security.exposure import limited_as
 from ems_streams.gateway.websocket import UNAUTHORISED
 from ems_streams.settings import Settings
 from tests.support.guarded_gateway import ALARM_OWN, OWN, Guarded, guarded
@@ -47,6 +48,26 @@ async def test_without_a_token_that_counts_the_answer_is_401(place: Guarded, hea
     assert said in problem["detail"]
     assert answered["WWW-Authenticate"].startswith('Bearer realm="ems-streams"')
     assert ("invalid_token" in answered["WWW-Authenticate"]) == (header is not None)
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "detail"),
+    [
+        (b"Authorization: Bearer ems_\xff\xfe", 401, "There is no such token."),
+        (b"Sec-WebSocket-Protocol: ems.notifications, ems.bearer.\xff", 401, "There is no such token."),
+        (b"Origin: http://[", 403, "Only pages of this gateway may do this with a browser."),
+    ],
+)
+async def test_headers_that_are_no_text_and_no_origin_are_answered_as_any_other(
+    place: Guarded, line: bytes, status: int, detail: str
+) -> None:
+    target = b"DELETE /api/v1/session" if line.startswith(b"Origin") else b"GET /ws/notifications"
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(place.url.rpartition(":")[2]))
+    writer.write(target + b" HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n" + line + b"\r\n\r\n")
+    answer = await asyncio.wait_for(reader.read(), 5)
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+    assert detail.encode() in answer
 
 
 async def test_a_token_in_the_query_is_none(place: Guarded) -> None:
@@ -257,6 +278,10 @@ async def test_behind_a_proxy_the_client_is_what_the_proxy_says_last(tmp_path: P
     async with guarded(tmp_path, gateway_behind_tls_proxy=True) as place:
         await place.ask("GET", "/api/v1/devices", X_Forwarded_For="1.2.3.4, 203.0.113.7")
         assert place.audit()[0]["address"] == "203.0.113.7"
+        # A proxy may also add a header of its own to that of the client, and write IPv4 as IPv6.
+        both = [("X-Forwarded-For", "1.2.3.4"), ("X-Forwarded-For", "::ffff:203.0.113.8")]
+        async with place.client.get("/api/v1/devices", headers=both):
+            assert place.audit()[1]["address"] == "203.0.113.8"
     directory = tmp_path / "direct"
     directory.mkdir()
     async with guarded(directory) as place:
@@ -273,6 +298,7 @@ async def test_a_gateway_without_tokens_is_open_on_this_machine_and_says_so(tmp_
         # A page whose name was made to point to this machine is of our own origin for a browser.
         status, problem, _ = await place.ask("GET", "/api/v1/devices", Host="evil.example:8080")
         assert (status, problem["title"]) == (403, "Foreign host")
+        assert (await place.ask("GET", "/api/v1/devices", Host="["))[0] == 403
         for host in ("localhost:8080", "[::1]:8080", "127.0.0.1"):
             assert (await place.ask("GET", "/api/v1/devices", Host=host))[0] == 200
         assert (await place.ask("POST", ACK, None, {"who": 1}, Origin="https://evil.example"))[0] == 403
@@ -309,3 +335,24 @@ def test_only_signatures_of_two_keys_can_be_set(algorithm: str, monkeypatch: pyt
     monkeypatch.setenv("EMS_GATEWAY_JWT_ALGORITHMS", algorithm)
     with pytest.raises(SettingError, match="EMS_GATEWAY_JWT_ALGORITHMS"):
         Settings.load()
+
+
+@pytest.mark.parametrize(
+    ("address", "limited"),
+    [
+        ("203.0.113.7", "203.0.113.7"),
+        ("::ffff:203.0.113.7", "203.0.113.7"),
+        ("2001:db8::1", "2001:db8::/64"),
+        ("2001:db8:0:1::1", "2001:db8:0:1::/64"),
+        ("unknown", "unknown"),
+    ],
+)
+def test_a_network_of_ipv6_is_one_client_and_an_address_of_ipv4_is_one(address: str, limited: str) -> None:
+    assert limited_as(address) == limited
+
+
+async def test_a_websocket_outlives_the_deadline_of_its_request(place: Guarded) -> None:
+    headers = {"Authorization": f"Bearer {place.token('viewer')}", "Request-Timeout": "0.05"}
+    async with place.client.ws_connect(f"{SOCKET}?heartbeat=1", headers=headers) as connection:
+        message = await connection.receive(timeout=5)
+        assert message.type is WSMsgType.TEXT, message

@@ -9,6 +9,7 @@ import aiohttp
 import orjson
 import pytest
 
+from ems_streams.domain.command_events import CommandRequest
 from tests.support.guarded_gateway import ALARM_NONE, ALARM_OTHER, ALARM_OWN, OTHER, OWN, Guarded, guarded
 
 
@@ -131,3 +132,25 @@ async def test_the_websocket_gives_own_sites_only_live_and_on_resume_from_anybod
         f"/ws/notifications?since={live[-1]['cursor']}", headers={"Authorization": f"Bearer {place.token('viewer')}"}
     ) as socket:
         assert [each["notification"]["notificationId"] for each in await until(socket, "last")] == ["last"]
+
+
+async def test_an_id_with_more_behind_it_is_no_id_of_an_alarm(place: Guarded) -> None:
+    token = place.token("viewer", [OWN])
+    assert (await place.ask("GET", f"/api/v1/alarms/{ALARM_OWN}", token))[0] == 200
+    assert (await place.ask("GET", f"/api/v1/alarms/{ALARM_OWN}%0A", token))[0] == 404
+
+
+async def test_a_command_is_from_where_the_proxy_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with guarded(tmp_path, gateway_behind_tls_proxy=True, query_timeout_s=0.1) as place:
+        published: list[CommandRequest] = []
+
+        async def publish(request: CommandRequest) -> None:
+            published.append(request)
+
+        monkeypatch.setattr(place.gateway.command_desk, "publish", publish)
+        token = place.token("operator", [OWN])
+        status, _, _ = await place.ask(
+            "POST", "/api/v1/devices/D1/commands", token, {"command": "REBOOT"}, X_Forwarded_For="1.2.3.4, 203.0.113.7"
+        )
+        assert status == 202
+        assert [each.requested_from for each in published] == ["203.0.113.7 by HTTP"]
