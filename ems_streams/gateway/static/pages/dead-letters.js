@@ -176,7 +176,8 @@ class DeadLetters {
   }
 
   async follow(answer) {
-    const done = await untilFinished(answer, (now) => showResult(this.result, `Redrive ${now.redriveId}: ${count(now.offsetsDone)} of ${count(now.offsetsTotal)} looked at`));
+    const done = await untilFinished(answer, (now) => showResult(this.result, `Redrive ${now.redriveId}: ${count(now.offsetsDone)} of ${count(now.offsetsTotal)} looked at`), this.signal);
+    if (this.signal.aborted) return;
     showResult(this.result, `Redrive ${done.redriveId} ${done.state}: ${outcomeText(done)}.`, done.error || Object.keys(done.refusals).length ? "bad" : "good");
     await this.poll.refresh();
   }
