@@ -207,6 +207,32 @@ async def test_older_notifications_that_come_twice_are_shown_once(page: Page) ->
     assert await run(page, "pages/notifications.js", told) == ["a", "b", "c"]
 
 
+async def test_a_letter_keeps_the_focus_when_the_list_is_read_again(page: Page) -> None:
+    told = """(async () => {
+        const ask = window.fetch;
+        const group = {errorClass: 'bad', stage: 'ingress', open: 2, count: 2, firstSeen: '', lastSeen: '', exampleMessage: ''};
+        const topics = {topics: [{topic: 'a-dlt', complete: true, open: 2, groups: [group]}]};
+        const letters = ['one', 'two'].map((key) => ({id: `a-dlt/0/${key}`, key, state: 'open', replayCount: 0, errorMessage: ''}));
+        window.fetch = async (path) => Response.json(path.includes('/a-dlt') ? {letters, nextCursor: null} : topics);
+        const root = document.body.appendChild(document.createElement('div'));
+        const leaving = new AbortController();
+        m.mount(root, {signal: leaving.signal});
+        const button = () => root.querySelectorAll('#letters button')[1];
+        const until = async (is) => { while (!is()) await new Promise((resolve) => setTimeout(resolve, 5)); };
+        await until(button);
+        const first = button();
+        first.focus();
+        dispatchEvent(new Event('online'));
+        await until(() => button() !== first);
+        const focused = document.activeElement === button();
+        leaving.abort();
+        root.remove();
+        window.fetch = ask;
+        return focused;
+    })()"""
+    assert await run(page, "pages/dead-letters.js", told) is True
+
+
 async def test_a_chart_is_tried_again_and_draws_nothing_after_its_end(page: Page) -> None:
     await page.route("**/uPlot.iife.min.js", lambda route: route.abort(), times=1)
     told = """(async () => {
