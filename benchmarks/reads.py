@@ -8,32 +8,28 @@ import asyncio
 import contextlib
 import json
 import os
-import shutil
 import signal
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import aiohttp
-import structlog
 import typer
 from rich.console import Console
 
 from benchmarks import latency_report
-from benchmarks.environments import default_directory
 from benchmarks.latency_load import LoadResult
 from benchmarks.latency_processes import ROOT, Deployment, deployed
 from benchmarks.measure import FileProgress, Instance
 from benchmarks.reads_load import MIX, Reader, Stretch
 from benchmarks.reads_truth import Truth, serial_of
+from benchmarks.single_result import begin, end
 from ems_streams.dev.ports import Ports
 
-RESULTS = Path(__file__).parent / "results"
 READY_TIMEOUT_S = 120.0
 AWAY_S = 10.0
 FOLDED_TIMEOUT_S = 60.0
@@ -48,24 +44,12 @@ def main(
     json_output: Annotated[bool, typer.Option("--json", help="Print the result as JSON instead of a table.")] = False,
 ) -> None:
     """Measure reads of devices, and what they say while a worker is away."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
-    console = Console(stderr=json_output, width=None if sys.stdout.isatty() else 160)
-    cache = default_directory()
-    logs = cache / "logs-reads"
-    shutil.rmtree(logs, ignore_errors=True)
-    logs.mkdir(parents=True)
+    console, cache, logs = begin("reads", json_output=json_output)
     with tempfile.TemporaryDirectory(prefix="run-", dir=cache) as directory, deployed(Path(directory), logs) as deployment:
         run = _Run(deployment, console, devices, rate, telemetry, seconds)
         result = asyncio.run(run.measured())
     result |= {"machine": latency_report.facts(), "loadBeforehand": os.getloadavg()[2]}
-    target = RESULTS / (datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ") + "-reads")
-    target.mkdir(parents=True)
-    (target / "result.json").write_text(json.dumps(result, indent=2) + "\n")
-    (target / "table.md").write_text("\n".join(table(result)) + "\n")
-    console.print(*table(result), sep="\n", markup=False, highlight=False)
-    if json_output:
-        sys.stdout.write(json.dumps(result) + "\n")
-    console.print(f"written to {target}")
+    end("reads", result, table(result), console, json_output=json_output)
     if result["wrong"]:
         raise typer.Exit(1)
 

@@ -6,29 +6,24 @@ more never reads. One ingress, one worker and one gateway as real processes, and
 
 import asyncio
 import json
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
 import psutil
-import structlog
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from benchmarks import latency_report
-from benchmarks.environments import default_directory
 from benchmarks.latency_processes import ROOT, Deployment, deployed
 from benchmarks.latency_stages import percentile
+from benchmarks.single_result import begin, end
 from ems_streams.mqtt.publisher import MqttPublisher
 
-RESULTS = Path(__file__).parent / "results"
 PERCENTS = (50, 95, 99, 99.9, 100)
 SETTLING_S = 10.0
 SITES = 20
@@ -43,12 +38,7 @@ def main(
     json_output: Annotated[bool, typer.Option("--json", help="Print the result as JSON instead of a table.")] = False,
 ) -> None:
     """Measure how long a notification takes from MQTT to many WebSocket clients, and whether each gets every one once."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
-    console = Console(stderr=json_output, width=None if sys.stdout.isatty() else 160)
-    cache = default_directory()
-    logs = cache / "logs-websocket"
-    shutil.rmtree(logs, ignore_errors=True)
-    logs.mkdir(parents=True)
+    console, cache, logs = begin("websocket", json_output=json_output)
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[said]}"), TimeElapsedColumn())
     with (
         tempfile.TemporaryDirectory(prefix="run-", dir=cache) as directory,
@@ -63,14 +53,7 @@ def main(
             swarm.kill()
             swarm.wait()
     result = {"clients": clients, "rate": rate, "seconds": seconds, **result, "machine": latency_report.facts()}
-    target = RESULTS / (datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ") + "-websocket")
-    target.mkdir(parents=True)
-    (target / "result.json").write_text(json.dumps(result, indent=2) + "\n")
-    (target / "table.md").write_text("\n".join(_table(result)) + "\n")
-    console.print(*_table(result), sep="\n", markup=False, highlight=False)
-    if json_output:
-        sys.stdout.write(json.dumps(result) + "\n")
-    console.print(f"written to {target}")
+    end("websocket", result, _table(result), console, json_output=json_output)
     if not result["complete"]:
         raise typer.Exit(1)
 

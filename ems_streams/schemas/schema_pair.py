@@ -26,6 +26,11 @@ class Pair:
         yield from self._compare(where, before, after, written=True)
 
     def _compare(self, where: str, before: Any, after: Any, *, written: bool) -> Iterator[str]:
+        if "$ref" in before and "$ref" in after:
+            pair = (str(before["$ref"]), str(after["$ref"]), written)
+            if pair in self.seen:
+                return
+            self.seen.add(pair)
         olds, news = _alternatives(self.old, before), _alternatives(self.new, after)
         if any(not each for each in news.values()) and written:
             return  # anything is taken
@@ -35,15 +40,8 @@ class Pair:
             if kind not in given and kind.rpartition("#")[0] not in given and "any" not in given:
                 yield f"{where}: {'is taken no more as' if written else 'may be'} {_shown(kind)}{'' if written else ' now'}"
         for kind, old in olds.items():
-            new = news.get(kind)
-            if new is None:
-                continue
-            pair = (str(before.get("$ref", id(before))), str(after.get("$ref", id(after))), written)
-            if "$ref" in before and "$ref" in after:
-                if (*pair,) in self.seen:
-                    continue
-                self.seen.add(pair)
-            yield from self._details(where, old, new, written=written)
+            if (new := news.get(kind)) is not None:
+                yield from self._details(where, old, new, written=written)
 
     def _details(self, where: str, old: Schema, new: Schema, *, written: bool) -> Iterator[str]:
         yield from _values(where, old, new, written=written)
@@ -51,8 +49,10 @@ class Pair:
             yield from _bounds(where, old, new)
         yield from self._members(where, old, new, written=written)
         for name, suffix in (("items", "[]"), ("additionalProperties", "{}")):
-            if isinstance(old.get(name), Mapping) and isinstance(new.get(name), Mapping):
-                yield from self._compare(where + suffix, old[name], new[name], written=written)
+            before, after = old.get(name, True), new.get(name, True)
+            # True is anything, as an empty schema is; what says nothing on either side is not compared.
+            if (before, after) != (True, True) and before is not False and after is not False:
+                yield from self._compare(where + suffix, {} if before is True else before, {} if after is True else after, written=written)
 
     def _members(self, where: str, old: Schema, new: Schema, *, written: bool) -> Iterator[str]:
         known, found = old.get("properties", {}), new.get("properties", {})

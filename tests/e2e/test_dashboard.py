@@ -102,7 +102,7 @@ async def a_command_is_sent(page: Page) -> None:
     await expect(page.locator(".windows tbody tr").first).to_contain_text("open")
     await page.get_by_label("powerLimitKw, kW").fill(str(LIMIT_KW))
     await page.locator(".command-form").get_by_role("button", name="Send").click()
-    await expect(page.locator("dialog")).to_contain_text(f"powerLimitKw = {LIMIT_KW}0")
+    await expect(page.locator("dialog")).to_contain_text(f"powerLimitKw = {LIMIT_KW}. ")
     await page.locator("dialog").get_by_role("button", name="Send").click()
     await expect(page.locator("[data-command][data-status=COMPLETED]")).to_contain_text("By Ann")
     await expect(page.locator(".metric[data-metric=powerKw]")).to_contain_text("1.5")

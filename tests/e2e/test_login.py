@@ -62,6 +62,10 @@ async def test_somebody_logs_in_and_out(place: Guarded, page: Page) -> None:
     await page.get_by_label("Token").fill(token)
     await page.get_by_role("button", name="Log in").click()
     await page.wait_for_url(f"{place.url}/")
+    await page.goto(f"{place.url}/login.html?next=/.//evil.example/")
+    await page.get_by_label("Token").fill(token)
+    await page.get_by_role("button", name="Log in").click()
+    await page.wait_for_url(f"{place.url}//evil.example/")
     assert failures == []
 
 

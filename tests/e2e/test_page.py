@@ -18,6 +18,7 @@ from ems_streams.gateway.server import serve
 from ems_streams.kafka.catalogue import DEVICE_NOTIFICATIONS, DEVICE_TELEMETRY, Catalogue
 from ems_streams.settings import Settings
 from tests.support.dashboard import Complaints, misplaced
+from tests.support.processes import eventually, get
 from tests.support.worker_stand_in import WorkerCluster, device_view
 
 pytestmark = pytest.mark.e2e
@@ -45,7 +46,7 @@ class Product:
     async def start(self) -> None:
         self.stop = asyncio.Event()
         self.task = asyncio.create_task(serve(self.settings, stop=self.stop))
-        await asyncio.sleep(0.3)
+        await asyncio.to_thread(eventually, lambda: get(f"{self.url}livez")[0] == 200, 30, "the gateway answers")
 
     async def end(self) -> None:
         self.stop.set()

@@ -105,8 +105,6 @@ class ApiSite:
                 await producer.send(ALARM_RULES, rule.encode(), key=rule.key, partition=number)
             await producer.send(DEVICE_REGISTRY, entry.encode(), key=key, partition=partition_for(key, partitions))
             await producer.flush()
-            # The worker has the rule before the first value of the device that it is about.
-            await asyncio.sleep(0)
             begin_s = int(time.time()) - 400
             for number in range(300):
                 event = {

@@ -19,9 +19,6 @@ PHONE = {"width": 400, "height": 850}
 DESKTOP = {"width": 1440, "height": 900}
 WIDE = {"width": 2560, "height": 1300}
 
-MAY_BE_MISSING = ("/api/v1/session",)
-"""Asked for to find out whether there is such a thing."""
-
 
 @dataclass
 class Complaints:
@@ -37,7 +34,7 @@ class Complaints:
         return page
 
     def _console(self, message: ConsoleMessage) -> None:
-        if message.type in {"error", "warning"} and not message.location.get("url", "").endswith(MAY_BE_MISSING):
+        if message.type in {"error", "warning"}:
             self.found.append(f"console: {message.text} {message.location.get('url', '')}")
 
     def _failed(self, request: Request) -> None:
@@ -46,7 +43,7 @@ class Complaints:
             self.found.append(f"failed: {request.url} {request.failure}")
 
     def _answered(self, response: Response) -> None:
-        if response.status >= 400 and not response.url.endswith(MAY_BE_MISSING):
+        if response.status >= 400:
             self.found.append(f"{response.status}: {response.url}")
 
 

@@ -61,7 +61,7 @@ export function newKey() {
   return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-export const session = () => get("/api/v1/session", { accepted: [] });
+export const session = () => get("/api/v1/session");
 export const logOut = () => ask("/api/v1/session", { method: "DELETE" });
 
 export const sites = (signal) => get("/api/v1/sites", { signal });

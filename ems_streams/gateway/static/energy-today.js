@@ -6,6 +6,8 @@ import { startOfToday } from "./format.js";
 const AT_ONCE = 4;
 export const SITES_MAX = 100;
 const MINUTES = 60;
+// A day may have 25 hours, and the newest quarter is open.
+const QUARTERS = 25 * 4 + 1;
 const MINUTE_S = 60;
 const COVERED_LEAST = 0.5;
 const RECENT = 5;
@@ -33,7 +35,7 @@ export function today(quarters, minutes, fromMs) {
 async function energyOfSite(id, signal) {
   const from = startOfToday();
   const [quarters, minutes] = await Promise.all([
-    siteWindows(id, { window: "15m", from: from.toISOString(), limit: 100 }, signal),
+    siteWindows(id, { window: "15m", from: from.toISOString(), limit: QUARTERS }, signal),
     siteWindows(id, { window: "1m", limit: MINUTES + 2 }, signal),
   ]);
   return { ...today(quarters.windows, minutes.windows, from.getTime()), minutes: minutes.windows.filter((each) => each.revision > 0) };

@@ -47,7 +47,8 @@ const KEYS = {
 // `order` is the name of a column, with a minus for the greatest first. What is not known comes last either way.
 export function sorted(list, order) {
   const down = order.startsWith("-");
-  const key = KEYS[down ? order.slice(1) : order] ?? KEYS.serial;
+  const column = down ? order.slice(1) : order;
+  const key = Object.hasOwn(KEYS, column) ? KEYS[column] : KEYS.serial;
   const keyed = list.map((device) => [key(device), device]);
   keyed.sort(([one, first], [two, second]) => {
     if (one === null || two === null) return (one === null) - (two === null) || collator.compare(first.serialNumber, second.serialNumber);

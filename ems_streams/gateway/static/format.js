@@ -12,6 +12,8 @@ function numberFormat(least, most) {
 const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
 
 export const number = (value, digits = 1) => (isNumber(value) ? numberFormat(digits, digits).format(value) : DASH);
+// All its digits, for what is about to be sent.
+export const exact = (value) => (isNumber(value) ? numberFormat(0, 20).format(value) : DASH);
 export const count = (value) => (isNumber(value) ? numberFormat(0, 0).format(value) : DASH);
 
 // Digits that fit the size of a value: 0.123, 4.56, 78.9, 1,234.
@@ -64,11 +66,6 @@ export function clock(iso, withSeconds = true, now = new Date()) {
   const time = (withSeconds ? clocks.time : clocks.short).format(at);
   if (at.toDateString() === now.toDateString()) return time;
   return `${(at.getFullYear() === now.getFullYear() ? clocks.day : clocks.year).format(at)}, ${time}`;
-}
-
-export function day(iso) {
-  const at = new Date(iso ?? NaN);
-  return Number.isNaN(at.getTime()) ? DASH : clocks.day.format(at);
 }
 
 // For titles: the instant in UTC.

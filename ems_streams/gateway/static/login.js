@@ -10,7 +10,8 @@ function following() {
   if (!wanted) return "/";
   try {
     const url = new URL(wanted, location.origin);
-    return url.origin === location.origin && !url.pathname.startsWith("/login") ? url.pathname + url.search + url.hash : "/";
+    // The whole address: a path may begin with two slashes, and alone it would be that of another server.
+    return url.origin === location.origin && !url.pathname.startsWith("/login") ? url.href : "/";
   } catch {
     return "/";
   }

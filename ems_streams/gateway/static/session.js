@@ -20,7 +20,7 @@ export async function loadSession() {
   try {
     Object.assign(session, understood(await askSession()), { known: true });
   } catch (error) {
-    // 404: a gateway without sessions. Anything else is shown where it matters, by the page that cannot be filled.
+    // Anything else is shown where it matters, by the page that cannot be filled.
     if (error.status === 401) logIn();
   }
   return session;

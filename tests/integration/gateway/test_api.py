@@ -19,6 +19,9 @@ from tests.support.schemathesis_run import run_schemathesis
 
 pytestmark = pytest.mark.integration
 
+Request = tuple[str, str, object, int]
+"""Method, address, body, and the status that it is to be answered with."""
+
 
 @pytest.fixture(scope="module")
 def site(stack: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiSite]:
@@ -34,10 +37,9 @@ def site(stack: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> Iter
         deployed.stop()
 
 
-def requests_of(site: ApiSite) -> list[tuple[str, str, object, int]]:
-    """Every operation, with the status that it is to be answered with."""
+def of_devices_and_sites(site: ApiSite) -> list[Request]:
+    """Devices, their windows and histories, and sites."""
     device, far = f"/api/v1/devices/{site.device}", "/api/v1/devices/NOBODY-1"
-    letters = "/api/v1/dlt/device-telemetry-dlt"
     return [
         ("GET", "/api/v1/devices?limit=1", None, 200),
         ("GET", f"/api/v1/devices?site={SITE_ID}&status=MAINTENANCE", None, 200),
@@ -48,12 +50,17 @@ def requests_of(site: ApiSite) -> list[tuple[str, str, object, int]]:
         ("GET", f"{device}/status-events?limit=2", None, 200),
         ("GET", f"{device}/explain", None, 200),
         ("GET", f"{far}/aggregates", None, 404),
-        ("GET", f"{device}/status-events?limit=2", None, 200),
         ("GET", f"{device}/status-events?from=yesterday", None, 400),
         ("GET", "/api/v1/sites", None, 200),
         ("GET", f"/api/v1/sites/{SITE_ID}", None, 200),
         ("GET", "/api/v1/sites/424242", None, 404),
         ("GET", f"/api/v1/sites/{SITE_ID}/aggregates?window=1m", None, 200),
+    ]  # fmt: skip
+
+
+def of_alarms_and_maintenance(site: ApiSite) -> list[Request]:
+    """Alarms and maintenance windows."""
+    return [
         ("GET", "/api/v1/alarms?state=RAISED,ACKNOWLEDGED&limit=1", None, 200),
         ("GET", f"/api/v1/alarms/{site.alarm_id}", None, 200),
         ("GET", f"/api/v1/alarms/{'0' * 32}", None, 404),
@@ -63,6 +70,13 @@ def requests_of(site: ApiSite) -> list[tuple[str, str, object, int]]:
         ("POST", "/api/v1/maintenance-windows", {"sites": [9], "endsAt": "2099-01-31T18:00:00Z", "windowId": "mw-of-this-test"}, 201),
         ("DELETE", "/api/v1/maintenance-windows/mw-of-this-test", None, 200),
         ("DELETE", "/api/v1/maintenance-windows/mw-of-this-test", None, 404),
+    ]  # fmt: skip
+
+
+def of_dead_letters(site: ApiSite) -> list[Request]:
+    """Dead letters and redrives."""
+    letters = "/api/v1/dlt/device-telemetry-dlt"
+    return [
         ("GET", "/api/v1/dlt", None, 200),
         ("GET", f"{letters}?limit=1&errorClass=invalid_json&errorClass=empty", None, 200),
         ("GET", f"/api/v1/dlt/{site.letter}", None, 200),
@@ -73,6 +87,13 @@ def requests_of(site: ApiSite) -> list[tuple[str, str, object, int]]:
         ("POST", "/api/v1/redrives/rd-00000000/resume", {}, 404),
         ("GET", "/api/v1/redrives", None, 200),
         ("GET", "/api/v1/redrives/rd-00000000", None, 404),
+    ]  # fmt: skip
+
+
+def of_commands(site: ApiSite) -> list[Request]:
+    """Commands and their catalogue."""
+    device = f"/api/v1/devices/{site.device}"
+    return [
         ("POST", f"{device}/commands", {"command": "SET_POWER_LIMIT", "parameters": {"powerLimitKw": 5}}, 202),
         ("POST", f"{device}/commands", {"command": "SET_POWER_LIMIT", "parameters": {"powerLimitKw": 5000}}, 422),
         ("POST", f"{device}/commands", {"command": "SET_POWER_LIMIT", "parameters": {"powerLimitKw": 6}, "idempotencyKey": "one"}, 409),
@@ -81,20 +102,29 @@ def requests_of(site: ApiSite) -> list[tuple[str, str, object, int]]:
         ("GET", "/api/v1/commands/NOBODY-1~0123456789abcdef", None, 404),
         ("POST", "/api/v1/commands/NOBODY-1~0123456789abcdef/cancel", {}, 404),
         ("GET", "/api/v1/command-catalogue", None, 200),
-        ("GET", "/api/v1/notifications?limit=1", None, 200),
-        ("GET", "/ws/notifications", None, 426),
-        ("GET", "/api/v1/pipeline", None, 200),
-        ("GET", "/api/v1/session", None, 200),
-        ("POST", "/api/v1/session", {"token": "none is needed here"}, 200),
-        ("POST", "/api/v1/session", {}, 400),
-        ("DELETE", "/api/v1/session", None, 204),
-        ("GET", "/livez", None, 200),
-        ("GET", "/readyz", None, 200),
-        ("GET", "/startupz", None, 200),
-        ("GET", "/metrics", None, 200),
-        ("GET", "/openapi.json", None, 200),
-        ("GET", "/asyncapi.json", None, 200),
     ]  # fmt: skip
+
+
+OF_THE_REST: tuple[Request, ...] = (
+    ("GET", "/api/v1/notifications?limit=1", None, 200),
+    ("GET", "/ws/notifications", None, 426),
+    ("GET", "/api/v1/pipeline", None, 200),
+    ("GET", "/api/v1/session", None, 200),
+    ("POST", "/api/v1/session", {"token": "none is needed here"}, 200),
+    ("POST", "/api/v1/session", {}, 400),
+    ("DELETE", "/api/v1/session", None, 204),
+    ("GET", "/livez", None, 200),
+    ("GET", "/readyz", None, 200),
+    ("GET", "/startupz", None, 200),
+    ("GET", "/metrics", None, 200),
+    ("GET", "/openapi.json", None, 200),
+    ("GET", "/asyncapi.json", None, 200),
+)  # fmt: skip
+
+
+def requests_of(site: ApiSite) -> list[Request]:
+    """Every operation."""
+    return [*of_devices_and_sites(site), *of_alarms_and_maintenance(site), *of_dead_letters(site), *of_commands(site), *OF_THE_REST]
 
 
 def test_every_route_answers_as_the_document_says(site: ApiSite) -> None:

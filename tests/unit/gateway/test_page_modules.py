@@ -57,6 +57,8 @@ async def test_numbers_and_times_are_for_people(page: Page) -> None:
         "m.measure(0.1234)": "0.123",
         "m.measure(1234.5)": "1,235",
         "m.measure(NaN)": "–",
+        "m.exact(1234.5678)": "1,234.5678",
+        "m.exact(0.1)": "0.1",
         "m.duration(59)": "59 s",
         "m.duration(3600)": "1 h",
         "m.ago('2026-01-01T00:00:00Z', Date.parse('2026-01-01T00:05:00Z'))": "5 min ago",
@@ -155,6 +157,110 @@ async def test_failures_and_slow_answers_are_asked_for_less_often(page: Page) ->
     assert {expression: await run(page, "poll.js", expression) for expression in expected} == expected
 
 
+async def test_news_are_asked_for_soon_and_never_without_a_rest(page: Page) -> None:
+    told = """new Promise((done) => {
+        const leaving = new AbortController();
+        const times = [];
+        const poll = m.keepFresh({name: 'news', everyMs: 600000, signal: leaving.signal, show: () => {}, load: async () => {
+            const began = performance.now();
+            await new Promise((resolve) => setTimeout(resolve, 150));
+            times.push([began, performance.now()]);
+            if (times.length === 3) { leaving.abort(); clearInterval(storm); done(times); }
+        }});
+        const storm = setInterval(() => poll.told(), 5);
+    })"""
+    first, second, third = await run(page, "poll.js", told)
+    for (began, ended), (next_began, _) in ((first, second), (second, third)):
+        assert next_began - ended > 2.9 * (ended - began)
+
+
+async def test_what_keeps_coming_is_shown_meanwhile(page: Page) -> None:
+    told = """new Promise((done) => {
+        let runs = 0;
+        const call = m.throttled(() => { runs += 1; if (runs === 2) { clearInterval(storm); done(runs); } }, 50, new AbortController().signal);
+        const storm = setInterval(call, 5);
+    })"""
+    assert await run(page, "poll.js", told) == 2
+
+
+async def test_older_notifications_that_come_twice_are_shown_once(page: Page) -> None:
+    told = """(async () => {
+        const {live} = await import('/static/live.js');
+        const ask = window.fetch;
+        const page = {notifications: ['b', 'c'].map((id) => ({notificationId: id, title: id})), nextCursor: 'older'};
+        window.fetch = async () => Response.json(page);
+        Object.assign(live, {known: true, older: 'old'});
+        for (const id of ['b', 'a']) live.held.add({notificationId: id, title: id});
+        const root = document.body.appendChild(document.createElement('div'));
+        const leaving = new AbortController();
+        m.mount(root, {query: {}, setQuery: () => {}, signal: leaving.signal});
+        const more = root.querySelector('.more button');
+        for (let times = 0; times < 3; times += 1) {
+            more.click();
+            while (more.disabled) await new Promise((resolve) => setTimeout(resolve, 5));
+        }
+        leaving.abort();
+        root.remove();
+        window.fetch = ask;
+        return [...root.querySelectorAll('#feed li')].map((each) => each.dataset.id);
+    })()"""
+    assert await run(page, "pages/notifications.js", told) == ["a", "b", "c"]
+
+
+async def test_a_letter_keeps_the_focus_when_the_list_is_read_again(page: Page) -> None:
+    told = """(async () => {
+        const ask = window.fetch;
+        const group = {errorClass: 'bad', stage: 'ingress', open: 2, count: 2, firstSeen: '', lastSeen: '', exampleMessage: ''};
+        const topics = {topics: [{topic: 'a-dlt', complete: true, open: 2, groups: [group]}]};
+        const letters = ['one', 'two'].map((key) => ({id: `a-dlt/0/${key}`, key, state: 'open', replayCount: 0, errorMessage: ''}));
+        window.fetch = async (path) => Response.json(path.includes('/a-dlt') ? {letters, nextCursor: null} : topics);
+        const root = document.body.appendChild(document.createElement('div'));
+        const leaving = new AbortController();
+        m.mount(root, {signal: leaving.signal});
+        const button = () => root.querySelectorAll('#letters button')[1];
+        const until = async (is) => { while (!is()) await new Promise((resolve) => setTimeout(resolve, 5)); };
+        await until(button);
+        const first = button();
+        first.focus();
+        dispatchEvent(new Event('online'));
+        await until(() => button() !== first);
+        const focused = document.activeElement === button();
+        leaving.abort();
+        root.remove();
+        window.fetch = ask;
+        return focused;
+    })()"""
+    assert await run(page, "pages/dead-letters.js", told) is True
+
+
+async def test_a_chart_is_tried_again_and_draws_nothing_after_its_end(page: Page) -> None:
+    await page.route("**/uPlot.iife.min.js", lambda route: route.abort(), times=1)
+    told = """(async () => {
+        const host = document.body.appendChild(document.createElement('div'));
+        const chart = new m.Chart(host, {label: 'x', signal: new AbortController().signal});
+        const draw = () => chart.show([1, 2, 3], [{name: 'Power', unit: 'kW', values: [1, 2, 3]}]);
+        const said = [];
+        await draw();
+        said.push(chart.legend.textContent);
+        await draw();
+        said.push(host.querySelectorAll('canvas').length);
+        chart.end();
+        dispatchEvent(new Event('themechange'));
+        said.push(host.querySelectorAll('canvas').length);
+        host.remove();
+        return said;
+    })()"""
+    assert await run(page, "components/chart.js", told) == ["The chart could not be loaded.", 1, 0]
+
+
+async def test_what_was_typed_into_a_letter_is_not_made_another_value(page: Page) -> None:
+    expected = {
+        """m.compact('{\\n  "a b": [1, 2]\\n}')""": '{"a b":[1,2]}',
+        """m.compact('{\\n  "powerKw": 4 5\\n}')""": '{\n  "powerKw": 4 5\n}',
+    }
+    assert {expression: await run(page, "letters/letter.js", expression) for expression in expected} == expected
+
+
 async def test_devices_are_chosen_by_words_and_sorted_with_the_unknown_last(page: Page) -> None:
     devices = json.dumps(
         [
@@ -178,6 +284,7 @@ async def test_devices_are_chosen_by_words_and_sorted_with_the_unknown_last(page
         f"m.sorted({devices}, 'serial'){serials}": ["INV-2", "INV-9", "INV-10"],
         f"m.sorted({devices}, '-power'){serials}": ["INV-10", "INV-2", "INV-9"],
         f"m.sorted({devices}, 'nonsense'){serials}": ["INV-2", "INV-9", "INV-10"],
+        f"m.sorted({devices}, '__proto__'){serials}": ["INV-2", "INV-9", "INV-10"],
     }
     assert {expression: await run(page, "fleet.js", expression) for expression in expected} == expected
 

@@ -10,6 +10,7 @@ from ems_streams.gateway.openapi.document import openapi_document
 from ems_streams.gateway.server import described_application
 from ems_streams.schemas.asyncapi import asyncapi_document
 from ems_streams.schemas.compatibility import asyncapi_breaks, openapi_breaks
+from ems_streams.schemas.schema_pair import Pair
 
 Json = dict[str, Any]
 Change = Callable[[Json], None]
@@ -71,6 +72,12 @@ BREAKS: dict[str, tuple[Change, str]] = {
     "null that is taken no more": (
         lambda it: schema(it, "AcknowledgementBody")["properties"].update(comment={"type": "string"}),
         "POST /api/v1/alarms/{alarmId}/ack: body.comment: is taken no more as null"),
+    "values of a body that are narrower": (
+        lambda it: schema(it, "CommandBody")["properties"]["parameters"]["anyOf"][0].update(additionalProperties={"type": "number"}),
+        "POST /api/v1/devices/{serial}/commands: body.parameters{}: is taken no more as any"),
+    "values of an answer that may be anything": (
+        lambda it: schema(it, "DeviceView")["properties"]["latest"].update(additionalProperties=True),
+        "GET /api/v1/devices: answer 200.devices[].latest{}: may be any now"),
     "answer": (
         lambda it: it["paths"]["/api/v1/alarms/{alarmId}/ack"]["post"]["responses"].pop("202"),
         "POST /api/v1/alarms/{alarmId}/ack: the answer 202 is gone"),
@@ -90,6 +97,16 @@ def test_a_break_of_the_http_api_is_named(name: str) -> None:
     change(changed)
     found = openapi_breaks(OPENAPI, changed)
     assert message in found, found[:5]
+
+
+def test_each_alternative_of_a_schema_with_a_name_is_compared() -> None:
+    """The second one of a union, too, that is referred to by its name."""
+    first, second = ({"type": "object", "properties": {name: {"type": "string"}, "kind": {"const": name}}} for name in "ab")
+    document = {"components": {"schemas": {"Either": {"oneOf": [first, second]}}}}
+    changed = copy.deepcopy(document)
+    changed["components"]["schemas"]["Either"]["oneOf"][1]["properties"].pop("b")
+    either = {"$ref": "#/components/schemas/Either"}
+    assert list(Pair(document, changed).read("it", either, either)) == ["it.b: the field is gone"]
 
 
 def _add(document: Json) -> None:

@@ -11,7 +11,14 @@ let loaded = null;
 function loadPlot() {
   loaded ??= new Promise((resolve, reject) => {
     document.head.append(make("link", { rel: "stylesheet", href: `${VENDOR}/uPlot.min.css` }));
-    document.head.append(make("script", { src: `${VENDOR}/uPlot.iife.min.js`, onload: () => resolve(window.uPlot), onerror: reject }));
+    const script = make("script", { src: `${VENDOR}/uPlot.iife.min.js`, onload: () => resolve(window.uPlot) });
+    script.addEventListener("error", () => {
+      // The next chart tries again: the gateway may have been away.
+      loaded = null;
+      script.remove();
+      reject(new Error("The chart could not be loaded."));
+    });
+    document.head.append(script);
   });
   return loaded;
 }
@@ -40,23 +47,28 @@ export function inWords(xs, series) {
 
 /** A chart in `host`: `show(xs, series)` with seconds and lines `{name, unit, values, low, high}`; low and high, if given, are drawn as a band. */
 export class Chart {
-  constructor(host, { label, height = 240, bars = false, fromZero = bars, leastSpanS = 0, signal }) {
-    Object.assign(this, { label, height, bars, fromZero, leastSpanS, signal });
+  constructor(host, { label, height = 240, fromZero = false, leastSpanS = 0, signal }) {
+    Object.assign(this, { label, height, fromZero, leastSpanS, ending: new AbortController() });
     this.canvas = make("div", { class: "chart", role: "img" });
     this.legend = make("p", { class: "chart-legend", "aria-hidden": "true" });
     host.append(this.canvas, this.legend);
     this.watcher = new ResizeObserver(() => this.resize());
     this.watcher.observe(this.canvas);
-    addEventListener("themechange", () => this.draw(true), { signal });
-    signal.addEventListener("abort", () => this.end());
+    addEventListener("themechange", () => this.draw(true), { signal: this.ending.signal });
+    signal.addEventListener("abort", () => this.end(), { signal: this.ending.signal });
   }
 
   async show(xs, series) {
     this.xs = xs;
     this.series = series;
     this.canvas.setAttribute("aria-label", `${this.label}. ${inWords(xs, series)}`);
-    this.Plot ??= await loadPlot();
-    if (!this.signal.aborted) this.draw(false);
+    try {
+      this.Plot ??= await loadPlot();
+    } catch (error) {
+      setText(this.legend, error.message);
+      return;
+    }
+    if (!this.ending.signal.aborted) this.draw(false);
   }
 
   get data() {
@@ -97,9 +109,7 @@ export class Chart {
   lines() {
     return this.series.flatMap((each, at) => {
       const stroke = inkOf(this.canvas, INKS[at % INKS.length]);
-      const fill = this.bars ? inkOf(this.canvas, INKS[at % INKS.length], 0.55) : undefined;
-      const paths = this.bars ? this.Plot.paths.bars({ size: [0.8, 40] }) : undefined;
-      const line = { label: each.name, scale: `y:${each.unit}`, stroke, fill, paths, width: this.bars ? 0 : 2, points: { show: (plot, line) => plot.data[line].length < 3 }, spanGaps: false };
+      const line = { label: each.name, scale: `y:${each.unit}`, stroke, width: 2, points: { show: (plot, line) => plot.data[line].length < 3 }, spanGaps: false };
       const edge = { scale: `y:${each.unit}`, stroke: "transparent", width: 0, points: { show: false } };
       return each.low ? [line, edge, edge] : [line];
     });
@@ -133,13 +143,14 @@ export class Chart {
   }
 
   end() {
+    this.ending.abort();
     this.watcher.disconnect();
     this.plot?.destroy();
     this.plot = null;
   }
 }
 
-// Some room above and below; bars stand on zero.
+// Some room above and below, but none below zero where that is the least.
 function roomy(low, high, onZero) {
   if (low === null || high === null) return [0, 1];
   const [from, to] = onZero ? [Math.min(0, low), Math.max(0, high)] : [low, high];

@@ -42,11 +42,6 @@ export function tile(label, { href, classes = "" } = {}) {
   };
 }
 
-export function pairs(list) {
-  const shown = list.filter(([, value]) => value !== null && value !== undefined && value !== "");
-  return make("dl", { class: "pairs" }, ...shown.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]));
-}
-
 let fields = 0;
 
 // A control with its name above it.

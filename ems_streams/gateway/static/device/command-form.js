@@ -4,12 +4,12 @@ import { newKey, sendCommand } from "../api.js";
 import { askFor, textField } from "../components/dialog.js";
 import { field } from "../components/panels.js";
 import { make, put } from "../dom.js";
-import { number } from "../format.js";
+import { exact } from "../format.js";
 import { personName, rememberName, session } from "../session.js";
 
 const EXPIRIES = [["60", "1 minute"], ["300", "5 minutes"], ["3600", "1 hour"], ["86400", "1 day"]];
 
-export const valuesInWords = (parameters) => Object.entries(parameters ?? {}).map(([name, value]) => `${name} = ${typeof value === "number" ? number(value, Number.isInteger(value) ? 0 : 2) : value}`).join(", ");
+export const valuesInWords = (parameters) => Object.entries(parameters ?? {}).map(([name, value]) => `${name} = ${typeof value === "number" ? exact(value) : value}`).join(", ");
 
 export class CommandForm {
   constructor(host, { serial, catalogue, onSent }) {
@@ -67,5 +67,5 @@ export class CommandForm {
 
 function inputOf(parameter) {
   if (parameter.type === "choice") return make("select", { name: parameter.name }, !parameter.required && make("option", { value: "" }, "–"), ...parameter.allowed.map((each) => make("option", { value: each }, each)));
-  return make("input", { type: "number", name: parameter.name, step: "any", min: parameter.minimum, max: parameter.maximum, required: parameter.required, placeholder: `${number(parameter.minimum, 0)} to ${number(parameter.maximum, 0)}` });
+  return make("input", { type: "number", name: parameter.name, step: "any", min: parameter.minimum, max: parameter.maximum, required: parameter.required, placeholder: `${exact(parameter.minimum)} to ${exact(parameter.maximum)}` });
 }

@@ -14,6 +14,7 @@ export class LetterDetail {
   constructor({ onClose, onDone, signal }) {
     this.onClose = onClose;
     this.onDone = onDone;
+    this.signal = signal;
     this.title = make("h2", { id: "letter-title", tabindex: "-1" }, "Letter");
     this.closer = make("button", { id: "letter-close", type: "button", class: "icon", hidden: true, "aria-label": "Close the letter", onclick: () => this.close() }, "✕");
     this.empty = make("p", { class: "empty" }, "Open a letter to see its bytes, its headers and why it is here, to change it, and to send it back.");
@@ -97,7 +98,7 @@ export class LetterDetail {
   // Only what was changed; bytes that nobody touched go back as they are.
   edits() {
     const edit = { id: this.full.id };
-    if (!this.value.disabled && this.value.value !== this.original) edit.valueText = compact(this.value.value, this.original);
+    if (!this.value.disabled && this.value.value !== this.original) edit.valueText = this.original === this.full.valueText ? this.value.value : compact(this.value.value);
     if (this.mqttTopic && this.mqttTopic.value !== this.full.original.topic) edit.mqttTopic = this.mqttTopic.value;
     if (this.key && this.key.value !== (this.full.key ?? "")) edit.key = this.key.value;
     return Object.keys(edit).length > 1 ? [edit] : [];
@@ -129,7 +130,8 @@ export class LetterDetail {
   }
 
   async showRedrive(answer) {
-    const done = await untilFinished(answer, (now) => showResult(this.result, `Redrive ${now.redriveId} is under way`));
+    const done = await untilFinished(answer, (now) => showResult(this.result, `Redrive ${now.redriveId} is under way`), this.signal);
+    if (this.signal.aborted) return;
     const well = done.state === "finished" && done.outcomes.sent > 0;
     showResult(this.result, `Redrive ${done.redriveId} ${done.state}: ${outcomeText(done)}.`, well ? "good" : "bad");
     this.onDone();
@@ -148,8 +150,15 @@ function laidOut(text) {
   }
 }
 
-// What was laid out for reading goes back without the layout; other text as it was typed.
-const compact = (text, original) => (original.includes("\n") ? withoutLayout(text) : text);
+// What was laid out for reading goes back without the layout; what is no JSON as it was typed: without its spaces "4 5" would be 45.
+export function compact(text) {
+  try {
+    JSON.parse(text);
+    return withoutLayout(text);
+  } catch {
+    return text;
+  }
+}
 
 function facts(full) {
   const { original } = full;

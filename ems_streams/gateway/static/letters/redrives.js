@@ -18,10 +18,10 @@ export function outcomeText(view) {
   return text;
 }
 
-export async function untilFinished(view, onProgress) {
+export async function untilFinished(view, onProgress, signal) {
   const began = performance.now();
   let now = view;
-  while (now.state === "running" && performance.now() - began < UNTIL_MS) {
+  while (now.state === "running" && !signal.aborted && performance.now() - began < UNTIL_MS) {
     onProgress(now);
     await new Promise((resolve) => setTimeout(resolve, ASK_EVERY_MS));
     now = await redrive(view.redriveId);

@@ -48,8 +48,7 @@ export function mount(root, { query, setQuery, signal }) {
     },
     onError: (error) => table.isConnected || put(list.body, failure(error, () => poll.refresh())),
   });
-  const again = debounced(() => poll.refresh(), 300, signal);
-  live.listen(({ type, notification }) => type === "news" && String(notification.kind).startsWith("ALARM_") && again(), signal);
+  live.listen(({ type, notification }) => type === "news" && String(notification.kind).startsWith("ALARM_") && poll.told(), signal);
 }
 
 // Every page anew each time: what was cleared in between moves the others up, and none is shown twice.

@@ -79,9 +79,7 @@ class DeadLetters {
     setText(this.quarantined, count(topics.find((topic) => topic.topic === QUARANTINE)?.open ?? 0));
     this.groupsEmpty.hidden = shown.length > 0;
     setText(this.groupsEmpty, groups.length ? "Every letter was dealt with." : "There are no dead letters. Whatever cannot be processed comes here, with its bytes and the reason.");
-    const focused = this.groups.contains(document.activeElement) ? document.activeElement.closest("tr").dataset.group : null;
-    put(this.groups, ...shown.map((group) => this.groupRow(group)));
-    if (focused) [...this.groups.rows].find((row) => row.dataset.group === focused)?.querySelector("button").focus();
+    putRows(this.groups, "group", shown.map((group) => this.groupRow(group)));
     // Most people come for the largest group.
     if (!this.group && shown.length) this.choose(shown[0], this.groups.rows[0]);
     else if (this.group) this.load();
@@ -131,7 +129,7 @@ class DeadLetters {
     this.empty.hidden = letters.length > 0;
     setText(this.empty, cursor ? "None among the newest; older ones may be there." : "No letter of this group is open.");
     this.foot.hidden = !cursor;
-    put(this.rows, ...letters.map((letter) => this.letterRow(letter)));
+    putRows(this.rows, "id", letters.map((letter) => this.letterRow(letter)));
   }
 
   letterRow(letter) {
@@ -176,10 +174,18 @@ class DeadLetters {
   }
 
   async follow(answer) {
-    const done = await untilFinished(answer, (now) => showResult(this.result, `Redrive ${now.redriveId}: ${count(now.offsetsDone)} of ${count(now.offsetsTotal)} looked at`));
+    const done = await untilFinished(answer, (now) => showResult(this.result, `Redrive ${now.redriveId}: ${count(now.offsetsDone)} of ${count(now.offsetsTotal)} looked at`), this.signal);
+    if (this.signal.aborted) return;
     showResult(this.result, `Redrive ${done.redriveId} ${done.state}: ${outcomeText(done)}.`, done.error || Object.keys(done.refusals).length ? "bad" : "good");
     await this.poll.refresh();
   }
+}
+
+// Rows in place of those that are there; the one of the same thing keeps the focus.
+function putRows(body, name, rows) {
+  const focused = body.contains(document.activeElement) ? document.activeElement.closest("tr").dataset[name] : null;
+  put(body, ...rows);
+  if (focused) rows.find((row) => row.dataset[name] === focused)?.querySelector("button").focus();
 }
 
 function table(label, heads, body) {

@@ -13,7 +13,7 @@ import { StatusCard } from "../device/status-card.js";
 import { WindowsCard } from "../device/windows-card.js";
 import { make, put } from "../dom.js";
 import { live } from "../live.js";
-import { debounced, keepFresh } from "../poll.js";
+import { keepFresh } from "../poll.js";
 import { STATUS_LABELS, siteHref, siteName, statusOf, typeName } from "../words.js";
 
 export const name = "device-page";
@@ -49,13 +49,10 @@ export function mount(root, { parameters: { serial }, signal }) {
       return error.status === 404 ? "fine" : undefined;
     },
   });
-  const again = debounced(() => {
-    poll.refresh();
-    cards?.status.poll.refresh();
-    cards?.alarms.poll.refresh();
-    cards?.commands.poll.refresh();
-  }, 200, signal);
-  live.listen(({ type, notification }) => type === "news" && notification.serialNumber === serial && again(), signal);
+  live.listen(({ type, notification }) => {
+    if (type !== "news" || notification.serialNumber !== serial) return;
+    for (const each of [poll, cards?.status.poll, cards?.alarms.poll, cards?.commands.poll]) each?.told();
+  }, signal);
 }
 
 function factsOf(device) {

@@ -50,8 +50,7 @@ export function mount(root, { query, setQuery, signal }) {
     },
     onError: (error) => whole || put(parts.loading, make("p", { class: "empty trouble" }, error.message)),
   });
-  const again = debounced(() => list.refresh(), 300, signal);
-  live.listen(({ type, notification }) => type === "news" && notification.kind !== "COMMAND_UPDATE" && again(), signal);
+  live.listen(({ type, notification }) => type === "news" && notification.kind !== "COMMAND_UPDATE" && list.told(), signal);
   parts.search.addEventListener("change", () => announce(parts.count.textContent));
 }
 

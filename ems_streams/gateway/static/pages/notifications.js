@@ -6,7 +6,7 @@ import { card, field, loading, nothing, pageHead, select } from "../components/p
 import { announce, make, put, rebuild, setText } from "../dom.js";
 import { count, plural } from "../format.js";
 import { live } from "../live.js";
-import { debounced } from "../poll.js";
+import { debounced, throttled } from "../poll.js";
 import { KINDS, SEVERITIES, SEVERITY_LABELS, knownSeverity } from "../words.js";
 
 const OLDER_PAGE = 200;
@@ -34,10 +34,9 @@ export function mount(root, { query, setQuery, signal }) {
   const foot = make("div", { class: "more" }, trouble, more);
   root.append(pageHead("Notifications"), filters(wanted, () => { setQuery(wanted); show(); }, signal), list.element);
 
+  // Each once: of what went from there to here, and of pages that were asked for from an earlier place, some come twice.
   function all() {
-    const held = live.held.newestFirst;
-    const known = new Set(held.map((each) => each.notificationId));
-    return [...held, ...older.list.filter((each) => !known.has(each.notificationId))];
+    return [...new Map([...live.held.newestFirst, ...older.list].map((each) => [each.notificationId, each])).values()];
   }
 
   function show() {
@@ -66,7 +65,7 @@ export function mount(root, { query, setQuery, signal }) {
     if (!signal.aborted) show();
   }
 
-  const soon = debounced(show, 60, signal);
+  const soon = throttled(show, 100, signal);
   live.listen(({ type, notification }) => {
     // What is not held any more goes on being shown, as long as older ones are; too many of them are given up together.
     if (type === "gone" && older.list.length) older.list.unshift(notification);

@@ -13,7 +13,7 @@ import { energyToday } from "../energy-today.js";
 import { clock, count, energy, measure, percent, plural, power } from "../format.js";
 import { missingOf } from "../freshness.js";
 import { live } from "../live.js";
-import { debounced, keepFresh } from "../poll.js";
+import { keepFresh } from "../poll.js";
 import { STATUSES, STATUS_LABELS, STATUS_MARKS, deviceHref } from "../words.js";
 
 const ALARMS_SHOWN = 6;
@@ -87,14 +87,10 @@ export function mount(root, { signal }) {
     put(newsCard.body, newest.length ? news : nothing("Nothing has happened yet."));
     rebuild(news, newest, (each) => each.notificationId, (each) => notificationRow(each));
   };
-  const again = debounced(() => {
-    fleet.refresh();
-    alarmList.refresh();
-  }, 400, signal);
   live.listen((event) => {
     if (event.type === "state") return;
     showNews();
-    if (event.type === "news") again();
+    if (event.type === "news") for (const each of [fleet, alarmList]) each.told();
   }, signal);
   showNews();
 }
