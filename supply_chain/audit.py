@@ -82,7 +82,10 @@ def ask(constraints: Path, command: Sequence[str] = _COMMAND) -> Any:
         raise SourceAwayError(f"no answer within {DEADLINE_S:g} s") from None
     # It ends with 1 also when it has found something, and then prints the report.
     if done.returncode in {0, 1} and done.stdout.strip():
-        return json.loads(done.stdout)
+        try:
+            return json.loads(done.stdout)
+        except ValueError as error:
+            raise AuditError(f"pip-audit printed no report: {error}") from None
     last = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), f"exit code {done.returncode}")
     if any(word in done.stderr for word in _AWAY):
         raise SourceAwayError(last)

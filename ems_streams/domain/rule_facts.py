@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 
 from ems_streams.domain.alarm_conditions import MissingData, RateOfChange, Threshold, WindowStatistic
 from ems_streams.domain.alarm_memory import DeviceMemory, RuleMemory
+from ems_streams.domain.alarm_plan import fingerprint
 from ems_streams.domain.alarm_rules import AlarmRule
 from ems_streams.domain.alarm_table import AlarmState
 from ems_streams.domain.alarm_words import limit_of
@@ -15,7 +16,7 @@ from ems_streams.domain.due_index import NEVER_MS
 from ems_streams.domain.timestamps import format_epoch_ms
 
 RULES_MAX: Final = 200
-"""So many rules of a device are explained."""
+"""So many rules of a device are explained, those of which something is remembered before all others."""
 
 
 class Surroundings(NamedTuple):
@@ -51,7 +52,9 @@ class _Standing(NamedTuple):
 
 def rule_facts(rules: Iterable[AlarmRule], memory: DeviceMemory | None, around: Surroundings) -> tuple[RuleFacts, ...]:
     """Of each rule that concerns a device; those whose alarm stands first, then those that are about to raise one."""
-    found = [_facts(rule, _standing(rule, memory, around), around) for rule in list(rules)[:RULES_MAX]]
+    remembered = {} if memory is None else memory.rules
+    chosen = sorted(rules, key=lambda rule: rule.id not in remembered)[:RULES_MAX]
+    found = [_facts(rule, _standing(rule, memory, around), around) for rule in chosen]
     return tuple(sorted(found, key=lambda each: _ORDER.index(each.standing)))
 
 
@@ -80,7 +83,8 @@ def _standing(rule: AlarmRule, memory: DeviceMemory | None, around: Surroundings
         return _alarmed(rule, held, around)
     if isinstance(rule.condition, MissingData):
         return _missing(rule.condition, memory, around)
-    if held is not None:
+    # What another form of the rule had to remember is void, and forgotten with the next message.
+    if held is not None and held.fingerprint == fingerprint(rule):
         return _pending(rule, held, memory, around)
     return _quiet(rule, memory, around)
 

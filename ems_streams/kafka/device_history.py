@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import Collection, Iterable
+from collections import deque
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -19,6 +20,8 @@ FIRST_WINDOW: Final = 512
 """Offsets that are read of each topic in the first round; four times as many in each one after."""
 WINDOW_GROWTH: Final = 4
 FETCH_BYTES: Final = 256 * 1024
+CUT_AT: Final = 2
+"""How large records are is known only when they are there. A round that comes to so many times the bytes that may be read is ended in the middle."""
 VALUE_KEPT_BYTES: Final = 64 * 1024
 """Of a dead letter of 4 MiB so much is enough to say what it is."""
 
@@ -89,6 +92,28 @@ async def read_device(
     except KafkaError as error:
         raise DependencyError(f"Kafka cannot be read: {error!r}") from None
     return reader.found()
+
+
+@dataclass(slots=True)
+class _Window:
+    """What is read of a topic in one round: of the device's records only the last ones are kept, and nothing of others, however much there is.
+
+    Attributes:
+        next: Up to here it is read, without it.
+    """
+
+    first: int
+    end: int
+    own: deque[HistoryRecord]
+    earliest_ms: int | None = None
+    next: int = -1
+
+    def read(self, records: Sequence["ConsumerRecord[bytes, bytes]"], key: bytes) -> None:
+        """Take the next records in."""
+        if self.earliest_ms is None:
+            self.earliest_ms = records[0].timestamp
+        self.own.extend(_record(record) for record in records if record.key == key)
+        self.next = records[-1].offset + 1
 
 
 class _Reader:
@@ -189,31 +214,39 @@ class _Reader:
             except EmsError as error:
                 self._refused(error)
 
-    async def _round(self, consumer: AIOKafkaConsumer, pending: list[_Topic], window: int) -> None:
+    async def _round(self, consumer: AIOKafkaConsumer, pending: list[_Topic], offsets: int) -> None:
         """One window of each topic, all at once."""
-        windows: dict[TopicPartition, tuple[int, int]] = {}
-        for each in pending:
-            windows[each.tp] = (max(each.first, each.before - window), each.before)
-        read: dict[TopicPartition, list[ConsumerRecord]] = {tp: [] for tp in windows}
-        async with contextlib.aclosing(read_ranges(consumer, windows)) as pieces:
+        windows = {each.tp: self._window_of(each, offsets) for each in pending}
+        async with contextlib.aclosing(read_ranges(consumer, {tp: (each.first, each.end) for tp, each in windows.items()})) as pieces:
             async for tp, records in pieces:
-                read[tp] += records
                 self._records += len(records)
                 self._bytes += sum(len(record.value or b"") for record in records)
+                windows[tp].read(records, self._key)
+                if self._bytes >= CUT_AT * self._bounds.bytes_max:
+                    break
+            else:
+                for each in windows.values():
+                    each.next = each.end
         over = self._records >= self._bounds.records_max or self._bytes >= self._bounds.bytes_max
-        for each in pending:
-            self._take(each, windows[each.tp][0], read[each.tp], over=over)
+        for topic in pending:
+            self._take(topic, windows[topic.tp], over=over)
 
-    def _take(self, each: _Topic, first: int, records: list[ConsumerRecord], *, over: bool) -> None:
-        own = [_record(record) for record in records if record.key == self._key]
-        each.before = first
-        if records:
-            each.earliest_ms = records[0].timestamp
-        each.records = own + each.records
+    def _window_of(self, each: _Topic, offsets: int) -> _Window:
+        return _Window(max(each.first, each.before - offsets), each.before, deque(maxlen=self._bounds.limit))
+
+    def _take(self, each: _Topic, window: _Window, *, over: bool) -> None:
+        if window.next < window.end:
+            # Its newest records are missing, and without them the others are not the last ones.
+            each.ended = ReadEnd.COST
+            return
+        each.before = window.first
+        if window.earliest_ms is not None:
+            each.earliest_ms = window.earliest_ms
+        each.records = [*window.own, *each.records]
         if len(each.records) >= self._bounds.limit:
             each.records = each.records[-self._bounds.limit :]
             each.ended = ReadEnd.LIMIT
-        elif first <= each.first:
+        elif window.first <= each.first:
             each.ended = ReadEnd.SINCE
         elif over:
             each.ended = ReadEnd.COST

@@ -45,6 +45,35 @@ def place(found: dict[str, Any]) -> str:
     return f"{found['topic']}[{found['partition']}]@{found['offset']}"
 
 
+def everything(base: str, now_ms: int) -> list[Publish]:
+    """What the device sends: a value, one beyond the limit, the first one again, one that is too late, and one that is no JSON."""
+    return [
+        (f"{base}/telemetry", telemetry(now_ms, "m1", temperature=20)),
+        (f"{base}/telemetry", telemetry(now_ms + 1000, "m2", temperature=90)),
+        (f"{base}/telemetry", telemetry(now_ms, "m1", temperature=20)),
+        (f"{base}/telemetry", telemetry(now_ms - 2 * DAY_MS, "m0", temperature=10)),
+        (f"{base}/telemetry", b"temperature=90"),
+    ]
+
+
+def expected_places(deployment: Deployment, serial: str) -> dict[str, str]:
+    """Where what `everything` sends and its last will have gone to."""
+    letters = dlt_of(DEVICE_TELEMETRY)
+    there = of(deployment, serial, DEVICE_TELEMETRY, DEVICE_STATUS_REPORTS, DEVICE_TELEMETRY_LATE, letters, ALARM_EVENTS, DEVICE_STATUS)
+    sent = there[DEVICE_TELEMETRY]
+    return {
+        "evidence": there[DEVICE_STATUS_REPORTS][-1],
+        "duplicate": sent[2],
+        "first": sent[0],
+        "raised": sent[1],
+        "late": there[DEVICE_TELEMETRY_LATE][0],
+        "late from": sent[3],
+        "letter": there[letters][0],
+        "alarm": there[ALARM_EVENTS][0],
+        "transition": there[DEVICE_STATUS][-1],
+    }
+
+
 def test_a_device_with_everything_that_can_happen_is_explained_by_command_and_over_http(deployment: Deployment) -> None:
     deployment.extra["EMS_HEARTBEAT_INTERVAL_S"] = "0.5"
     serial = f"{deployment.application_id}-D"
@@ -57,39 +86,16 @@ def test_a_device_with_everything_that_can_happen_is_explained_by_command_and_ov
     try:
         worker = deployment.worker().wait_until_ready()
         deployment.ingress().wait_until_ready()
-        gateway = deployment.gateway()
+        api = f"{deployment.gateway().url}/api/v1/devices/{serial}"
         now_ms = time.time_ns() // 1_000_000 - 10_000
-        publish(
-            deployment,
-            [
-                (f"{base}/telemetry", telemetry(now_ms, "m1", temperature=20)),
-                (f"{base}/telemetry", telemetry(now_ms + 1000, "m2", temperature=90)),
-                (f"{base}/telemetry", telemetry(now_ms, "m1", temperature=20)),
-                (f"{base}/telemetry", telemetry(now_ms - 2 * DAY_MS, "m0", temperature=10)),
-                (f"{base}/telemetry", b"temperature=90"),
-            ],
-        )
-        api = f"{gateway.url}/api/v1/devices/{serial}"
+        publish(deployment, everything(base, now_ms))
         eventually(lambda: (get(api)[1] or {}).get("alarms"), 30, "the alarm is raised")
         will = {"status": "OFFLINE", "reason": "connection lost", "timestamp": format_epoch_ms(now_ms)}
         connect_and_vanish(deployment.stack.mqtt_url, serial, f"{base}/status", orjson.dumps(will))
         eventually(lambda: get(api)[1]["status"] == "OFFLINE", 30, "the last will took it offline")
         eventually(lambda: of(deployment, serial, DEVICE_TELEMETRY_LATE)[DEVICE_TELEMETRY_LATE], 30, "the late one is put aside")
 
-        letters = dlt_of(DEVICE_TELEMETRY)
-        there = of(deployment, serial, DEVICE_TELEMETRY, DEVICE_STATUS_REPORTS, DEVICE_TELEMETRY_LATE, letters, ALARM_EVENTS, DEVICE_STATUS)
-        sent = there[DEVICE_TELEMETRY]
-        expected = {
-            "evidence": there[DEVICE_STATUS_REPORTS][-1],
-            "duplicate": sent[2],
-            "first": sent[0],
-            "raised": sent[1],
-            "late": there[DEVICE_TELEMETRY_LATE][0],
-            "late from": sent[3],
-            "letter": there[letters][0],
-            "alarm": there[ALARM_EVENTS][0],
-            "transition": there[DEVICE_STATUS][-1],
-        }
+        expected = expected_places(deployment, serial)
         status, over_http = get(f"{api}/explain?since=1h&limit=20", timeout_s=20)
         assert status == 200, over_http
         by_command = json.loads(deployment.command("explain", serial, "--limit", "20", "--json").stdout)

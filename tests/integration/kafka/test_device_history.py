@@ -26,13 +26,13 @@ class Log:
     settings: Settings
     topic: str
 
-    async def write(self, *keys: str, transaction: bool = False) -> None:
+    async def write(self, *keys: str, transaction: bool = False, size: int = 100) -> None:
         options = {"transactional_id": f"t-{uuid.uuid4().hex}"} if transaction else {}
         async with AIOKafkaProducer(bootstrap_servers=self.settings.kafka_bootstrap_servers, acks="all", **options) as producer:
             if transaction:
                 await producer.begin_transaction()
             for key in keys:
-                await producer.send(self.topic, b"x" * 100, key=key.encode(), partition=0)
+                await producer.send(self.topic, b"x" * size, key=key.encode(), partition=0)
             await producer.flush()
             if transaction:
                 await producer.commit_transaction()
@@ -48,6 +48,8 @@ async def log(kafka_servers: str) -> AsyncIterator[Log]:
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka_servers)
     await admin.start()
     await admin.create_topics([NewTopic(topic, 1, 1)])
+    async with AIOKafkaProducer(bootstrap_servers=kafka_servers) as producer:
+        await producer.partitions_for(topic)  # it is there some time before brokers tell of it
     yield Log(Settings.load(kafka_bootstrap_servers=kafka_servers), topic)
     await admin.delete_topics([topic])
     await admin.close()
@@ -78,6 +80,14 @@ async def test_it_stops_when_it_would_cost_too_much_and_says_how_far_it_went(log
         assert read.earliest_ms is not None
     # What somebody rests on is read all the same.
     assert offsets(await log.read(0, records_max=FIRST_WINDOW)) == [0]
+
+
+async def test_records_that_are_larger_than_any_before_end_it_in_the_middle(log: Log) -> None:
+    await log.write(*[SERIAL] * FIRST_WINDOW, size=4096)
+    found = await log.read(bytes_max=64 * 1024)
+    [read] = found.reads
+    assert (offsets(found), read.ended, read.first_offset) == ([], ReadEnd.COST, FIRST_WINDOW)
+    assert offsets(await log.read()) == list(range(FIRST_WINDOW - BOUNDS.limit, FIRST_WINDOW))
 
 
 async def test_markers_of_transactions_and_topics_that_are_empty_or_not_there_end_it_too(log: Log) -> None:

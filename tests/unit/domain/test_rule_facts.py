@@ -11,7 +11,7 @@ from ems_streams.domain.alarm_rule_set import RuleSet
 from ems_streams.domain.alarm_rules import AlarmRule
 from ems_streams.domain.alarms import Alarm, AlarmEvidence
 from ems_streams.domain.device_facts import RuleFacts
-from ems_streams.domain.rule_facts import Surroundings, rule_facts
+from ems_streams.domain.rule_facts import RULES_MAX, Surroundings, rule_facts
 from ems_streams.domain.timestamps import to_epoch_ms
 
 NOON_MS = 1_780_315_200_000
@@ -84,6 +84,23 @@ def test_a_breach_that_has_not_lasted_is_pending_with_since_when_and_until_when(
     assert (ms(found.since), ms(found.due_at)) == (NOON_MS + 1000, NOON_MS + 31_000)
     assert str(found.evidence) == "device-telemetry[2]@1"
     assert "for 10 s of 30 s so far" in found.why
+
+
+def test_what_the_rule_remembered_before_it_was_changed_does_not_count() -> None:
+    device = hot()
+    device.send(0, t=90)
+    device.rule = hot(above=85.0).rule
+    found = device.stands()
+    assert (found.standing, found.why) == ("QUIET", "t is 90, beyond the limit; looked at with its next value")
+
+
+def test_of_very_many_rules_those_with_an_alarm_are_told_first() -> None:
+    device = hot(forS=0.0)
+    device.send(0, t=90)
+    others = [device.rule.model_copy(update={"id": f"a-{number}"}) for number in range(RULES_MAX)]
+    around = Surroundings(2, device.latest, device.alarms, 0, "device-telemetry", "device-aggregates")
+    found = rule_facts([*others, device.rule], device.memory, around)
+    assert (len(found), found[0].rule_id, found[0].standing) == (RULES_MAX, "rule", "RAISED")
 
 
 def test_a_raised_alarm_stands_with_the_value_that_raised_it_and_when_it_escalates() -> None:

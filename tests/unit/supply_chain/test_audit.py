@@ -158,6 +158,8 @@ def test_a_source_that_is_away_is_told_as_such_and_another_failure_is_one(tmp_pa
     broken = program(tmp_path, "import sys; sys.exit('unexpected hash')")
     with pytest.raises(AuditError, match="unexpected hash"):
         ask(CONSTRAINTS, broken)
+    with pytest.raises(AuditError, match="printed no report"):
+        ask(CONSTRAINTS, program(tmp_path, "print('nothing found')"))
 
 
 def test_a_source_that_is_away_fails_nothing_but_an_expired_acceptance(
