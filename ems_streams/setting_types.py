@@ -15,6 +15,8 @@ NotNegative = Annotated[float, Field(ge=0)]
 
 _zones = lru_cache(maxsize=1)(available_timezones)
 
+_OWN_MACHINE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - asked, not listened on
+
 
 def _known_zone(name: str) -> str:
     if name not in _zones():
@@ -50,3 +52,9 @@ def pairs(value: object, expected: str) -> object:
             raise ValueError(expected)
         found[key] = assigned
     return found
+
+
+def reached_at(host: str) -> str:
+    """Host of the URL by which who listens at an address is reached from its own machine; one of IPv6 in brackets."""
+    asked = _OWN_MACHINE.get(host, host)
+    return f"[{asked}]" if ":" in asked else asked

@@ -11,16 +11,16 @@ if TYPE_CHECKING:
     from ems_streams.settings import Settings
 
 TIMEOUT_S = 15.0
-_EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - an address to compare with, nothing is bound
 
 
 def gateway_url(settings: "Settings") -> str:
     """Where the gateway of these settings is: what is set, or how it is reached from its own machine."""
     if settings.gateway_url is not None:
         return str(settings.gateway_url).rstrip("/")
+    from ems_streams.setting_types import reached_at
+
     scheme = "http" if settings.gateway_cert_file is None else "https"
-    host = "127.0.0.1" if settings.gateway_host in _EVERYWHERE else settings.gateway_host
-    return f"{scheme}://{host}:{settings.gateway_port}"
+    return f"{scheme}://{reached_at(settings.gateway_host)}:{settings.gateway_port}"
 
 
 class GatewayClient:

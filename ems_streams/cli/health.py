@@ -4,6 +4,7 @@ import asyncio
 import ssl
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,8 +14,6 @@ from ems_streams.errors import DependencyError, EmsError
 
 if TYPE_CHECKING:
     from ems_streams.settings import Settings
-
-_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - asked, not listened on
 
 
 class ProcessName(StrEnum):
@@ -68,21 +67,21 @@ def health(
 
 def process_url(settings: "Settings", process: ProcessName) -> str:
     """Where a process with these settings is asked from its own machine."""
+    from ems_streams.setting_types import reached_at
+
     if process is ProcessName.GATEWAY:
         scheme = "https" if settings.gateway_cert_file is not None else "http"
-        return f"{scheme}://{_asked(settings.gateway_host)}:{settings.gateway_port}"
-    return f"http://{_asked(settings.bind_host)}:{getattr(settings, f'{process}_port')}"
-
-
-def _asked(host: str) -> str:
-    return _EVERYWHERE.get(host, host)
+        return f"{scheme}://{reached_at(settings.gateway_host)}:{settings.gateway_port}"
+    return f"http://{reached_at(settings.bind_host)}:{getattr(settings, f'{process}_port')}"
 
 
 async def _ask(settings: "Settings", process: ProcessName, endpoint: Endpoint, timeout_s: float) -> tuple[int, Mapping[str, Any]]:
     import aiohttp
 
     url = f"{process_url(settings, process)}/{endpoint}"
-    trusted = _only_its_own(settings) if url.startswith("https:") else True
+    trusted = (
+        True if settings.gateway_cert_file is None or process is not ProcessName.GATEWAY else _only_its_own(settings.gateway_cert_file)
+    )
     try:
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=timeout_s)) as session,
@@ -97,9 +96,11 @@ async def _ask(settings: "Settings", process: ProcessName, endpoint: Endpoint, t
     return response.status, body
 
 
-def _only_its_own(settings: "Settings") -> ssl.SSLContext:
+def _only_its_own(cert_file: Path) -> ssl.SSLContext:
     """The gateway is asked by an address that its certificate need not name; so it must show exactly the certificate that is set."""
-    context = ssl.create_default_context(cafile=str(settings.gateway_cert_file))
+    from ems_streams.access.tls import client_tls
+
+    context = client_tls(cert_file, "EMS_GATEWAY_CERT_FILE")
     context.check_hostname = False
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     return context

@@ -5,7 +5,6 @@ import contextlib
 import itertools
 import json
 import socket
-import time
 import urllib.request
 import uuid
 from pathlib import Path
@@ -188,7 +187,6 @@ def _clients(rehearsal: Rehearsal) -> None:
     def more() -> None:
         tag = next(tags)
         notify(system.deployment, (f"clients-{tag}-{number}" for number in range(1500)))
-        time.sleep(0.5)
 
     try:
         rehearsal.fires("EmsWebSocketDrops", "14 clients that never read, and some thousand notifications", look=more)

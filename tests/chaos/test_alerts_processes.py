@@ -5,14 +5,13 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 
 from tests.chaos.everything import everything
-from tests.chaos.harness import System
+from tests.chaos.harness import System, until
 from tests.chaos.rehearsal import Rehearsal, needs_prometheus, rehearsing
 from tests.support.processes import Running, get
 
@@ -32,8 +31,13 @@ def test_alerts_of_processes(system: System, tmp_path: Path) -> None:
         _descriptors(rehearsal)
         _workers(rehearsal)
         _ingress(rehearsal)
-        with small_disk() as disk:
-            _disk(rehearsal, disk)
+
+
+def test_alerts_of_disks(small_disk: Path, system: System, tmp_path: Path) -> None:
+    with everything(system, tmp_path), rehearsing(system, tmp_path, "Disks") as rehearsal:
+        system.run_for(SETTLED_S)
+        assert rehearsal.prometheus.alerts() == {}, "something fires although nothing is wrong"
+        _disk(rehearsal, small_disk)
 
 
 def _gone_and_back(rehearsal: Rehearsal) -> None:
@@ -52,24 +56,15 @@ def _gone_and_back(rehearsal: Rehearsal) -> None:
 def _late(rehearsal: Rehearsal) -> None:
     """A process that gets no processor is what a throttled container looks like from inside."""
     gateway = rehearsal.system["gateway"]
-    rehearsal.fires("EmsLoopLate", "gateway stopped for 3 s again and again", look=lambda: stop_for(gateway, 3.0))
+    rehearsal.fires("EmsLoopLate", "gateway stopped for 3 s again and again", look=lambda: stop_for(3.0, gateway))
     workers = [rehearsal.system[name] for name in rehearsal.system.names("worker")]
-
-    def stop_workers() -> None:
-        for worker in workers:
-            worker.popen.send_signal(signal.SIGSTOP)
-        time.sleep(5.5)
-        for worker in workers:
-            worker.popen.send_signal(signal.SIGCONT)
-        time.sleep(0.5)
-
-    rehearsal.fires("EmsLatencyHigh", "both workers stopped for 5.5 s again and again, under load", look=stop_workers)
+    rehearsal.fires("EmsLatencyHigh", "both workers stopped for 5.5 s again and again, under load", look=lambda: stop_for(5.5, *workers))
 
 
 def _stuck(rehearsal: Rehearsal) -> None:
     system = rehearsal.system
     for _ in range(3):
-        stop_for(system["sink-0"], 11.0)
+        stop_for(11.0, system["sink-0"])
         system.run_for(1.5)
     rehearsal.fires("EmsNotLive", "sink stopped for 11 s three times: check `loop`")
     down(system, "sink-0")
@@ -146,9 +141,9 @@ def fill(path: Path, mib: float) -> None:
         file.write(bytes(round(mib * MIB)))
 
 
-@contextmanager
+@pytest.fixture
 def small_disk() -> Iterator[Path]:
-    """A file system of 256 MiB, in memory; whoever may not mount one skips the rest."""
+    """A file system of 256 MiB, in memory; who may not mount one skips the test of it, and nothing else."""
     with tempfile.TemporaryDirectory(prefix="ems-disk-") as directory:
         done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256m", "none", directory], capture_output=True, text=True, check=False)
         if done.returncode != 0:
@@ -168,11 +163,15 @@ def up(system: System, name: str, start: Callable[[], Running]) -> None:
     system.add(name, start)
 
 
-def stop_for(process: Running, duration_s: float) -> None:
-    process.popen.send_signal(signal.SIGSTOP)
+def stop_for(duration_s: float, *processes: Running) -> None:
+    """They get no processor for so long; returns when each runs again, and so has noticed how late it was."""
+    for process in processes:
+        process.popen.send_signal(signal.SIGSTOP)
     try:
         time.sleep(duration_s)
     finally:
-        process.popen.send_signal(signal.SIGCONT)
-    # What is measured is how late it was, which it notices when it runs again.
-    time.sleep(0.6)
+        for process in processes:
+            process.popen.send_signal(signal.SIGCONT)
+    for process in processes:
+        # Its timers are due before it looks at a request that came after it was let go on.
+        assert until(lambda url=process.url: get(f"{url}/livez")[0], 10.0), f"{process.name} does not run again"

@@ -8,7 +8,6 @@ import json
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,9 +20,10 @@ from ems_streams.kafka.catalogue import changelog_of
 from ems_streams.kafka.partition_state import POSITION_KEY
 from tests.support.mqtt_publish import publish
 from tests.support.processes import Deployment, eventually, get
-from tests.support.recorded_states import CODECS, DIRECTORY, RecordedState, meaning_of, of_each_kind, write
+from tests.support.recorded_states import CODECS, DIRECTORY, KINDS, RecordedState, meaning_of, of_each_kind, write
 
 _LIMITS = [{"serialNumber": "REC-1", "siteId": 1, "deviceId": 900001, "deviceType": "BATTERY", "limits": {"silenceTimeoutS": 30}}]
+COMPLETE_WITHIN_S = 60.0
 
 
 def main() -> None:
@@ -34,7 +34,8 @@ def main() -> None:
     deployed = Deployment(stack, directory / "data", "record")
     try:
         _use(deployed, directory)
-        found = of_each_kind([RecordedState(*each, meaning_of(CODECS[each[0]].decode(each[2]))) for each in _changelogs(deployed)])
+        # Ticks close what is open, and commits make it durable.
+        found = eventually(lambda: _complete(deployed), COMPLETE_WITHIN_S, "a record of each kind in KINDS")
     finally:
         deployed.stop()
         asyncio.run(stack.stop())
@@ -68,7 +69,16 @@ def _use(deployed: Deployment, directory: Path) -> None:
             payload = {"temperature": temperature, "deviceType": "BATTERY"}
             asyncio.run(publish(deployed.stack.mqtt_url, f"sites/1/devices/{serial_number}/telemetry", json.dumps(payload).encode()))
     devices_run.popen.wait(300)
-    time.sleep(10)  # ticks close what is open, and commits make it durable
+
+
+def _complete(deployed: Deployment) -> list[RecordedState]:
+    """A few records of each kind, as soon as all kinds are there; says on the way which are missing."""
+    found = [RecordedState(*each, meaning_of(CODECS[each[0]].decode(each[2]))) for each in _changelogs(deployed)]
+    missing = {(table, version) for table, versions in KINDS.items() for version in versions} - {each.kind for each in found}
+    if missing:
+        sys.stderr.write(f"not there yet: {', '.join(f'{table} {version:#04x}' for table, version in sorted(missing))}\n")
+        return []
+    return of_each_kind(found)
 
 
 def _changelogs(deployed: Deployment) -> Iterator[tuple[str, bytes, bytes]]:
@@ -86,7 +96,7 @@ def _changelogs(deployed: Deployment) -> Iterator[tuple[str, bytes, bytes]]:
         consumer.assign([TopicPartition(topic, number, 0) for number in range(deployed.partitions)])
         ends = 0
         while ends < deployed.partitions:
-            for message in consumer.consume(1000, 5.0):
+            for message in consumer.consume(1000, 0.5):
                 error, key, value = message.error(), message.key(), message.value()
                 if error is not None:
                     ends += error.code() == KafkaError._PARTITION_EOF

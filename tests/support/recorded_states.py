@@ -1,6 +1,6 @@
 """Records of the tables' changelogs as a release wrote them: a line each of `tests/data/states/RELEASE.jsonl`.
 
-`python -m tests.support.recorded_states RELEASE CHANGELOG...` records them, from files that `record` of the test of upgrades leaves.
+`python -m tests.support.record_states` writes it.
 """
 
 import base64
@@ -38,6 +38,15 @@ CODECS: Mapping[str, Codec[Any]] = {
     ALARMS_TABLE: Codec(tables.alarms.encode, tables.alarms.decode),
     COMMANDS_TABLE: Codec(commands_codec.encode, commands_codec.decode),
 }
+KINDS: Mapping[str, frozenset[int]] = {
+    DEVICE_AGGREGATES_TABLE: frozenset({0x02, 0x51}),
+    DEVICE_STATUS_TABLE: frozenset({0x02, 0x81, 0x82}),
+    SITE_WINDOWS_TABLE: frozenset(range(0x11, 0x19)),
+    NOTIFICATIONS_TABLE: frozenset({0x01, 0x81, 0x82}),
+    ALARMS_TABLE: frozenset({0x01, 0x81, 0x82, 0x83}),
+    COMMANDS_TABLE: frozenset({0x01, 0x41, 0x81, 0xC1}),
+}
+"""Every kind of record that is written today, by its version. Who makes a new one records it: `python -m tests.support.record_states`."""
 
 
 @dataclass(frozen=True, slots=True)

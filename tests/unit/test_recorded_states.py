@@ -6,18 +6,9 @@ from pathlib import Path
 import pytest
 
 from ems_streams.domain.state_codec import StateCodecError
-from tests.support.recorded_states import CODECS, DIRECTORY, RecordedState, differs, meaning_of, read
+from tests.support.recorded_states import CODECS, DIRECTORY, KINDS, RecordedState, differs, meaning_of, read
 
 RECORDED = [(path.stem, each) for path in sorted(DIRECTORY.glob("*.jsonl")) for each in read(path)]
-KINDS = {
-    "device-aggregates": {0x02, 0x51},
-    "device-status": {0x02, 0x81, 0x82},
-    "site-windows": set(range(0x11, 0x19)),
-    "notifications": {0x01, 0x81, 0x82},
-    "alarms": {0x01, 0x81, 0x82, 0x83},
-    "commands": {0x01, 0x41, 0x81, 0xC1},
-}
-"""Every kind of record that is written today, by its version. Who makes a new one records it: `python -m tests.support.record_states`."""
 
 
 def named(value: object) -> str | None:

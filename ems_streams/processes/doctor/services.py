@@ -18,10 +18,10 @@ from ems_streams.ops.http import VERSION_HEADER
 from ems_streams.pem_files import trusting
 from ems_streams.processes.doctor.context import Context
 from ems_streams.processes.doctor.groups import members_of
+from ems_streams.setting_types import reached_at
 from ems_streams.settings import Settings
 
 ANSWER_TIMEOUT_S = 3.0
-_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - asked, not listened on
 
 
 async def check_workers_http(context: Context) -> Report:
@@ -99,8 +99,7 @@ async def _told(context: Context, url: str) -> list[str]:
 
 
 def _addresses(settings: Settings) -> dict[str, str]:
-    inside = _EVERYWHERE.get(settings.bind_host, settings.bind_host)
-    gateway = _EVERYWHERE.get(settings.gateway_host, settings.gateway_host)
+    inside, gateway = reached_at(settings.bind_host), reached_at(settings.gateway_host)
     found = {
         "gateway": f"{'http' if settings.gateway_cert_file is None else 'https'}://{gateway}:{settings.gateway_port}",
         "ingress": f"http://{inside}:{settings.ingress_port}",

@@ -77,19 +77,24 @@ async def traffic(deployment: Deployment, gateway: Running, serial: str) -> None
     await denied(gateway)
 
 
+def started(deployment: Deployment, channels: Path) -> dict[Process, Running]:
+    """One of each, ready."""
+    processes = {
+        Process.INGRESS: deployment.ingress(),
+        Process.WORKER: deployment.worker(EMS_AGGREGATES_COMMIT_INTERVAL_S="0.5"),
+        Process.SINK: deployment.sink(),
+        Process.NOTIFIER: deployment.notifier(channels, **secrets()),
+        Process.GATEWAY: deployment.gateway(),
+    }
+    for process in processes.values():
+        process.wait_until_ready()
+    return processes
+
+
 def test_every_metric_is_exported_and_moves(deployment: Deployment, tmp_path: Path) -> None:
     serial = f"MTR-{uuid.uuid4().hex[:6]}"
     with webhook() as receiver:
-        channels = channels_file(tmp_path, {"ops": hook(receiver.url, start="now")})
-        processes = {
-            Process.INGRESS: deployment.ingress(),
-            Process.WORKER: deployment.worker(EMS_AGGREGATES_COMMIT_INTERVAL_S="0.5"),
-            Process.SINK: deployment.sink(),
-            Process.NOTIFIER: deployment.notifier(channels, **secrets()),
-            Process.GATEWAY: deployment.gateway(),
-        }
-        for process in processes.values():
-            process.wait_until_ready()
+        processes = started(deployment, channels_file(tmp_path, {"ops": hook(receiver.url, start="now")}))
         ingress, worker, sink = (processes[each] for each in (Process.INGRESS, Process.WORKER, Process.SINK))
         asyncio.run(traffic(deployment, processes[Process.GATEWAY], serial))
         get(f"{processes[Process.GATEWAY].url}/api/v1/devices/{serial}")
@@ -99,23 +104,34 @@ def test_every_metric_is_exported_and_moves(deployment: Deployment, tmp_path: Pa
         eventually(lambda: value(ingress, "ems_ingress_heartbeats_total") > 0, 20, "a heartbeat")
         eventually(lambda: value(worker, "ems_consumer_lag_records", topic="device-telemetry") == 0, 20, "all telemetry is durable")
         found = {process: scrape(running) for process, running in processes.items()}
+        check_values(deployment, processes)
 
-        assert value(ingress, "ems_ingress_messages_total", kind="telemetry", outcome="accepted") == 20
-        assert value(ingress, "ems_ingress_messages_total", kind="telemetry", outcome="dead_letter") == 1
-        assert value(ingress, "ems_ingress_messages_total", kind="status", outcome="accepted") == 1
-        assert value(ingress, "ems_dead_letters_total", topic="device-telemetry-dlt", error_class="invalid_json") == 1
-        assert value(ingress, "ems_mqtt_connected") == 1
-        assert value(worker, "ems_folded_records_total", agent="aggregates", topic="device-telemetry") == 20
-        assert value(worker, "ems_table_partitions", agent="aggregates") == deployment.partitions
-        assert 0 < value(worker, "ems_receive_to_table_seconds", agent="aggregates") <= 20
-        assert value(worker, "ems_published_records_total", topic="device-notifications") >= 2
-        assert value(processes[Process.NOTIFIER], "ems_channel_notifications_total", channel="ops", outcome="delivered") >= 1
-        assert value(processes[Process.GATEWAY], "ems_websocket_sent_notifications_total") >= 1
-        # The end of a client that leaves takes a moment to be noticed.
-        eventually(lambda: value(processes[Process.GATEWAY], "ems_websocket_closed_total", reason="left") == 1, 10, "the client has left")
-        assert value(processes[Process.GATEWAY], "ems_http_denied_total", status="403") == 1
-        assert value(processes[Process.GATEWAY], "ems_http_requests_total", route="/api/v1/devices/{serial}", status="200") == 1
+    check_definitions(found, serial)
+    check_matchers(found)
 
+
+def check_values(deployment: Deployment, processes: dict[Process, Running]) -> None:
+    """What the traffic has moved is what it was."""
+    ingress, worker, notifier, gateway = (processes[each] for each in (Process.INGRESS, Process.WORKER, Process.NOTIFIER, Process.GATEWAY))
+    assert value(ingress, "ems_ingress_messages_total", kind="telemetry", outcome="accepted") == 20
+    assert value(ingress, "ems_ingress_messages_total", kind="telemetry", outcome="dead_letter") == 1
+    assert value(ingress, "ems_ingress_messages_total", kind="status", outcome="accepted") == 1
+    assert value(ingress, "ems_dead_letters_total", topic="device-telemetry-dlt", error_class="invalid_json") == 1
+    assert value(ingress, "ems_mqtt_connected") == 1
+    assert value(worker, "ems_folded_records_total", agent="aggregates", topic="device-telemetry") == 20
+    assert value(worker, "ems_table_partitions", agent="aggregates") == deployment.partitions
+    assert 0 < value(worker, "ems_receive_to_table_seconds", agent="aggregates") <= 20
+    assert value(worker, "ems_published_records_total", topic="device-notifications") >= 2
+    assert value(notifier, "ems_channel_notifications_total", channel="ops", outcome="delivered") >= 1
+    assert value(gateway, "ems_websocket_sent_notifications_total") >= 1
+    # The end of a client that leaves takes a moment to be noticed.
+    eventually(lambda: value(gateway, "ems_websocket_closed_total", reason="left") == 1, 10, "the client has left")
+    assert value(gateway, "ems_http_denied_total", status="403") == 1
+    assert value(gateway, "ems_http_requests_total", route="/api/v1/devices/{serial}", status="200") == 1
+
+
+def check_definitions(found: dict[Process, dict[str, Metric]], serial: str) -> None:
+    """Each process exports what is defined for it, with its type and labels, and each metric has a series somewhere; none is of a device."""
     for process, metrics in found.items():
         defined = {each.name: each for each in DEFINITIONS if process in each.processes}
         assert metrics.keys() == defined.keys(), process
@@ -128,7 +144,6 @@ def test_every_metric_is_exported_and_moves(deployment: Deployment, tmp_path: Pa
         each.name for each in DEFINITIONS if not any(metrics[each.name].samples for metrics in found.values() if each.name in metrics)
     }
     assert without_series == set()
-    check_matchers(found)
 
 
 def check_matchers(found: dict[Process, dict[str, Metric]]) -> None:

@@ -35,6 +35,10 @@ from tests.unit.domain.builders import NOON_MS
 
 GAP_MS = 12_000
 BEAT_S = 3
+PLAIN: dict[str, Any] = {"kind": "threshold", "metric": "temperature", "above": 80.0}
+MISSING: dict[str, Any] = {"kind": "missingData", "forS": 30.0}
+MEAN: dict[str, Any] = {"kind": "windowStatistic", "window": "1m", "statistic": "mean", "metric": "temperature", "above": 80.0}
+UP = {"afterS": 60.0, "severity": "CRITICAL"}
 
 
 class Worker:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import socket
 import ssl
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -12,8 +13,11 @@ import pytest
 import trustme
 from aiohttp import web
 
+from ems_streams.cli.gateway_client import gateway_url
+from ems_streams.cli.health import ProcessName, process_url
 from ems_streams.ops.health import CheckResult, Health
 from ems_streams.ops.http import bound_port, health_routes, start_site
+from ems_streams.settings import Settings
 
 
 async def ask(*arguments: str, environment: Mapping[str, str]) -> tuple[int, str, str]:
@@ -74,6 +78,38 @@ async def test_nobody_there_ends_with_3(unused_tcp_port: int) -> None:
 
     assert (code, out) == (3, "")
     assert errors.startswith(f"ems-streams: sink does not answer at http://127.0.0.1:{unused_tcp_port}/readyz: ")
+
+
+@pytest.mark.parametrize(("listens_at", "asked"), [("::1", "[::1]"), ("::", "[::1]"), ("0.0.0.0", "127.0.0.1"), ("localhost", "localhost")])
+async def test_whoever_listens_anywhere_is_asked_on_this_machine(listens_at: str, asked: str) -> None:
+    settings = Settings(bind_host=listens_at, gateway_host=listens_at, worker_port=6066, gateway_port=8080)
+
+    assert process_url(settings, ProcessName.WORKER) == f"http://{asked}:6066"
+    assert process_url(settings, ProcessName.GATEWAY) == gateway_url(settings) == f"http://{asked}:8080"
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6 here")
+async def test_a_process_on_ipv6_answers() -> None:
+    health, app = Health(), web.Application()
+    health.mark_started()
+    app.add_routes(health_routes(health))
+    site = await start_site(app, "::1", 0, "EMS_SINK_PORT")
+    answered = await ask("sink", environment={"EMS_SINK_PORT": str(bound_port(site)), "EMS_BIND_HOST": "::1"})
+    await site.cleanup()
+
+    assert answered == (0, "", "")
+
+
+@pytest.mark.parametrize(("content", "said"), [(None, "must be a readable file"), ("no certificate", "in PEM")])
+async def test_a_certificate_that_is_none_is_said_by_its_setting(tmp_path: Path, content: str | None, said: str) -> None:
+    file = tmp_path / "cert.pem"
+    if content is not None:
+        file.write_text(content)
+    code, _, errors = await ask("gateway", environment={"EMS_GATEWAY_CERT_FILE": str(file), "EMS_GATEWAY_KEY_FILE": str(file)})
+
+    assert code == 2
+    assert errors.startswith(f"ems-streams: EMS_GATEWAY_CERT_FILE='{file}': ")
+    assert said in errors
 
 
 async def test_somebody_else_on_the_port_is_not_well() -> None:
