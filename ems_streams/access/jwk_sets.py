@@ -23,7 +23,7 @@ FETCH_TIMEOUT_S: Final = 5.0
 BYTES_MAX: Final = 256 * 1024
 KEYS_MAX: Final = 100
 _RSA: Final = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})
-_PUBLIC: Final = frozenset({"RSA", "EC", "OKP"})
+_PUBLIC: Final = ("RSA", "EC", "OKP")
 
 
 class SigningKey(NamedTuple):

@@ -87,7 +87,8 @@ def new_token() -> str:
 
 def hash_of(token: str) -> str:
     """What a file has of a token."""
-    return f"sha256:{sha256(token.encode()).hexdigest()}"
+    # A header may have bytes that are no text; a token of such is as unknown as any other.
+    return f"sha256:{sha256(token.encode(errors='surrogateescape')).hexdigest()}"
 
 
 def entry_of(entries: Iterable[TokenEntry], token: str) -> TokenEntry | None:

@@ -98,9 +98,9 @@ async def _ask(settings: "Settings", process: ProcessName, endpoint: Endpoint, t
 
 def _only_its_own(cert_file: Path) -> ssl.SSLContext:
     """The gateway is asked by an address that its certificate need not name; so it must show exactly the certificate that is set."""
-    from ems_streams.access.tls import client_tls
+    from ems_streams.pem_files import trusting
 
-    context = client_tls(cert_file, "EMS_GATEWAY_CERT_FILE")
+    context = trusting("EMS_GATEWAY_CERT_FILE", cert_file)
     context.check_hostname = False
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     return context

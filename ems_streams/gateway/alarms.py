@@ -121,7 +121,7 @@ class AlarmApi:
     async def _find(self, request: web.Request) -> AlarmView:
         """The alarm in the path; a problem of 404 when there is none or it is not for who asks, and of 503 when that cannot be known now."""
         alarm_id = request.match_info["alarmId"]
-        if re.match(ALARM_ID, alarm_id) is None:
+        if re.fullmatch(ALARM_ID, alarm_id) is None:
             raise ProblemError(404, "No such alarm", "No alarm can have such an id: expected 32 hexadecimal digits.")
         found = await self._fleet.find(alarm_id)
         if found.alarms and principal_of(request).may_see(found.alarms[0].get("siteId")):

@@ -25,7 +25,7 @@ from ems_streams.gateway.openapi.parameters import IDEMPOTENCY_KEY, REQUESTED_BY
 from ems_streams.gateway.openapi.words import COMMANDS
 from ems_streams.gateway.parameters import bad_parameter, limit_of
 from ems_streams.gateway.parameters import serial_number_of as serial_number_in
-from ems_streams.gateway.security.asking import author_of, note
+from ems_streams.gateway.security.asking import address_of, author_of, note
 from ems_streams.ops.http import ProblemError, json_response
 
 BODY_MAX_BYTES: Final = 64 * 1024
@@ -241,7 +241,7 @@ def _path(command_id: str) -> str:
 
 
 def _from(request: web.Request) -> str:
-    return f"{request.remote or 'unknown address'} by HTTP"
+    return f"{address_of(request) or 'unknown address'} by HTTP"
 
 
 def _key_of(request: web.Request, fields: View) -> str | None:

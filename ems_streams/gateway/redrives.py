@@ -212,14 +212,13 @@ def _check_json(request: web.Request) -> None:
     # A form on another site can send no such content type without asking first.
     if request.content_type != "application/json":
         raise ProblemError(415, "Unsupported Media Type", f"content type {request.content_type[:64]!r}: expected application/json")
-    if (request.content_length or 0) > BODY_MAX_BYTES:
-        raise ProblemError(413, "Too large", f"at most {BODY_MAX_BYTES} bytes are expected")
 
 
 async def _body(request: web.Request) -> RedriveBody:
     _check_json(request)
+    fields = await json_object(request, "Bad redrive", max_bytes=BODY_MAX_BYTES)
     try:
-        body = RedriveBody.model_validate_json(await request.read())
+        body = RedriveBody.model_validate(fields)
     except ValidationError as error:
         raise ProblemError(400, "Bad redrive", malformed(error).detail) from None
     if (body.ids is None) == (body.filter is None):

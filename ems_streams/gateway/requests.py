@@ -8,6 +8,7 @@ from aiohttp import web
 
 from ems_streams.gateway.openapi.describe import Description, description_of
 from ems_streams.gateway.parameters import bad_parameter
+from ems_streams.gateway.security.browsers import is_websocket
 from ems_streams.ops.http import Handler, ProblemError
 
 TIMEOUT_HEADER: Final = "Request-Timeout"
@@ -29,7 +30,8 @@ async def check_request(request: web.Request, handler: Handler) -> web.StreamRes
     if request.query_string:
         _check_parameters(request, described)
     text = request.headers.get(TIMEOUT_HEADER)
-    if text is None or request.method not in _READS:
+    # A WebSocket has answered with its first byte; after that there is nobody to be told of a deadline.
+    if text is None or request.method not in _READS or is_websocket(request):
         return await handler(request)
     timeout_s = _seconds(text)
     try:

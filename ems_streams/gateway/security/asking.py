@@ -7,6 +7,7 @@ from aiohttp import web
 
 from ems_streams.access.roles import ANYBODY, Principal, Sites
 
+ADDRESS: Final = web.RequestKey("address", str)
 PRINCIPAL: Final = web.RequestKey("principal", Principal)
 STILL_LET_IN: Final[web.RequestKey[Callable[[], bool]]] = web.RequestKey("still_let_in")
 FACTS: Final[web.RequestKey[dict[str, object]]] = web.RequestKey("audit_facts")
@@ -27,6 +28,11 @@ def still_let_in(request: web.Request) -> bool:
     """Whether whoever asked would be let in now as well, as the same: for what goes on for long."""
     check = request.get(STILL_LET_IN)
     return check is None or check()
+
+
+def address_of(request: web.Request) -> str | None:
+    """Where a request is from; behind a proxy, as the proxy says."""
+    return request[ADDRESS] if ADDRESS in request else request.remote  # noqa: SIM401 - `get` knows no types of keys
 
 
 def author_of(request: web.Request, said: Any) -> Any:

@@ -1,6 +1,7 @@
 """Whether the gateway may listen as it is set to, decided before it does."""
 
 import ipaddress
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _PUBLIC_KEYS: Final = "EMS_GATEWAY_JWKS_URL"
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def check_exposure(settings: "Settings") -> None:
@@ -63,12 +65,16 @@ def _check_jwts(settings: "Settings") -> None:
             raise SettingError(_PUBLIC_KEYS, str(settings.gateway_jwks_url), "must be https: who changes the keys on their way can sign")
 
 
-def client_address(remote: str | None, forwarded: str | None, *, behind_proxy: bool) -> str:
-    """Address of whoever asks; behind a proxy the one that the proxy has added last, since all before it is the client's own word."""
+def client_address(remote: str | None, forwarded: Sequence[str], *, behind_proxy: bool) -> str:
+    """Address of whoever asks; behind a proxy the one that the proxy has added last, since all before it is the client's own word.
+
+    Args:
+        forwarded: Every header `X-Forwarded-For`: some proxies add to the client's, others a header of their own.
+    """
     if behind_proxy and forwarded:
-        last = forwarded.rsplit(",", 1)[-1].strip()
+        last = forwarded[-1].rsplit(",", 1)[-1].strip()
         try:
-            return str(ipaddress.ip_address(last.strip("[]")))
+            return str(_v4_of(ipaddress.ip_address(last.strip("[]"))))
         except ValueError:
             pass
     return remote or "unknown"
@@ -77,7 +83,12 @@ def client_address(remote: str | None, forwarded: str | None, *, behind_proxy: b
 def limited_as(address: str) -> str:
     """What addresses are limited as: a whole network of IPv6, of which one client has all addresses."""
     try:
-        parsed = ipaddress.ip_address(address)
+        parsed = _v4_of(ipaddress.ip_address(address))
     except ValueError:
         return address
-    return str(ipaddress.ip_network((parsed, 64), strict=False)) if parsed.version == 6 else address
+    return str(ipaddress.ip_network((parsed, 64), strict=False)) if parsed.version == 6 else str(parsed)
+
+
+def _v4_of(address: _Address) -> _Address:
+    """An address of IPv4 as such: written as one of IPv6, all of them would be of one network."""
+    return (address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None) or address

@@ -15,7 +15,7 @@ from ems_streams.access.roles import Principal, Role
 from ems_streams.domain.events import format_time
 from ems_streams.errors import EmsError
 from ems_streams.gateway.security.access import Access, Scope, access_of
-from ems_streams.gateway.security.asking import FACTS, PRINCIPAL, STILL_LET_IN
+from ems_streams.gateway.security.asking import ADDRESS, FACTS, PRINCIPAL, STILL_LET_IN
 from ems_streams.gateway.security.audit import AuditLog
 from ems_streams.gateway.security.authentication import Authenticator, By, Credential
 from ems_streams.gateway.security.browsers import (
@@ -40,7 +40,6 @@ from ems_streams.ops.request_ids import request_id
 log = structlog.get_logger(__name__)
 
 CREDENTIAL: Final = web.RequestKey("credential", Credential)
-ADDRESS: Final = web.RequestKey("address", str)
 NOBODY: Final = Principal("nobody", Role.VIEWER, frozenset(), proven=False)
 """Who has shown nothing: sees nothing of any site."""
 _PATH_CHARS_MAX: Final = 300
@@ -99,7 +98,7 @@ class Guard:
         return guard
 
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        request[ADDRESS] = client_address(request.remote, request.headers.get("X-Forwarded-For"), behind_proxy=self._behind_proxy)
+        request[ADDRESS] = client_address(request.remote, request.headers.getall("X-Forwarded-For", ()), behind_proxy=self._behind_proxy)
         if is_preflight(request) and self._origins:
             check_origin(request, self._origins)
             return preflight_answer()

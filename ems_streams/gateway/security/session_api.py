@@ -12,10 +12,10 @@ from ems_streams.gateway.answers.sessions import LoginBody, SessionView
 from ems_streams.gateway.bodies import json_object
 from ems_streams.gateway.openapi.describe import Body, Says, describe
 from ems_streams.gateway.openapi.words import SESSION
-from ems_streams.gateway.security.asking import note, principal_of
+from ems_streams.gateway.security.asking import ADDRESS, note, principal_of
 from ems_streams.gateway.security.authentication import Credential
 from ems_streams.gateway.security.exposure import limited_as
-from ems_streams.gateway.security.guard import ADDRESS, CREDENTIAL, Guard, NotLetInError, keys_away
+from ems_streams.gateway.security.guard import CREDENTIAL, Guard, NotLetInError, keys_away
 from ems_streams.gateway.security.sessions import Sessions, TooManySitesError
 from ems_streams.ops.http import ProblemError, json_response
 

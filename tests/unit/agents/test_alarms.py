@@ -21,7 +21,7 @@ from ems_streams.kafka.catalogue import (
 from ems_streams.metrics import alarms as metrics
 from ems_streams.web.live_alarms import LiveAlarms
 from tables.alarms import Removed
-from tests.unit.agents.alarm_worker import MEAN, MISSING, PLAIN, UP, Worker
+from tests.unit.agents.alarm_worker import BEAT_S, MEAN, MISSING, PLAIN, UP, Worker
 from tests.unit.domain.builders import NOON_MS
 
 
