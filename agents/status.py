@@ -6,8 +6,8 @@ from agents.silent_devices import silent_devices_of, watch
 from ems_streams.domain.events import StatusReport, decode
 from ems_streams.domain.registry import RegistryEntry
 from ems_streams.domain.silence import RegisteredTimeout, SilencePolicy, registered_timeout
-from ems_streams.domain.status import DeviceStatusState, Transition, on_report, on_telemetry
-from ems_streams.domain.telemetry_record import decode_telemetry_record
+from ems_streams.domain.status import DeviceStatusState, Transition, on_new_identity, on_report, on_telemetry
+from ems_streams.domain.telemetry_record import TelemetryRecord, decode_telemetry_record
 from ems_streams.errors import MalformedError
 from ems_streams.kafka.catalogue import DEVICE_REGISTRY, DEVICE_STATUS, DEVICE_STATUS_REPORTS, DEVICE_TELEMETRY, INGRESS_HEARTBEATS
 from ems_streams.kafka.dead_letters import good_records, publish_dead_letter, wrong_key
@@ -66,11 +66,19 @@ def _fold_telemetry(batch: RecordBatch, start: int, partition: PartitionState[Re
     for record, telemetry in good_records(batch, decode_telemetry_record, start, partition, None):
         key = telemetry.key
         state = state_of(partition, key)
+        if state is not None and (state.device_type != telemetry.device_type or state.site_id != telemetry.site_id):
+            _identify(partition, key, state, telemetry)
         transition = on_telemetry(state, telemetry, origin, record.offset, record.timestamp)
         if transition is not None:
             _change(partition, key, state, transition)
         elif state is not None:
             put(key, state)
+
+
+def _identify(partition: PartitionState[Record], key: bytes, state: DeviceStatusState, telemetry: TelemetryRecord) -> None:
+    # Devices of another type may have another timeout.
+    if on_new_identity(state, telemetry) and (silent_devices := silent_devices_of(partition)) is not None:
+        silent_devices.woken(key, state)
 
 
 def _fold_reports(batch: RecordBatch, start: int, partition: PartitionState[Record]) -> None:

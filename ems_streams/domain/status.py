@@ -47,7 +47,7 @@ class DeviceStatusState:
 
     Attributes:
         serial_number: Key of the device.
-        device_id: As of the last report or transition, like `site_id` and `device_type`.
+        device_id: As of the last report, transition, or telemetry that said otherwise, like `site_id` and `device_type`.
         status: Never `UNKNOWN`: a device never heard of has no state.
         previous_status: `UNKNOWN` for the first status.
         status_since_ms: Device time of what caused the status; of silence, when the timeout was over.
@@ -153,6 +153,17 @@ def on_telemetry(
         state.heard_offset = offset
         return None
     return _on_sign_of_life(state, record, (*origin, offset), arrived_ms)
+
+
+def on_new_identity(state: DeviceStatusState, record: TelemetryRecord) -> bool:
+    """Take over where and what a device is by telemetry that says otherwise; false for telemetry that is older than what is known.
+
+    A device that nobody registered is of no known type until its first telemetry, which its first report often comes before.
+    """
+    if record.timestamp_ms < state.last_seen_ms:
+        return False
+    _identify(state, record)
+    return True
 
 
 def on_silence(state: DeviceStatusState, silent_since_ms: int, timeout_ms: int, partition: int) -> Transition | None:

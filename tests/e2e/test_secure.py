@@ -14,44 +14,21 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from ems_streams.dev.ports import Ports
 from ems_streams.dev.simulator.ledger import totals
-from ems_streams.errors import EmsError
 from tests.support.access import check_seed_example, until_exact
-from tests.support.dev_command import Dev
 from tests.support.processes import eventually
-from tests.support.secure_dev import SecureDev
+from tests.support.secure_dev import SecureDev, secure_dev
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
-UP_TIMEOUT_S = 150.0
 DEVICES = ("1/INV-001", "1/INV-002")
 HOUR = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=6)
 
 
-def free_offset() -> int:
-    for candidate in range(20_000, 23_600, 89):
-        try:
-            Ports.default(candidate).check_free(2)
-        except EmsError:
-            continue
-        return candidate
-    raise AssertionError("no free ports")
-
-
 @pytest.fixture(scope="module")
 def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureDev]:
-    data_dir, offset = tmp_path_factory.mktemp("dev"), free_offset()
-    given = [part for each in DEVICES for part in ("--device", each)]
-    dev = Dev(data_dir, "--secure", "--port-offset", str(offset), "--devices", "4", "--rate", "4", *given)
-    try:
-        dev.wait_for(lambda line: line.startswith("EMS Streams is up"), UP_TIMEOUT_S)
-        dev.wait_for(lambda line: line.strip().startswith("logs "), 5.0)
-        yield SecureDev(dev, data_dir, Ports.default(offset), DEVICES)
-        dev.process.terminate()
-        assert dev.wait_end(60.0) == 0
-    finally:
-        dev.kill()
+    with secure_dev(tmp_path_factory.mktemp("dev"), "--devices", "4", "--rate", "4", devices=DEVICES) as running:
+        yield running
 
 
 def test_the_seed_example(secure: SecureDev) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from ems_streams.dev.simulator.ledger import totals
 from ems_streams.mqtt.endpoint import TlsFiles
@@ -63,6 +63,11 @@ class Access:
 
 async def records_of(kafka: str | Mapping[str, Any], topic: str, key: str, partitions: int = 4) -> list[dict[str, Any]]:
     """Every committed record of a key on a topic, in order."""
+    return [json.loads(record.value or b"") for record in await all_records(kafka, topic, partitions) if record.key == key.encode()]
+
+
+async def all_records(kafka: str | Mapping[str, Any], topic: str, partitions: int = 4) -> list["ConsumerRecord[bytes, bytes]"]:
+    """Every committed record of a topic, in order within each partition."""
     options = {"bootstrap_servers": kafka} if isinstance(kafka, str) else dict(kafka)
     tps = [TopicPartition(topic, number) for number in range(partitions)]
     consumer = AIOKafkaConsumer(**options, isolation_level="read_committed", auto_offset_reset="earliest", fetch_max_wait_ms=50)
@@ -73,7 +78,7 @@ async def records_of(kafka: str | Mapping[str, Any], topic: str, key: str, parti
         found = []
         while any([await consumer.position(tp) < ends[tp] for tp in tps]):
             for batch in (await consumer.getmany(timeout_ms=100)).values():
-                found += [json.loads(record.value) for record in batch if record.key == key.encode()]
+                found += batch
         return found
     finally:
         await consumer.stop()

@@ -8,7 +8,8 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -18,12 +19,36 @@ from ems_streams.dev.certificates import Pair
 from ems_streams.dev.ports import Ports
 from ems_streams.dev.secure import OPERATOR, SecureRun
 from ems_streams.dev.secure_devices import parse_devices
+from ems_streams.errors import EmsError
 from ems_streams.mqtt.endpoint import TlsFiles
 from tests.support.access import Access
 from tests.support.dev_command import SERVER_SETTINGS, Dev
 
 PEM = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----(.*?)-----END", re.DOTALL)
 _LEAST_CHARS = 12
+
+
+UP_TIMEOUT_S = 150.0
+
+
+@contextmanager
+def secure_dev(data_dir: Path, *options: str, devices: tuple[str, ...] = (), workers: int = 1) -> "Iterator[SecureDev]":
+    """Running, with ports of its own; ended in an orderly way, unless something fails.
+
+    Args:
+        devices: Devices that get certificates, as `SITE/SERIAL`.
+    """
+    offset = _free_offset(workers)
+    given = [part for each in devices for part in ("--device", each)]
+    dev = Dev(data_dir, "--secure", "--port-offset", str(offset), "--workers", str(workers), *options, *given)
+    try:
+        dev.wait_for(lambda line: line.startswith("EMS Streams is up"), UP_TIMEOUT_S)
+        dev.wait_for(lambda line: line.strip().startswith("logs "), 5.0)
+        yield SecureDev(dev, data_dir, Ports.default(offset), devices)
+        dev.process.terminate()
+        assert dev.wait_end(60.0) == 0
+    finally:
+        dev.kill()
 
 
 @dataclass
@@ -74,11 +99,16 @@ class SecureDev:
         with ThreadPoolExecutor(4) as pool:
             return list(pool.map(lambda each: self.command(*each[0], env=each[1]), wanted))
 
-    def simulate(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    def worker(self, number: int) -> Access:
+        """The web of a worker, which asks for the internal token."""
+        internal = {"Authorization": f"Bearer {self.run.secrets.value('internal-token')}"}
+        return replace(self.access(), api=f"http://127.0.0.1:{self.ports.worker + number}", headers=internal, tls=None)
+
+    def simulate(self, *arguments: str, timeout_s: float = 90.0) -> "subprocess.CompletedProcess[str]":
         """A fleet, with the credentials of the simulator."""
         argv = [sys.executable, "-m", "ems_streams", "simulate", *arguments]
         env = bare_environment() | self.run.environment("simulator")
-        return subprocess.run(argv, env=env, capture_output=True, text=True, timeout=90, check=False)
+        return subprocess.run(argv, env=env, capture_output=True, text=True, timeout=timeout_s, check=False)
 
     # -- Secrets --
 
@@ -122,6 +152,16 @@ class SecureDev:
     def leaks(self, texts: Iterable[tuple[str, str]]) -> list[str]:
         """Where a secret is, and which."""
         return [f"{where}: {', '.join(found)}" for where, text in texts if (found := self.found_in(text))]
+
+
+def _free_offset(workers: int) -> int:
+    for candidate in range(20_000, 23_600, 89):
+        try:
+            Ports.default(candidate).check_free(workers)
+        except EmsError:
+            continue
+        return candidate
+    raise AssertionError("no free ports")
 
 
 def bare_environment() -> dict[str, str]:

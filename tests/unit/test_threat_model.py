@@ -81,6 +81,9 @@ def test_the_numbers_are_those_of_the_code() -> None:
 
     assert f"{MAX_PAYLOAD_BYTES // 2**20} MiB of payload, {MAX_METRICS} metrics in a message, {MAX_METRICS_PER_DEVICE} of a device" in TEXT
     assert f"{RECENT_IDENTITIES} remembered ids, {OPEN_MAX} open commands" in TEXT
-    assert f"{COST.records:,} records or {COST.read_bytes // 2**20} MiB at the most, twice as much where sizes jump, in {COST.deadline_s:g} s" in TEXT
+    assert (
+        f"{COST.records:,} records or {COST.read_bytes // 2**20} MiB at the most, twice as much where sizes jump, in {COST.deadline_s:g} s"
+        in TEXT
+    )
     assert AT_ONCE == 2
     assert tomllib.loads((ROOT / "supply_chain" / "accepted.toml").read_text()) is not None

@@ -57,9 +57,9 @@ class Worker:
         }  # fmt: skip
         self.append(DEVICE_TELEMETRY, at_ms, serial.encode(), orjson.dumps(value))
 
-    def report(self, serial: str, at_ms: int, status: str) -> None:
+    def report(self, serial: str, at_ms: int, status: str, device_type: str = "METER") -> None:
         value = {
-            "deviceId": 7, "serialNumber": serial, "siteId": 1, "deviceType": "METER", "status": status,
+            "deviceId": 7, "serialNumber": serial, "siteId": 1, "deviceType": device_type, "status": status,
             "timestamp": format_epoch_ms(at_ms), "eventType": "DEVICE_STATUS_REPORT",
         }  # fmt: skip
         self.append(DEVICE_STATUS_REPORTS, at_ms, serial.encode(), orjson.dumps(value))

@@ -164,6 +164,20 @@ def test_timeouts_of_types_and_of_single_devices(worker: Worker) -> None:
     assert worker.offline() == [("meter", "2025-10-04T12:01:00Z")]
 
 
+def test_a_device_that_reported_before_it_said_what_it_is_has_the_timeout_of_its_type(worker: Worker) -> None:
+    worker.listen(NOON_MS - 30_000, NOON_MS)
+    worker.report("A", NOON_MS, "ONLINE", device_type="UNKNOWN")
+    worker.fold_all()
+    worker.telemetry("A", NOON_MS + 1_000, device_type="BATTERY")
+    worker.fold_all()
+    # From when it was of no type yet, and what is older does not count.
+    worker.telemetry("A", NOON_MS + 1_000, own_ms=NOON_MS - 5_000, device_type="UNKNOWN")
+    worker.fold_all()
+    assert [state.device_type for state in worker.states()] == ["BATTERY"]
+    worker.listen(NOON_MS + BEAT_MS, NOON_MS + 36_000)
+    assert worker.offline() == [("A", "2025-10-04T12:00:21Z")]
+
+
 def test_a_registry_record_that_is_none_goes_to_the_dead_letters(worker: Worker) -> None:
     bad = [
         (b"A", b"{"),
