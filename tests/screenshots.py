@@ -13,12 +13,18 @@ from pathlib import Path
 from playwright.async_api import BrowserContext, async_playwright
 
 from tests.support.browser import ARGUMENTS, HOW_TO_GET_ONE, find_browser
-from tests.support.dashboard import DESKTOP, PATHS, PHONE, Complaints, misplaced, opened
+from tests.support.dashboard import DESKTOP, PATHS, PHONE, WIDE, Complaints, misplaced, opened
 
 DIRECTORY = Path(__file__).parent.parent / "docs" / "screenshots"
 QUALITY = 72
 SIZE_MAX_BYTES = 3_000_000
-SIZES = {"desktop": DESKTOP, "phone": PHONE}
+KINDS = (
+    ("desktop", "light", DESKTOP),
+    ("desktop", "dark", DESKTOP),
+    ("phone", "light", PHONE),
+    ("phone", "dark", PHONE),
+    ("wide", "light", WIDE),
+)
 LOOK_S = 4.0
 """Live charts need a few values before there is something to see."""
 
@@ -39,13 +45,11 @@ async def _take(executable: str, url: str) -> int:
     complaints = Complaints()
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=executable, args=list(ARGUMENTS))
-        for scheme in ("light", "dark"):
-            for size, viewport in SIZES.items():
-                context = await browser.new_context(viewport=viewport, color_scheme=scheme, locale="en-GB")  # type: ignore[arg-type]  # literals
-                await _pictures(
-                    context, complaints, {name: url + path.format(serial=serial) for name, path in PATHS.items()}, f"{size}-{scheme}"
-                )
-                await context.close()
+        for size, scheme, viewport in KINDS:
+            context = await browser.new_context(viewport=viewport, color_scheme=scheme, locale="en-GB")  # type: ignore[arg-type]  # literals
+            addresses = {name: url + path.format(serial=serial) for name, path in PATHS.items()}
+            await _pictures(context, complaints, addresses, f"{size}-{scheme}")
+            await context.close()
         await browser.close()
     total = sum(path.stat().st_size for path in DIRECTORY.glob("*.jpg"))
     print(f"{total / 1e6:.2f} MB in {DIRECTORY}")
