@@ -144,6 +144,37 @@ def test_a_worker_goes_on_exactly_with_a_password_that_was_changed_while_it_ran(
         set_password(secure_kafka.security.users[user])
 
 
+def test_a_worker_goes_on_exactly_with_a_certificate_that_was_renewed_while_it_ran(
+    running: dict[Role, Running], secured: Deployment, secure_kafka: SecureKafka
+) -> None:
+    """The procedure of docs/howto/security-kafka.md, with a file of two authorities as while an authority is replaced."""
+    user, serial, made = user_of(Role.WORKER), uuid.uuid4().hex, secure_kafka.certificates
+    cert, key = made.of("client", file="renewed", cn=user, expires=datetime.now(UTC) + timedelta(hours=1))
+    both = made.directory / "both.pem"
+    both.write_bytes(secure_kafka.strangers.ca_file.read_bytes() + made.ca_file.read_bytes())
+    login = {
+        "EMS_KAFKA_BOOTSTRAP_SERVERS": secure_kafka.mtls, "EMS_KAFKA_SECURITY_PROTOCOL": "SSL", "EMS_KAFKA_CA_FILE": str(both),
+        "EMS_KAFKA_CERT_FILE": str(cert), "EMS_KAFKA_KEY_FILE": str(key), "EMS_KAFKA_USERNAME": "", "EMS_KAFKA_PASSWORD": "",
+    }  # fmt: skip
+    environment = secure_kafka.environment(user)
+    assert running[Role.WORKER].terminate(60) == 0
+    try:
+        worker = secured.worker(**environment | login).wait_until_ready(120)
+        asyncio.run(produce(secure_kafka, SUPER, serial, range(10)))
+        eventually(lambda: counted(worker, serial) == 10, 60, "counted with the first certificate")
+        for new, old in zip(made.of("client", file="renewed-2", cn=user), (cert, key), strict=True):
+            new.replace(old)
+        asyncio.run(produce(secure_kafka, SUPER, serial, range(10, 20)))
+        eventually(lambda: counted(worker, serial) == 20, 60, "who is connected stays connected")
+        assert worker.terminate(60) == 0
+        worker = secured.worker(**environment | login).wait_until_ready(120)
+        asyncio.run(produce(secure_kafka, SUPER, serial, range(20, 30)))
+        eventually(lambda: counted(worker, serial) == 30, 60, "counted with the second")
+        assert worker.terminate(60) == 0
+    finally:
+        running[Role.WORKER] = secured.worker(**environment).wait_until_ready(120)
+
+
 def test_a_worker_that_is_somebody_else_says_which_rights_it_lacks_and_ends(secured: Deployment, secure_kafka: SecureKafka) -> None:
     worker = secured.worker(7, **secure_kafka.environment(user_of(Role.INGRESS)))
 
