@@ -9,6 +9,9 @@ import orjson
 from ems_streams.mqtt.connection import Connection
 from ems_streams.mqtt.endpoint import Login, parse_url
 
+BETWEEN_ANSWERS_S = 0.05
+"""A device works for a while before it is done. The embedded broker lets messages overtake each other that come within milliseconds."""
+
 
 @dataclass
 class CommandDevice:
@@ -76,6 +79,10 @@ class CommandDevice:
     def _answer(self, packet: mqtt5.PublishPacket) -> None:
         if self._connection is None or packet.response_topic is None:
             return
-        for result in self.answers:
+        for number, result in enumerate(self.answers):
             body = orjson.dumps({"commandId": (packet.correlation_data or b"").decode(), "result": result})
-            self._connection.write(mqtt5.PublishPacket(packet.response_topic, body).write())
+            asyncio.get_running_loop().call_later(number * BETWEEN_ANSWERS_S, self._say, packet.response_topic, body)
+
+    def _say(self, topic: str, body: bytes) -> None:
+        if self._connection is not None:
+            self._connection.write(mqtt5.PublishPacket(topic, body).write())

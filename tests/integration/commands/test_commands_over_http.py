@@ -137,6 +137,12 @@ def what_is_refused_is_told_with_field_and_limit_and_never_published(place: Plac
     assert consume(place.deployment.stack.kafka_bootstrap, DEVICE_COMMANDS) == []
 
 
+def published(place: Place, count: int) -> list[dict[str, Any]]:
+    """The events of commands, once there are so many."""
+    records = consume(place.deployment.stack.kafka_bootstrap, DEVICE_COMMAND_EVENTS)
+    return [json.loads(record.value) for record in records] if len(records) >= count else []
+
+
 def what_is_taken_goes_its_way_and_each_step_is_told(place: Place) -> str:
     """The id of the command."""
     status, made, headers = call("POST", place.commands_of(place.device), WANTED, Idempotency_Key="k1")
@@ -148,7 +154,8 @@ def what_is_taken_goes_its_way_and_each_step_is_told(place: Place) -> str:
     assert [step for step in statuses(view) if step != "DELIVERED"] == [step for step in WELL if step != "DELIVERED"]
     assert (view["executed"], view["requestedBy"], view["requestedFrom"]) == ("yes", "ann", "127.0.0.1 by HTTP")
     assert place.device.ids == [command_id]
-    events = [json.loads(record.value) for record in consume(place.deployment.stack.kafka_bootstrap, DEVICE_COMMAND_EVENTS)]
+    # What is seen live is published with the next commit.
+    events = eventually(lambda: published(place, len(statuses(view))), 20, "each step on the topic")
     assert [event["status"] for event in events] == statuses(view)
 
     def told() -> list[str]:

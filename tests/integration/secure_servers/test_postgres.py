@@ -2,6 +2,7 @@
 
 import uuid
 from typing import Any
+from urllib.parse import quote
 
 import asyncpg
 import pytest
@@ -30,7 +31,7 @@ PARTS = {"password": "sink-secret", "mode": "sslmode=verify-full", "host": "@127
 
 
 def with_ca(secured: Secured, ca: str) -> Settings:
-    return Settings.load(database_url=secured.stack.postgres.url_of("ems_sink", "sink-secret").rpartition("=")[0] + "=" + ca)
+    return Settings.load(database_url=secured.stack.postgres.url_of("ems_sink", "sink-secret").rpartition("=")[0] + "=" + quote(ca))
 
 
 async def connection(secured: Secured, user: str) -> Any:
