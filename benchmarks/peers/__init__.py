@@ -112,7 +112,7 @@ def _ours(name: str, title: str, setup: str, program: Sequence[str], *, instance
         command=lambda _launch, _instance: [sys.executable, *program],
         directory=PEERS.parent.parent,
         variables=variables,
-        before=lambda _launch: [[sys.executable, "-m", "ems_streams", "topics", "apply"]],
+        before=lambda _launch: [[sys.executable, "-m", "benchmarks.topics"]],
         instances=instances,
         counts_by_group=True,
         reader=check.ours,
