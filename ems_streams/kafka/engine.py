@@ -297,6 +297,7 @@ class Engine:
             writer=writer,
             complete=agent.complete,
             on_commit=on_commit,
+            shared_by=lambda: len(agent.table.partitions),
         )
 
     def _open(self, agent: BatchAgent[Any], state: PartitionState[Any]) -> None:

@@ -25,8 +25,8 @@ S = TypeVar("S")
 POSITION_KEY = b"\x00position"
 """Key of the changelog record with the last folded offset per source topic; a NUL cannot begin a serial number."""
 
-CACHED_BYTES_MAX = 24 * 1024 * 1024
-"""Of states that are kept in memory, in their stored form."""
+CACHED_BYTES_MAX = 256 * 1024 * 1024
+"""Of states that a worker keeps in memory, in their stored form: of one table, all its partitions together."""
 CHANGES_MAX = 20_000
 """States that may wait for a commit."""
 OUTPUTS_MAX = 20_000
@@ -75,6 +75,7 @@ class PartitionState(Generic[S]):
         writer: PartitionWriter,
         complete: "Callable[[PartitionState[S], Iterable[bytes]], None] | None" = None,
         on_commit: "OnCommit" = lambda took_s, changes, outputs: None,
+        shared_by: Callable[[], int] = lambda: 1,
     ) -> None:
         self.partition = partition
         self.epoch = epoch
@@ -84,6 +85,7 @@ class PartitionState(Generic[S]):
         self._writer = writer
         self._complete = complete
         self._on_commit = on_commit
+        self._shared_by = shared_by
         self._marked: dict[bytes, None] = {}
         self._expected_outputs = 0
         self._states: dict[bytes, S] = {}
@@ -320,10 +322,11 @@ class PartitionState(Generic[S]):
         for key, value in changes.items():
             if value is not None and key in self._states:
                 self._resize(key, len(value))
-        if self._cached_bytes <= CACHED_BYTES_MAX:
+        bytes_max = CACHED_BYTES_MAX // max(1, self._shared_by())
+        if self._cached_bytes <= bytes_max:
             return
         kept = {key: state for key, state in self._dirty.items() if state is not None}
-        left = CACHED_BYTES_MAX - sum(self._sizes.get(key, 0) for key in kept)
+        left = bytes_max - sum(self._sizes.get(key, 0) for key in kept)
         for key in sorted((key for key in changes if key in self._states and key not in kept), key=self._sizes.__getitem__):
             left -= self._sizes[key]
             if left < 0:

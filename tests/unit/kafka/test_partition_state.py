@@ -62,9 +62,10 @@ def writer() -> RecordingWriter:
     return RecordingWriter()
 
 
-def opened(store: Store, writer: RecordingWriter) -> PartitionState[bytearray]:
+def opened(store: Store, writer: RecordingWriter, shared_by: int = 1) -> PartitionState[bytearray]:
+    codec = Codec(encode, bytearray)
     return PartitionState(
-        PARTITION, epoch=1, changelog=CHANGELOG, codec=Codec(encode, bytearray), store=store, writer=cast(PartitionWriter, writer)
+        PARTITION, epoch=1, changelog=CHANGELOG, codec=codec, store=store, writer=cast(PartitionWriter, writer), shared_by=lambda: shared_by
     )
 
 
@@ -213,6 +214,17 @@ async def test_states_that_did_not_just_change_leave_the_memory_first(
     await filled(partition, "GH")
     assert set(partition.keys_in_memory()) == {b"G", b"H"}
     assert partition.get(b"C") == bytearray(100), "it is read again"
+
+
+async def test_partitions_of_a_table_share_what_may_be_in_memory(
+    store: Store, writer: RecordingWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(partition_state, "CACHED_BYTES_MAX", 8 * 100)
+    for shared_by, held in ((1, 6), (2, 2)):
+        partition = opened(store, writer, shared_by)
+        await filled(partition, "CDEF")
+        await filled(partition, "GH")
+        assert len(partition.keys_in_memory()) == held
 
 
 async def test_what_does_not_fit_at_all_leaves_the_memory_but_for_what_waits_for_the_next_commit(
