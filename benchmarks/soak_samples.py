@@ -21,7 +21,6 @@ Key = tuple[str, str]
 PIPELINE = "pipeline"
 MQTT_BACKLOG = "MQTT backlog"
 PUBLISHED = "published"
-OF_A_PROCESS = ("RSS MiB", "handles", "threads", "cores", "GC runs", "full GC runs")
 
 
 @dataclass(slots=True)

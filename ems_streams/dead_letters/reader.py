@@ -51,10 +51,10 @@ async def topics_of(consumer: AIOKafkaConsumer) -> list[str]:
     return sorted(name for name in cluster.topics() if is_dead_letter_topic(name))
 
 
-async def ranges_of(consumer: AIOKafkaConsumer, topic: str, since_ms: int | None = None, until_ms: int | None = None) -> Ranges:
-    """What is on a topic now and may be of a time; letters at the edges are still to be looked at.
+async def ranges_of(consumer: AIOKafkaConsumer, topic: str, since_ms: int | None = None) -> Ranges:
+    """What is on a topic now, from a time on; letters at that edge are still to be looked at.
 
-    Times of records may differ by the clocks of who wrote them, so that the end is not looked for by time.
+    Times of records may differ by the clocks of who wrote them, so that an end is not looked for by time.
     """
     tps = await partitions_of(consumer, topic)
     starts, ends = await consumer.beginning_offsets(tps), await consumer.end_offsets(tps)

@@ -34,7 +34,6 @@ class Server(ABC):
         self.data_dir = data_dir.absolute()
         self.port = port
         self._child: Child | None = None
-        self._started_at: float | None = None
 
     @property
     def directory(self) -> Path:
@@ -63,11 +62,6 @@ class Server(ABC):
         """How the last run ended; `None` before the first and while it runs."""
         return None if self._child is None else self._child.returncode
 
-    @property
-    def started_at(self) -> float | None:
-        """Unix time, in seconds, at which it last became ready."""
-        return self._started_at if self.running else None
-
     async def start(self) -> None:
         """Start and wait until it answers; raises `StartError` with the end of the log, and leaves nothing running then."""
         if self.running:
@@ -78,7 +72,6 @@ class Server(ABC):
             await self._prepare()
             self._child = Child.start(self._command())
             await self._wait_ready(self._child)
-            self._started_at = time.time()
         except BaseException:
             await self.kill()
             raise

@@ -63,16 +63,6 @@ def merge(into: Accumulator, other: Accumulator) -> None:
         into[LAST] = other[LAST]
 
 
-def merge_all(into: Accumulators, other: Accumulators) -> None:
-    """Merge every metric of `other` into `into` in place; `other` stays as it is."""
-    for name, accumulator in other.items():
-        mine = into.get(name)
-        if mine is None:
-            into[name] = accumulator.copy()
-        else:
-            merge(mine, accumulator)
-
-
 def exact_sum(accumulator: Accumulator) -> float:
     """Sum of all values, rounded once; infinite when it is beyond the range of a float."""
     total = accumulator[SUM] + accumulator[COMPENSATION]

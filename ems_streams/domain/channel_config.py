@@ -202,7 +202,3 @@ class ChannelsConfig(_Part):
     def wanted_by(self, name: str, notification: Notification) -> bool:
         """Whether any route takes a notification to a channel."""
         return any(name in route.channels and route.matches(notification) for route in self.routes)
-
-    def channels_of(self, notification: Notification) -> list[str]:
-        """All channels that a notification goes to, each once, in the order of the file."""
-        return [name for name in self.channels if self.wanted_by(name, notification)]

@@ -210,9 +210,6 @@ class CommandEvent(Event):
 decode_ack = partial(decode, CommandAck)
 """The answer of a record of `device-command-acks`; raises `MalformedError`."""
 
-decode_event = partial(decode, CommandEvent)
-"""The step of a record of `device-command-events`; raises `MalformedError`."""
-
 _IN_WORDS: Final = {
     CommandStatus.REQUESTED: "waits to be sent",
     CommandStatus.PUBLISHED: "is on its way to the MQTT broker",

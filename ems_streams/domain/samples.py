@@ -131,11 +131,6 @@ def first_ms(data: bytes | bytearray) -> int:
     return int(_HEADER.unpack_from(data)[0])
 
 
-def count_of(data: bytes | bytearray) -> int:
-    """Number of samples."""
-    return sum(1 for _ in values_of(data))
-
-
 python_append, python_ordered_parts, python_split, python_minutes_of = append, ordered_parts, split, minutes_of
 if sys.byteorder == "little":  # the compiled ones take the bytes as they are
     with contextlib.suppress(ImportError):

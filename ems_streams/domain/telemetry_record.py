@@ -128,8 +128,8 @@ def decode_uncompiled(value: bytes | None) -> TelemetryRecord:
     )
 
 
-def _decode_carefully(value: bytes | None) -> TelemetryRecord:
-    event = decode(TelemetryEvent, value)
+def record_of(event: TelemetryEvent) -> TelemetryRecord:
+    """An event as the record that folds take."""
     return TelemetryRecord(
         event.serial_number,
         event.device_id,
@@ -139,3 +139,7 @@ def _decode_carefully(value: bytes | None) -> TelemetryRecord:
         to_epoch_ms(event.timestamp),
         event.message_id,
     )
+
+
+def _decode_carefully(value: bytes | None) -> TelemetryRecord:
+    return record_of(decode(TelemetryEvent, value))

@@ -61,5 +61,5 @@ class EveryWorker:
             return await call
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             log.warning("worker did not answer", url=url, error=f"{type(error).__name__}: {error}")
-            self._topology.report_failure(url)
+            self._topology.report_failure()
             return None

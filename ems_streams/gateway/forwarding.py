@@ -53,10 +53,10 @@ class Forwarder:
                 answer = await self._ask(url + path, query, share_s)
             except TimeoutError:
                 timed_out = True
-                self._topology.report_failure(url)
+                self._topology.report_failure()
                 continue
             except (aiohttp.ClientError, OSError):
-                self._topology.report_failure(url)
+                self._topology.report_failure()
                 continue
             if answer.status not in TRY_ANOTHER:
                 return answer

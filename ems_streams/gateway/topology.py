@@ -74,8 +74,8 @@ class Topology:
         self._turn = (self._turn + 1) % len(workers)
         return workers[self._turn :] + workers[: self._turn]
 
-    def report_failure(self, url: str) -> None:
-        """A call to this worker failed: look again at once."""
+    def report_failure(self) -> None:
+        """A call to a worker failed: look at all of them again at once."""
         self._wanted.set()
 
     def condition(self, url: str) -> Mapping[str, Any]:

@@ -6,16 +6,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from aiokafka import ConsumerRecord
-from aiokafka.errors import KafkaError
 
 from ems_streams.domain.alarm_rules import AlarmRule, decode_rule
 from ems_streams.domain.timestamps import from_epoch_ms
 from ems_streams.errors import MalformedError
 from ems_streams.kafka.batching import KeyValue
 from ems_streams.kafka.catalogue import ALARM_RULES
+from ems_streams.kafka.every_partition import write_everywhere
 from ems_streams.kafka.range_reader import positioned_consumer, read_ranges, whole
-from ems_streams.kafka.refusals import unreachable
-from ems_streams.kafka.transactions import CommitError, PartitionWriter
 from ems_streams.settings import Settings
 
 BY_HEADER = "applied-by"
@@ -79,17 +77,7 @@ async def write_rules(settings: Settings, partitions: Iterable[int], put: Iterab
     headers = ((BY_HEADER, by.encode()),)
     records: list[KeyValue] = [(rule.key, rule.encode(), headers) for rule in put]
     records += [(rule_id.encode(errors="surrogateescape"), None, headers) for rule_id in remove]
-    try:
-        # Nobody shares the id: two who apply rules at the same time must not fence each other.
-        writer = await PartitionWriter.open(settings, f"{settings.application_id}-alarm-rules-{uuid.uuid4().hex}")
-    except (KafkaError, OSError):
-        raise unreachable(settings) from None
-    try:
-        await writer.commit({(ALARM_RULES, number): records for number in partitions})
-    except CommitError:
-        raise unreachable(settings) from None
-    finally:
-        await writer.close()
+    await write_everywhere(settings, f"{settings.application_id}-alarm-rules-{uuid.uuid4().hex}", ALARM_RULES, partitions, records)
 
 
 def _take(found: StoredRules, record: ConsumerRecord) -> None:

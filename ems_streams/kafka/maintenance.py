@@ -6,16 +6,14 @@ from datetime import UTC, datetime
 
 import structlog
 from aiokafka import AIOKafkaConsumer
-from aiokafka.errors import KafkaError
 
 from ems_streams.domain.maintenance import KEPT_MS, MaintenanceWindow, decode_window
 from ems_streams.domain.timestamps import to_epoch_ms
 from ems_streams.errors import MalformedError, NotFoundError
 from ems_streams.kafka.batching import KeyValue
 from ems_streams.kafka.catalogue import MAINTENANCE_WINDOWS
+from ems_streams.kafka.every_partition import write_everywhere
 from ems_streams.kafka.range_reader import partitions_of, positioned_consumer, read_ranges, whole
-from ems_streams.kafka.refusals import unreachable
-from ems_streams.kafka.transactions import PartitionWriter
 from ems_streams.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -85,12 +83,4 @@ def _readable(values: Iterable[bytes | None]) -> Iterable[MaintenanceWindow]:
 
 
 async def _publish(settings: Settings, partitions: Iterable[int], records: list[KeyValue]) -> None:
-    try:
-        # Nobody shares the id: two who set windows at the same time must not fence each other.
-        writer = await PartitionWriter.open(settings, f"{settings.application_id}-maintenance-{uuid.uuid4().hex}")
-    except (KafkaError, OSError):
-        raise unreachable(settings) from None
-    try:
-        await writer.commit({(MAINTENANCE_WINDOWS, number): records for number in partitions})
-    finally:
-        await writer.close()
+    await write_everywhere(settings, f"{settings.application_id}-maintenance-{uuid.uuid4().hex}", MAINTENANCE_WINDOWS, partitions, records)

@@ -11,9 +11,7 @@ from aiokafka import TopicPartition
 from ems_streams.domain.alarm_rules import AlarmRule
 from ems_streams.domain.alarm_trial import Trial, TrialResult
 from ems_streams.domain.backfill_rows import BadRow, csv_rows, events_of, json_rows
-from ems_streams.domain.events import TelemetryEvent
-from ems_streams.domain.telemetry_record import TelemetryRecord, decode_telemetry_record
-from ems_streams.domain.timestamps import to_epoch_ms
+from ems_streams.domain.telemetry_record import TelemetryRecord, decode_telemetry_record, record_of
 from ems_streams.errors import MalformedError, UsageError
 from ems_streams.kafka.catalogue import DEVICE_TELEMETRY
 from ems_streams.kafka.partitioner import partition_for
@@ -78,7 +76,7 @@ class FileSource(Source):
                     if isinstance(row, BadRow):
                         self.bad.append(row)
                     elif not self.devices or row.event.serial_number in self.devices:
-                        yield Told(_record_of(row.event), None, 0, row.line)
+                        yield Told(record_of(row.event), None, 0, row.line)
         except (OSError, UnicodeDecodeError, MalformedError) as error:
             raise UsageError(f"{self._path}: cannot be read as {self._format}: {error}") from None
 
@@ -135,18 +133,6 @@ async def try_on_topic(
         async for told in every:
             trial.take(*told)
     return trial.finish(until_ms)
-
-
-def _record_of(event: TelemetryEvent) -> TelemetryRecord:
-    return TelemetryRecord(
-        event.serial_number,
-        event.device_id,
-        event.site_id,
-        event.device_type,
-        event.telemetry_data,
-        to_epoch_ms(event.timestamp),
-        event.message_id,
-    )
 
 
 def _counted(lines: Iterator[str], size: int, on_progress: OnProgress) -> Iterator[str]:

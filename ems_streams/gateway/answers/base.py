@@ -1,6 +1,6 @@
 """What answers have in common."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
@@ -57,6 +57,3 @@ class Problem(Answer):
     detail: str
     instance: str = ""
     request_id: str
-
-
-Anything = dict[str, Any]

@@ -8,7 +8,6 @@ export const SEVERITIES = ["CRITICAL", "WARNING", "INFO"];
 export const SEVERITY_MARKS = { INFO: "ℹ", WARNING: "◆", CRITICAL: "▲" };
 export const SEVERITY_LABELS = { INFO: "Info", WARNING: "Warning", CRITICAL: "Critical" };
 
-export const ALARM_STATES = ["RAISED", "ACKNOWLEDGED", "CLEARED"];
 export const ALARM_MARKS = { RAISED: "▲", ACKNOWLEDGED: "✓", CLEARED: "○" };
 export const ALARM_LABELS = { RAISED: "Raised", ACKNOWLEDGED: "Acknowledged", CLEARED: "Over" };
 

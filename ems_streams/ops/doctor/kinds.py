@@ -49,7 +49,7 @@ _ALL: Final = (
     Kind("dns-unknown", _C, "the name of a server has no address", "mend the name in {setting}, or teach it to the name service of this machine"),
     Kind("kafka-refused", _C, "nothing listens where Kafka should", "start Kafka, or set {setting} to where it listens"),
     Kind("kafka-silent", _C, "Kafka does not answer", "look whether the broker runs and a firewall lets this machine through to {address}; if not there, mend {setting}"),
-    Kind("kafka-not-kafka", _C, "something else than Kafka answers at its address", "set {setting} to the broker's own port, and to the listener without TLS or the one that is set up"),
+    Kind("kafka-not-kafka", _C, "something else than Kafka answers at its address", "set {setting} to the broker's own port, that of the listener for EMS_KAFKA_SECURITY_PROTOCOL"),
     Kind("kafka-credentials", _C, "Kafka does not let us in", "mend what is named; each refusal is in docs/howto/security-kafka.md#refusals"),
     Kind(
         "kafka-advertised", _C, "a broker tells clients an address that cannot be reached from here",

@@ -1,8 +1,6 @@
 """Checks of what Kafka lets us do: certificates, what our principal lacks for the process that it is, and ACLs of all of ours."""
 
-import asyncio
-import ssl
-from datetime import UTC, datetime
+import contextlib
 from typing import Any
 
 from ems_streams.errors import EmsError
@@ -11,14 +9,11 @@ from ems_streams.kafka.own_rights import own_rights, who
 from ems_streams.kafka.security import tls_context
 from ems_streams.ops.doctor.checks import Report
 from ems_streams.ops.doctor.findings import Finding, finding, some
-from ems_streams.pem_files import common_name, expires_at
+from ems_streams.pem_files import common_name
+from ems_streams.processes.doctor.certificates import expiring, good_for, own_ends, shown_end_s
 from ems_streams.processes.doctor.context import Context
 from ems_streams.processes.rights import Role, acls_of, groups_of, topics_of
 from ems_streams.settings import Settings
-
-CONNECT_TIMEOUT_S = 5.0
-CERTIFICATE_DAYS_MIN = 30
-_DAY_S = 86_400
 
 
 def role_of(settings: Settings) -> Role | None:
@@ -37,16 +32,14 @@ async def check_kafka_tls(context: Context) -> Report:
     settings = context.settings
     if not settings.kafka_over_tls:
         return Report(facts={"kafka": "without TLS"})
-    ends = {}
-    if settings.kafka_cert_file is not None and (own := expires_at(settings.kafka_cert_file)) is not None:
-        ends[f"EMS_KAFKA_CERT_FILE={settings.kafka_cert_file}"] = own.timestamp()
-    for server in settings.kafka_bootstrap_servers.split(","):
+    ends = own_ends({"EMS_KAFKA_CERT_FILE": settings.kafka_cert_file})
+    for server in map(str.strip, settings.kafka_bootstrap_servers.split(",")):
+        host, _, port = server.rpartition(":")
         # One that does not answer, or is not trusted, is what the check of Kafka says.
-        if (theirs := await _certificate_ends_s(server.strip(), settings)) is not None:
-            ends[server.strip()] = theirs
+        with contextlib.suppress(OSError):
+            ends[server] = await shown_end_s(host.strip("[]"), int(port), tls_context(settings))
     now_s = context.now_s()
-    findings = [_expiring(name, ends_s, now_s) for name, ends_s in ends.items() if ends_s - now_s < CERTIFICATE_DAYS_MIN * _DAY_S]
-    return Report(findings, {name: f"certificate for {(ends_s - now_s) / _DAY_S:.0f} days" for name, ends_s in ends.items()})
+    return Report(expiring(ends, now_s), good_for(ends, now_s))
 
 
 async def check_acls(context: Context) -> Report:
@@ -99,22 +92,3 @@ async def _of_all(settings: Settings) -> tuple[list[Finding], dict[str, Any]]:
         what = "principals of ours have rights that they do not need"
         findings.append(finding("acls-superfluous", what, found=f"{len(plan.superfluous)} of {some(whose)}", expected="none"))
     return findings, {"acls": len(plan.present)}
-
-
-def _expiring(name: str, ends_s: float, now_s: float) -> Finding:
-    left = f"{(ends_s - now_s) / _DAY_S:.1f} days left, until {datetime.fromtimestamp(ends_s, UTC):%Y-%m-%dT%H:%M:%SZ}"
-    what = f"the certificate of {name} runs out"
-    return finding("tls-expiring", what, found=left, expected=f"at least {CERTIFICATE_DAYS_MIN}", address=name)
-
-
-async def _certificate_ends_s(server: str, settings: Settings) -> float | None:
-    host, _, port = server.rpartition(":")
-    try:
-        async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            _, writer = await asyncio.open_connection(host.strip("[]"), int(port), ssl=tls_context(settings))
-    except (OSError, TimeoutError):
-        return None
-    try:
-        return ssl.cert_time_to_seconds(writer.get_extra_info("peercert")["notAfter"])
-    finally:
-        writer.transport.abort()

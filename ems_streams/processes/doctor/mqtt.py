@@ -1,21 +1,19 @@
-"""Checks of the MQTT broker: reached, logged in, able to do what the ingress needs; its certificate, if it has one."""
+"""Checks of the MQTT broker: reached, logged in, able to do what the ingress needs; certificates of TLS."""
 
-import asyncio
 import ssl
 from typing import Any
 
 from ems_streams.errors import SettingError
-from ems_streams.mqtt.endpoint import Endpoint, broker_of
+from ems_streams.mqtt.endpoint import broker_of
 from ems_streams.mqtt.probe import BrokerUnusableError, Trouble, probe_broker
 from ems_streams.ops.doctor.checks import Report
 from ems_streams.ops.doctor.findings import Finding, finding
 from ems_streams.ops.doctor.setting_findings import invalid_settings
+from ems_streams.processes.doctor.certificates import CONNECT_TIMEOUT_S, Ends, expiring, good_for, own_ends, shown_end_s
 from ems_streams.processes.doctor.context import Context
 from ems_streams.processes.doctor.kafka import reach
+from ems_streams.settings import Settings
 
-CONNECT_TIMEOUT_S = 5.0
-CERTIFICATE_DAYS_MIN = 30
-_DAY_S = 86_400
 _SETTING = "EMS_MQTT_URL"
 _KINDS = {
     Trouble.AWAY: ("mqtt-unreachable", "an answer"),
@@ -56,41 +54,31 @@ async def check_mqtt(context: Context) -> Report:
 
 
 async def check_tls(context: Context) -> Report:
-    """Whether the certificate of an mqtts broker is trusted, and for how long; nothing without TLS."""
+    """Whether the certificate of an mqtts broker is trusted, and how long it is good, as those that we show to it and at the gateway."""
+    settings, now_s = context.settings, context.now_s()
+    ends = own_ends({"EMS_MQTT_CERT_FILE": settings.mqtt_cert_file, "EMS_GATEWAY_CERT_FILE": settings.gateway_cert_file})
+    findings, facts = await _look_at_broker(settings, ends)
+    return Report([*findings, *expiring(ends, now_s)], {**facts, **good_for(ends, now_s)})
+
+
+async def _look_at_broker(settings: Settings, ends: Ends) -> tuple[list[Finding], dict[str, str]]:
+    """Note when its certificate ends; otherwise what is wrong with it, or why there is none."""
     try:
-        endpoint, _ = broker_of(context.settings)
+        endpoint, _ = broker_of(settings)
     except SettingError:
-        return Report(facts={"mqtt": "the settings cannot be used"})
+        return [], {"mqtt": "the settings cannot be used"}
     tls = endpoint.ssl_context()
     if tls is None:
-        return Report(facts={"mqtt": "without TLS"})
+        return [], {"mqtt": "without TLS"}
     address = f"{endpoint.host}:{endpoint.port}"
     try:
-        ends_s = await _certificate_ends_s(endpoint, tls)
+        ends[address] = await shown_end_s(endpoint.host, endpoint.port, tls)
     except ssl.SSLCertVerificationError as error:
-        what = f"the certificate of {address} is not trusted"
-        return Report(
-            [finding("tls-untrusted", what, found=error.verify_message, expected="a trusted certificate of that name", address=address)]
-        )
-    except (OSError, TimeoutError) as error:
-        return Report(facts={"mqtt": f"{address}: no TLS connection ({_tls_words(error)})"})
-    days = (ends_s - context.now_s()) / _DAY_S
-    facts = {"mqtt": f"{address}, certificate for {days:.0f} days"}
-    if days >= CERTIFICATE_DAYS_MIN:
-        return Report(facts=facts)
-    what = f"the certificate of {address} runs out"
-    return Report(
-        [finding("tls-expiring", what, found=f"{days:.1f} days left", expected=f"at least {CERTIFICATE_DAYS_MIN}", address=address)], facts
-    )
-
-
-async def _certificate_ends_s(endpoint: Endpoint, tls: ssl.SSLContext) -> float:
-    async with asyncio.timeout(CONNECT_TIMEOUT_S):
-        _, writer = await asyncio.open_connection(endpoint.host, endpoint.port, ssl=tls, server_hostname=endpoint.host)
-    try:
-        return ssl.cert_time_to_seconds(writer.get_extra_info("peercert")["notAfter"])
-    finally:
-        writer.transport.abort()
+        what, expected = f"the certificate of {address} is not trusted", "a trusted certificate of that name"
+        return [finding("tls-untrusted", what, found=error.verify_message, expected=expected, address=address)], {}
+    except OSError as error:
+        return [], {"mqtt": f"{address}: no TLS connection ({_tls_words(error)})"}
+    return [], {}
 
 
 def _of_mqtt(trouble: Finding) -> Finding:

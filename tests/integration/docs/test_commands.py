@@ -34,7 +34,7 @@ NOT_RUN = {
     r"python - <<.*": "mends what is damaged here nowhere",
     r"ems-streams topics tail ingress-heartbeats|ems-streams topics tail device-status": "prints until it is stopped",
     r"curl .*(docker/secrets|https://gateway\.example).*": "asks a gateway that is nowhere here; tests/integration/containers and gateway have one with tokens",
-    r"cp docs/.*|curl -s localhost:6061/.*|curl .*commands -H 'Idempotency-Key.*": "needs what is set up there",
+    r"cp docs/.*|curl -s localhost:6061/.*": "needs what is set up there",
 }
 """Why a command is not run, by a pattern of the whole of it."""
 
@@ -45,6 +45,10 @@ ENDS_OTHERWISE = {
     r"ems-streams doctor.*": 1,
 }
 """Exit codes other than 0: of what is named in an example and is not there, and of `doctor`, which has something to say of this machine."""
+
+
+NOT_MEANT = ("400", "405", "415", "422")
+"""What is answered to a request that cannot be meant so; curl itself takes any answer for a success."""
 
 
 def reason(text: str) -> str | None:
@@ -128,8 +132,10 @@ def run(deployment: Deployment, shell: Shell, text: str) -> tuple[int, str]:
     if program in {"curl", "echo"}:
         for name, port in {"6060": deployment.ports.ingress, "6066": deployment.ports.worker, "8080": deployment.ports.gateway}.items():
             text = text.replace(f"localhost:{name}", f"127.0.0.1:{port}")
+        text = re.sub(r"^curl ", r"curl -w '\\n%{http_code}' ", text)
         done_ = subprocess.run(["bash", "-c", text], cwd=shell.directory, capture_output=True, text=True, timeout=30, check=False)
-        return done_.returncode, done_.stdout + done_.stderr
+        refused = program == "curl" and done_.stdout.rpartition("\n")[2] in NOT_MEANT
+        return 22 if refused else done_.returncode, done_.stdout + done_.stderr
     raise AssertionError(f"{text}: neither run here nor in the list of what is not")
 
 

@@ -161,7 +161,9 @@ async def test_the_list_pages_backwards_and_its_cursor_goes_on_live(notification
     async with gateway(notifications) as site:
         for number in range(23):
             await notifications.send(str(number), partition=(number * 5) % PARTITIONS)
-        await asyncio.sleep(0.3)
+        async with asyncio.timeout(10):
+            while len((await site.page(limit="500"))["notifications"]) < 23:
+                await asyncio.sleep(0.02)
         first = await site.page(limit="10")
         for number in range(100, 105):
             await notifications.send(str(number), partition=number % PARTITIONS)
@@ -223,11 +225,14 @@ async def test_a_client_that_answers_no_ping_is_closed(notifications: Notificati
     async with gateway(notifications, limits=limits) as site, site.connect() as healthy:
         lazy = open_and_never_read(site.port)
         listening = asyncio.ensure_future(healthy.receive(timeout=30))
-        await asyncio.sleep(0.3)
-        assert site.socket.clients == 2
+        async with asyncio.timeout(5):
+            while site.socket.clients < 2:
+                await asyncio.sleep(0.01)
         assert await asyncio.to_thread(read_close_code, lazy, 1.0) == 1013
-        await asyncio.sleep(0.7)
-        assert site.socket.clients == 1
+        async with asyncio.timeout(5):
+            while site.socket.clients > 1:
+                await asyncio.sleep(0.01)
+        assert not listening.done(), "the other one answers pings, and stays"
         listening.cancel()
 
 

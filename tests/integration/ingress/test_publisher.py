@@ -29,7 +29,9 @@ async def _acknowledged_after_a_kill(stack: EmbeddedStack) -> int:
 
         await publisher.wait_connected()
         load = [asyncio.create_task(publish_for_ever()) for _ in range(1000)]
-        await asyncio.sleep(1)
+        async with asyncio.timeout(20):
+            while acknowledged < 2000:
+                await asyncio.sleep(0.1)
         await stack.mqtt.kill()
         await stack.mqtt.start()
         before = acknowledged

@@ -291,7 +291,7 @@ async def test_the_fleet_publishes_for_its_own_devices(secured: Secured) -> None
 @pytest.mark.parametrize(
     ("name", "topic"), [("ems-worker", "sites/1/devices/INV-001/telemetry"), ("ems-ingress", "sites/1/devices/INV-001/commands")]
 )
-async def test_processes_have_no_more_rights_than_they_need(secured: Secured, name: str, topic: str) -> None:
+async def test_a_worker_may_publish_no_telemetry_and_an_ingress_no_commands(secured: Secured, name: str, topic: str) -> None:
     async with publisher(secured.settings(name)) as process, asyncio.timeout(10):
         with pytest.raises(PublishRefusedError, match="NOT_AUTHORIZED"):
             await process.publish(topic, b"{}")

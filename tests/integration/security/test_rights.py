@@ -207,7 +207,7 @@ async def test_each_right_that_is_taken_away_is_missed_by_its_process_and_no_oth
 @pytest.mark.parametrize(
     ("role", "topic"), [(Role.SINK, DEVICE_TELEMETRY), (Role.WORKER, DEVICE_TELEMETRY), (Role.NOTIFIER, DEVICE_NOTIFICATIONS)]
 )
-async def test_nobody_may_write_what_he_only_reads(secure_kafka: SecureKafka, role: Role, topic: str) -> None:
+async def test_sink_worker_and_notifier_may_not_write_what_they_only_read(secure_kafka: SecureKafka, role: Role, topic: str) -> None:
     with pytest.raises(TopicAuthorizationFailedError):
         await produce(secure_kafka, user_of(role), "S-1", range(1), topic)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -112,9 +112,6 @@ class Worker:
     def overlooked(self, now_ms: int) -> list[str]:
         """Devices for which a tick would do something, looked for one by one."""
         return [state.serial_number for state in self.states() if tick(decode(encode(state)), now_ms, self.policy)]
-
-
-MakeWorker = Callable[[], Worker]
 
 
 @pytest.fixture

@@ -168,7 +168,8 @@ def test_routes_match_all_that_is_given_and_a_channel_is_told_once(tmp_path: Pat
     config = load_channels(path)
 
     def channels_of(**changes: object) -> list[str]:
-        return config.channels_of(Notification.model_validate(notification_of("INV-001") | changes))
+        notification = Notification.model_validate(notification_of("INV-001") | changes)
+        return [name for name in config.channels if config.wanted_by(name, notification)]
 
     assert channels_of(severity="INFO") == ["ops"]
     assert channels_of(severity="CRITICAL") == ["ops", "on-call"]

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ems_streams.domain import commands_codec
-from ems_streams.domain.command_events import command_id_of, decode_event, of_step, serial_number_of
+from ems_streams.domain.command_events import CommandEvent, command_id_of, of_step, serial_number_of
 from ems_streams.domain.command_table import FINAL, CommandInput, CommandStatus
 from ems_streams.domain.commands import (
     DONE_KEPT,
@@ -26,6 +26,7 @@ from ems_streams.domain.commands import (
     refused,
     taken,
 )
+from ems_streams.domain.events import decode
 from ems_streams.domain.state_codec import StateCodecError
 from tests.unit.domain.builders import NOON_MS, SERIAL
 from tests.unit.domain.command_builders import EXPIRES_IN_MS, begun, request
@@ -249,7 +250,7 @@ def test_a_step_on_the_wire_is_what_people_are_told_of() -> None:
     command = begun()
     event = happen(command, CommandInput.ANSWERED_FAILED, NOON_MS + 1500, "overheated.")
     assert event is not None
-    assert decode_event(event.encode()) == event
+    assert decode(CommandEvent, event.encode()) == event
     told = of_step(event)
     assert (told.kind, told.severity, told.title) == ("COMMAND_UPDATE", "WARNING", f"SET_POWER_LIMIT for {SERIAL} failed on the device")
     assert told.message == f"SET_POWER_LIMIT for {SERIAL} failed on the device (site 7): overheated. Requested by ann."

@@ -76,7 +76,9 @@ def transactional_ids() -> set[str]:
     for path in (ROOT / "ems_streams").rglob("*.py"):
         # The writers of a replay are those of agents, under an application id of its own.
         for node in () if "replay" in path.parts else ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) == "PartitionWriter.open" and isinstance(node.args[1], ast.JoinedStr):
+            if not isinstance(node, ast.Call) or ast.unparse(node.func) not in {"PartitionWriter.open", "write_everywhere"}:
+                continue
+            if isinstance(node.args[1], ast.JoinedStr):
                 application, rest, *_ = node.args[1].values
                 assert isinstance(application, ast.FormattedValue), path
                 assert ast.unparse(application.value) == "settings.application_id", path

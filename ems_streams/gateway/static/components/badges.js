@@ -27,12 +27,6 @@ export function paintStatus(badge, device) {
   setAttribute(badge, "title", why || null);
 }
 
-export function statusBadge(device) {
-  const badge = make("span");
-  paintStatus(badge, device);
-  return badge;
-}
-
 export function plainStatus(name) {
   const status = knownStatus(name);
   return make("span", { class: `badge s-${status}` }, make("span", { class: "mark", "aria-hidden": "true" }, STATUS_MARKS[status]), STATUS_LABELS[status]);
