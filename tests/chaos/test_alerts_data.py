@@ -6,6 +6,8 @@ import json
 import socket
 import urllib.request
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -62,38 +64,42 @@ def _letters(rehearsal: Rehearsal) -> None:
 def _folds(rehearsal: Rehearsal) -> None:
     """A worker with a fault put in: it never gets 666 kW folded."""
     system = rehearsal.system
-    _replace_workers(system, ("-m", "tests.support.failing_processes"))
-    asyncio.run(send(system, [("FOLD-1", b'{"powerKw": 666}')]))
-    rehearsal.fires("EmsFoldFailures", "a message at which the fold fails (fault put in)")
-    letter = system.settled(
-        lambda: "FOLD-1" in system.deployment.command("dlt", "list", "device-telemetry-dlt", "--group-by", "device", "--json").stdout, 60
-    )
-    assert letter, "the record is not in the dead letters"
+    with one_worker(system, "-m", "tests.support.failing_processes"):
+        assert system.wait_ready() == []
+        asyncio.run(send(system, [("FOLD-1", b'{"powerKw": 666}')]))
+        rehearsal.fires("EmsFoldFailures", "a message at which the fold fails (fault put in)")
+        letter = system.settled(
+            lambda: "FOLD-1" in system.deployment.command("dlt", "list", "device-telemetry-dlt", "--group-by", "device", "--json").stdout,
+            60,
+        )
+        assert letter, "the record is not in the dead letters"
 
 
 def _stalled(rehearsal: Rehearsal) -> None:
     """A worker that hands on nothing of a partition from a certain record on (fault put in)."""
     system = rehearsal.system
-    _replace_workers(system, ("-c", STUCK_WORKER))
-    # Whoever starts it again does so without the fault.
-    system.deployment.program = ("-m", "ems_streams")
-    bootstrap = system.deployment.stack.kafka_bootstrap
-    produce(bootstrap, [telemetry("STALL-1", 2.5, 1)])
-    rehearsal.fires("EmsStalled", "a partition of which nothing is handed on (fault put in)")
-    rehearsal.ends("EmsStalled", "nothing: after EMS_STALL_TIMEOUT_S the worker ended and was started again", within_s=180)
-    system.wait_ready()
+    with one_worker(system, "-c", STUCK_WORKER):
+        produce(system.deployment.stack.kafka_bootstrap, [telemetry("STALL-1", 2.5, 1)])
+        rehearsal.fires("EmsStalled", "a partition of which nothing is handed on (fault put in)")
+        rehearsal.ends("EmsStalled", "nothing: after EMS_STALL_TIMEOUT_S the worker ended and was started again", within_s=180)
 
 
-def _replace_workers(system: System, program: tuple[str, ...]) -> None:
+@contextmanager
+def one_worker(system: System, *program: str) -> Iterator[None]:
+    """Instead of two that are well, one that runs this; when it ends it is started without the fault, and both are at the end."""
+    deployment, usual = system.deployment, system.deployment.program
     for name in system.names("worker"):
         down(system, name)
-    system.deployment.program = program
-    up(system, "worker-0", lambda: system.deployment.worker(0))
+    deployment.program = program
+    up(system, "worker-0", lambda: deployment.worker(0))
+    deployment.program = usual
     try:
-        assert system.wait_ready() == []
+        yield
     finally:
-        if program[0] == "-m":
-            system.deployment.program = ("-m", "ems_streams")
+        down(system, "worker-0")
+        up(system, "worker-0", lambda: deployment.worker(0))
+        up(system, "worker-1", lambda: deployment.worker(1))
+        system.wait_ready()
 
 
 def _critical(rehearsal: Rehearsal, directory: Path) -> None:

@@ -11,17 +11,20 @@ import psutil
 import pytest
 
 from tests.chaos.everything import everything
-from tests.chaos.harness import SESSION_TIMEOUT_S, System, until
+from tests.chaos.harness import System
 from tests.chaos.rehearsal import Rehearsal, needs_prometheus, rehearsing
 from tests.support.processes import Running, get
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1800), needs_prometheus]
 
 SETTLED_S = 20.0
+SESSION_TIMEOUT_S = 10.0
+"""Longer than workers are stopped here, and long enough to be seen after a kill."""
 MIB = 1024 * 1024
 
 
 def test_alerts_of_processes(system: System, tmp_path: Path) -> None:
+    system.deployment.extra["EMS_KAFKA_SESSION_TIMEOUT_S"] = f"{SESSION_TIMEOUT_S:g}"
     with everything(system, tmp_path), rehearsing(system, tmp_path, "Processes") as rehearsal:
         system.run_for(SETTLED_S)
         rehearsal.play(
@@ -59,16 +62,18 @@ def _gone_and_back(rehearsal: Rehearsal) -> None:
 
 def _late(rehearsal: Rehearsal) -> None:
     """A process that gets no processor is what a throttled container looks like from inside."""
-    gateway = rehearsal.system["gateway"]
-    rehearsal.fires("EmsLoopLate", "gateway stopped for 3 s again and again", look=lambda: stop_for(3.0, gateway))
-    workers = [rehearsal.system[name] for name in rehearsal.system.names("worker")]
-    rehearsal.fires("EmsLatencyHigh", "both workers stopped for 5.5 s again and again, under load", look=lambda: stop_for(5.5, *workers))
+    system = rehearsal.system
+    rehearsal.fires("EmsLoopLate", "gateway stopped for 3 s again and again", look=lambda: stop_for(3.0, system, "gateway"))
+    workers = system.names("worker")
+    rehearsal.fires(
+        "EmsLatencyHigh", "both workers stopped for 5.5 s again and again, under load", look=lambda: stop_for(5.5, system, *workers)
+    )
 
 
 def _stuck(rehearsal: Rehearsal) -> None:
     system = rehearsal.system
     for _ in range(3):
-        stop_for(11.0, system["sink-0"])
+        stop_for(11.0, system, "sink-0")
         system.run_for(1.5)
     rehearsal.fires("EmsNotLive", "sink stopped for 11 s three times: check `loop`")
     down(system, "sink-0")
@@ -173,8 +178,9 @@ def up(system: System, name: str, start: Callable[[], Running]) -> None:
     system.add(name, start)
 
 
-def stop_for(duration_s: float, *processes: Running) -> None:
+def stop_for(duration_s: float, system: System, *names: str) -> None:
     """They get no processor for so long; returns when each runs again, and so has noticed how late it was."""
+    processes = [system[name] for name in names]
     for process in processes:
         process.popen.send_signal(signal.SIGSTOP)
     try:
@@ -184,4 +190,4 @@ def stop_for(duration_s: float, *processes: Running) -> None:
             process.popen.send_signal(signal.SIGCONT)
     for process in processes:
         # Its timers are due before it looks at a request that came after it was let go on.
-        assert until(lambda url=process.url: get(f"{url}/livez")[0], 10.0), f"{process.name} does not run again"
+        assert system.settled(lambda url=process.url: get(f"{url}/livez")[0], 30.0), f"{process.name} does not run again"

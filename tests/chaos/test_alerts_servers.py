@@ -116,6 +116,8 @@ def _postgres_locked(rehearsal: Rehearsal) -> None:
         rehearsal.fires("EmsSinkTransactions", "somebody holds a lock on site_aggregates (EMS_SINK_WRITE_TIMEOUT_S=1)", look=more)
     written = system.settled(lambda: get(f"{system['sink-0'].url}/readyz")[0] == 200, 60)
     assert written, "the sink does not go on when the lock is released"
+    down(system, "sink-0")
+    up(system, "sink-0", deployment.sink)
 
 
 def _kafka_refuses(rehearsal: Rehearsal) -> None:
