@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from agents.command_meters import count_step
 from ems_streams.domain.command_events import CommandEvent, of_step
 from ems_streams.domain.command_table import CommandStatus
-from ems_streams.domain.commands import UNFINISHED, Command
+from ems_streams.domain.commands import UNFINISHED, Command, Delivery
 from ems_streams.domain.commands_codec import CommandRecord
 from ems_streams.domain.due_index import DueIndex
 from ems_streams.kafka.catalogue import DEVICE_COMMAND_EVENTS, DEVICE_NOTIFICATIONS
@@ -25,7 +25,7 @@ class Work:
         flows: Packet ids that are in use, with the command that each is used for.
         waiting: Commands by the time at which the courier has to look at them: when they expire unsent, or may be tried again.
         answers: Commands by the time at which nobody waits for the device any more.
-        open: Commands that have no end yet, and how far each is.
+        open: Commands that have no end yet, and whose word each waits for: one that the broker may have or not, only for its device's.
         changed: Set when there is something for the courier.
     """
 
@@ -50,7 +50,8 @@ class Work:
         if command.final:
             self.open.pop(command.request.command_id, None)
         else:
-            self.open[command.request.command_id] = command.status
+            in_doubt = command.delivery is Delivery.UNKNOWN and command.status is CommandStatus.PUBLISHED
+            self.open[command.request.command_id] = CommandStatus.DELIVERED if in_doubt else command.status
         if command.delivery in UNFINISHED:
             self.flows[command.packet_id] = command.request.command_id
         if command.status is CommandStatus.REQUESTED:

@@ -11,7 +11,7 @@ _STEPS_S: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 OPEN: Final = DEFINITIONS.gauge(
     "ems_commands_open",
     "Commands that have no end yet, by state: `requested` wait for their turn or for the MQTT broker, `published` for the broker's word, "
-    "`delivered` for the device's, `accepted` for its result",
+    "`delivered` for the device's (also those of which the broker's word is lost), `accepted` for its result",
     _WORKER,
     Label.STATE,
 )

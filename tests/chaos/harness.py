@@ -189,7 +189,7 @@ class Load:
 
 
 def put_load(system: System, *more: str, devices: int, messages: int, rate: float, prefix: str = "C") -> Load:
-    """Start a simulator; other options of `simulate` in `more`."""
+    """Start a simulator, of 0 messages one that sends until it is killed; other options of `simulate` in `more`."""
     ledger = system.deployment.directory / f"ledger-{prefix}.jsonl"
     arguments = ["simulate", "--seed", str(system.random.randrange(1_000_000)), "--ledger", str(ledger), "--prefix", f"{prefix}-"]
     arguments += ["--devices", str(devices), "--rate", str(rate), "--duration", str(messages / rate), *more]

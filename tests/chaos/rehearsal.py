@@ -1,7 +1,9 @@
 """Alerts tried: each is provoked on real processes, seen to fire in a real Prometheus, and seen to end by what the runbook advises."""
 
+import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +15,13 @@ from tests.chaos.harness import System
 from tests.support.prometheus import Prometheus, binary
 
 PAGE = Path(".ems-chaos/alerts.md")
+PARTS = frozenset(filter(None, os.environ.get("EMS_REHEARSE", "").split(",")))
+"""Only these parts of a rehearsal; none is all."""
 FIRES_WITHIN_S = 150.0
 ENDS_WITHIN_S = 120.0
+QUIET_WITHIN_S = 60.0
+OVER_WITHIN_S = 300.0
+"""As long as any rule looks back, in a hurry, and a margin."""
 _JOBS = {"ingress": "ems-ingress", "worker": "ems-worker", "sink": "ems-sink", "notifier": "ems-notifier", "gateway": "ems-gateway"}
 
 needs_prometheus = pytest.mark.skipif(binary() is None, reason="needs Prometheus (EMS_PROMETHEUS, or prometheus on the path)")
@@ -22,12 +29,20 @@ needs_prometheus = pytest.mark.skipif(binary() is None, reason="needs Prometheus
 
 @dataclass
 class Rehearsal:
-    """Of one system; every line says what was done, how long it took until the alert fired, and what it said."""
+    """Of one system; every line says what was done, how long it took until the alert fired, and what it said.
+
+    Attributes:
+        missed: What was to be seen and was not.
+        fired_s: When each alert that was waited for was first seen to fire, in seconds since 1970.
+        ended: Those whose end was seen after an advice was followed.
+    """
 
     system: System
     prometheus: Prometheus
     lines: list[str] = field(default_factory=list)
     missed: list[str] = field(default_factory=list)
+    fired_s: dict[str, float] = field(default_factory=dict)
+    ended: set[str] = field(default_factory=set)
 
     def watch(self) -> None:
         """Scrape the processes that are looked after now, whether they run or not."""
@@ -36,6 +51,26 @@ class Rehearsal:
             targets.setdefault(_JOBS[name.partition("-")[0]], []).append(self.system[name].url.removeprefix("http://"))
         self.prometheus.retarget(targets)
 
+    def play(self, parts: Mapping[str, Callable[[], None]]) -> None:
+        """One part after the other, beginning with nothing that fires, until nothing fires any more.
+
+        A part that breaks is missed, and the others are tried all the same.
+        """
+        self.system.settled(lambda: not self.prometheus.alerts(), QUIET_WITHIN_S)
+        assert self.prometheus.alerts() == {}, "fires although nothing was done"
+        for name, part in parts.items():
+            if PARTS and name not in PARTS:
+                continue
+            began_s = time.monotonic()
+            try:
+                part()
+            except Exception as error:
+                traceback.print_exc()
+                self.missed.append(f"{name} broke: {type(error).__name__}: {error}")
+            left = self.system.wait_ready()
+            print(f"part {name}: {time.monotonic() - began_s:.0f} s{f', not ready: {left}' if left else ''}", flush=True)
+        self._all_over()
+
     def fires(self, alert: str, what: str, *, within_s: float = FIRES_WITHIN_S, look: Callable[[], object] = lambda: None) -> None:
         """Wait until an alert fires after `what` was done; `look` is called all the time."""
         began_s = time.monotonic()
@@ -43,6 +78,7 @@ class Rehearsal:
             look()
             firing = self.prometheus.alerts()
             if alert in firing:
+                self.fired_s.setdefault(alert, time.time())
                 self._say(f"| {alert} | {what} | after {time.monotonic() - began_s:.0f} s | {firing[alert]} |")
                 return
             self.system.run_for(0.5)
@@ -55,16 +91,22 @@ class Rehearsal:
         while time.monotonic() - began_s < within_s:
             look()
             if alert not in self.prometheus.alerts():
+                self.ended.add(alert)
                 self._say(f"| {alert} | {advice} | over after {time.monotonic() - began_s:.0f} s | |")
                 return
             self.system.run_for(0.5)
         self.missed.append(f"the end of {alert} after {advice}")
         self._say(f"| {alert} | {advice} | NOT over within {within_s:.0f} s | |")
 
-    def quiet(self, alerts: Sequence[str]) -> None:
-        """None of these fires before anything was done."""
-        early = sorted(set(alerts) & self.prometheus.alerts().keys())
-        assert early == [], "fire although nothing was done"
+    def _all_over(self) -> None:
+        """Nothing more is done: what tells of something that has happened is over when that is long enough ago."""
+        self.system.settled(lambda: not self.prometheus.alerts(), OVER_WITHIN_S)
+        self.missed += [f"the end of {alert}" for alert in self.prometheus.alerts()]
+        last_s = self.prometheus.last_fired_s()
+        for alert in sorted(self.fired_s.keys() - self.ended - self.prometheus.alerts().keys()):
+            self._say(f"| {alert} | nothing more | over {last_s[alert] - self.fired_s[alert]:.0f} s after it fired | |")
+        unasked = sorted(last_s.keys() - self.fired_s.keys())
+        self._say(f"| {', '.join(unasked) or 'none'} | | fired besides, by what was done for others | |")
 
     def _say(self, line: str) -> None:
         self.lines.append(line)

@@ -169,6 +169,20 @@ def test_gauges_say_how_many_sessions_there_are_and_how_far_open_commands_are(si
     assert metrics.DELIVERIES.labels("taken")._value.get() == before + 1
 
 
+def test_a_command_in_doubt_does_not_wait_for_the_broker(site: Site) -> None:
+    """Otherwise it would look, until it expires, as if the broker took commands and never said so."""
+    couriers = Couriers(site.settings)
+    couriers._running = {0: site.courier}
+    asked = site.ask()
+    site.session.connect(session_present=False)
+    site.step()
+    site.session.connect(session_present=False)
+    site.step()
+    couriers.show()
+    assert (site.delivery(asked), site.command(asked).status) == ("UNKNOWN", "PUBLISHED")
+    assert gauges() == {"sessions": 1, "connected": 1, "requested": 0, "published": 0, "delivered": 1, "accepted": 0}
+
+
 def gauges() -> dict[str, float]:
     states = {sample.labels["state"]: sample.value for family in metrics.OPEN.collect() for sample in family.samples}
     return {"sessions": metrics.SESSIONS._value.get(), "connected": metrics.SESSIONS_CONNECTED._value.get(), **states}
