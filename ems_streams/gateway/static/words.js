@@ -45,7 +45,7 @@ export function beyondTitle(title, message) {
 
 const METRIC_NAMES = { powerKw: "Power", energyKwh: "Energy", soc: "State of charge", stateOfCharge: "State of charge", rssi: "Signal" };
 const UNITS = {
-  powerKw: "kW", voltage: "V", current: "A", temperature: "°C", efficiency: "%", energyKwh: "kWh", soc: "%", stateOfCharge: "%", frequency: "Hz", rssi: "dBm",
+  powerKw: "kW", voltage: "V", current: "A", temperature: "°C", efficiency: "%", energyKwh: "kWh", soc: "%", stateOfCharge: "%", frequency: "Hz", rssi: "dBm", irradiance: "W/m²",
 };
 const SUFFIXES = [["Kwh", "kWh"], ["Kw", "kW"], ["Percent", "%"], ["Hz", "Hz"], ["Celsius", "°C"]];
 

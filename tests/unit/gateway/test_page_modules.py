@@ -94,6 +94,7 @@ async def test_words_of_things_that_nobody_knows(page: Page) -> None:
         "m.kindOf({kind: 'STATUS_CHANGE', data: {maintenanceWindowId: 'mw-1'}})": "After maintenance",
         "m.metricName('chargeState')": "Charge state",
         "m.unitOf('gridPowerKw')": "kW",
+        "m.unitOf('irradiance')": "W/m²",
         "m.typeName('EV_CHARGER')": "EV charger",
         "m.deviceHref('a/b?c')": "/devices/a%2Fb%3Fc",
         "m.beyondTitle('INV-1 is offline', 'INV-1 is offline (site 3): night. It was online before.')": "Site 3: night. It was online before.",
