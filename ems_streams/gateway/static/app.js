@@ -44,7 +44,11 @@ function startMenu() {
   const set = (open) => {
     button.setAttribute("aria-expanded", String(open));
     document.body.classList.toggle("menu-open", open);
+    // What the menu covers cannot be reached by Tab.
+    document.querySelector(".column").inert = open;
   };
+  // A window that is made wide has the menu beside the page, and no button to close it.
+  matchMedia("(min-width: 900px)").addEventListener("change", () => set(false));
   button.addEventListener("click", () => set(button.getAttribute("aria-expanded") !== "true"));
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Escape" || button.getAttribute("aria-expanded") !== "true") return;

@@ -32,7 +32,14 @@ function scaled(value, small, large) {
 export const power = (kw) => scaled(kw, "kW", "MW");
 export const energy = (kwh) => scaled(kwh, "kWh", "MWh");
 
-export const percent = (share) => (isNumber(share) ? `${number(share * 100, share > 0 && share < 0.1 ? 1 : 0)} %` : DASH);
+// Neither 0 % nor 100 % is said of what is only nearly so.
+export function percent(share) {
+  if (!isNumber(share)) return DASH;
+  if (share > 0 && share < 0.001) return `< ${number(0.1)} %`;
+  if (share > 0.999 && share < 1) return `> ${number(99.9)} %`;
+  const nearly = (share > 0 && share < 0.1) || (share > 0.99 && share < 1);
+  return `${number(share * 100, nearly ? 1 : 0)} %`;
+}
 
 export function ago(iso, nowMs) {
   const at = Date.parse(iso ?? "");

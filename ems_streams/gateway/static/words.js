@@ -34,9 +34,17 @@ export function kindOf(notification) {
   return typeof notification.kind === "string" && Object.hasOwn(KINDS, notification.kind) ? KINDS[notification.kind] : "";
 }
 
+// What a message says beyond its title, which stands above it. One that does not begin as ours do is left whole.
+export function beyondTitle(title, message) {
+  const text = String(message ?? "");
+  const rest = text.startsWith(`${title} (site `) ? text.slice(title.length) : "";
+  const where = /^ \(site (-?\d+)\)(?=[:.])/.exec(rest);
+  return where ? siteName(where[1]) + rest.slice(where[0].length) : text;
+}
+
 const METRIC_NAMES = { powerKw: "Power", energyKwh: "Energy", soc: "State of charge", stateOfCharge: "State of charge", rssi: "Signal" };
 const UNITS = {
-  powerKw: "kW", voltage: "V", current: "A", temperature: "°C", efficiency: "%", energyKwh: "kWh", soc: "%", stateOfCharge: "%", frequency: "Hz", rssi: "dBm",
+  powerKw: "kW", voltage: "V", current: "A", temperature: "°C", efficiency: "%", energyKwh: "kWh", soc: "%", stateOfCharge: "%", frequency: "Hz", rssi: "dBm", irradiance: "W/m²",
 };
 const SUFFIXES = [["Kwh", "kWh"], ["Kw", "kW"], ["Percent", "%"], ["Hz", "Hz"], ["Celsius", "°C"]];
 

@@ -59,6 +59,13 @@ async def test_numbers_and_times_are_for_people(page: Page) -> None:
         "m.measure(NaN)": "–",
         "m.exact(1234.5678)": "1,234.5678",
         "m.exact(0.1)": "0.1",
+        "m.percent(0)": "0 %",
+        "m.percent(0.0004)": "< 0.1 %",
+        "m.percent(0.022)": "2.2 %",
+        "m.percent(0.87)": "87 %",
+        "m.percent(0.997)": "99.7 %",
+        "m.percent(0.9997)": "> 99.9 %",
+        "m.percent(1)": "100 %",
         "m.duration(59)": "59 s",
         "m.duration(3600)": "1 h",
         "m.ago('2026-01-01T00:00:00Z', Date.parse('2026-01-01T00:05:00Z'))": "5 min ago",
@@ -87,10 +94,24 @@ async def test_words_of_things_that_nobody_knows(page: Page) -> None:
         "m.kindOf({kind: 'STATUS_CHANGE', data: {maintenanceWindowId: 'mw-1'}})": "After maintenance",
         "m.metricName('chargeState')": "Charge state",
         "m.unitOf('gridPowerKw')": "kW",
+        "m.unitOf('irradiance')": "W/m²",
         "m.typeName('EV_CHARGER')": "EV charger",
         "m.deviceHref('a/b?c')": "/devices/a%2Fb%3Fc",
+        "m.beyondTitle('INV-1 is offline', 'INV-1 is offline (site 3): night. It was online before.')": "Site 3: night. It was online before.",
+        "m.beyondTitle('GO for INV-1 failed', 'GO for INV-1 failed (site -1). Requested by Ann.')": "Site -1. Requested by Ann.",
+        "m.beyondTitle('INV-1', 'INV-1 (site 3) is odd')": "INV-1 (site 3) is odd",
+        "m.beyondTitle('INV-1', 'INV-10 (site 3): night')": "INV-10 (site 3): night",
+        "m.beyondTitle('INV-1', null)": "",
     }
     assert {expression: await run(page, "words.js", expression) for expression in expected} == expected
+
+
+async def test_instants_in_what_is_said_are_times_of_the_viewer(page: Page) -> None:
+    told = """m.withTimes('since 2026-01-01T23:30:00.250Z, <b> not 2026-99-01T00:00:00Z').map((each) =>
+        typeof each === 'string' ? each : [each.tagName, each.getAttribute('datetime'), each.title, each.textContent.endsWith('00:30:00')])"""
+    time = ["TIME", "2026-01-01T23:30:00.250Z", "2026-01-01 23:30:00 UTC", True]
+    assert await run(page, "components/time.js", told) == ["since ", time, ", <b> not ", "2026-99-01T00:00:00Z"]
+    assert await run(page, "components/time.js", "m.withTimes(null)") == []
 
 
 async def test_addresses_lead_to_pages_and_back(page: Page) -> None:
@@ -205,6 +226,87 @@ async def test_older_notifications_that_come_twice_are_shown_once(page: Page) ->
         return [...root.querySelectorAll('#feed li')].map((each) => each.dataset.id);
     })()"""
     assert await run(page, "pages/notifications.js", told) == ["a", "b", "c"]
+
+
+async def test_all_is_well_is_said_of_all_alarms_of_everybody_alone(page: Page) -> None:
+    told = """(async (query, partitionsAnswered) => {
+        const ask = window.fetch;
+        window.fetch = async () => Response.json({alarms: [], nextCursor: null, partitionsTotal: 4, partitionsAnswered});
+        const root = document.body.appendChild(document.createElement('div'));
+        const leaving = new AbortController();
+        m.mount(root, {query, setQuery: () => {}, signal: leaving.signal});
+        while (!root.querySelector('.empty:not(.loading)')) await new Promise((resolve) => setTimeout(resolve, 5));
+        leaving.abort();
+        root.remove();
+        window.fetch = ask;
+        return root.querySelector('.empty').textContent;
+    })"""
+    expected = {
+        "({}, 4)": "No alarm is open. All is well.",
+        "({}, 3)": "No alarm is open where it is known.",
+        "({site: '7'}, 4)": "No alarm matches the filters.All that is open",
+    }
+    assert {given: await run(page, "pages/alarms.js", told + given) for given in expected} == expected
+
+
+async def test_the_most_urgent_alarms_come_first(page: Page) -> None:
+    told = """(() => {
+        const alarm = (id, state, severity) => ({id, state, severity});
+        const list = [alarm('a', 'ACKNOWLEDGED', 'CRITICAL'), alarm('b', 'RAISED', 'INFO'), alarm('c', 'RAISED', 'CRITICAL'), alarm('d', 'RAISED', 'CRITICAL')];
+        return m.mostUrgent(list).map((each) => each.id);
+    })()"""
+    assert await run(page, "pages/overview.js", told) == ["c", "d", "b", "a"]
+
+
+async def test_the_facts_of_a_device_keep_the_focus_while_it_goes_on_sending(page: Page) -> None:
+    told = """(async () => {
+        const ask = window.fetch;
+        let answers = 0;
+        const device = () => ({serialNumber: 'D', siteId: 3, deviceType: 'METER', status: 'ONLINE', statusSince: '2026-01-01T00:00:00Z', statusReason: '',
+            lastSeen: new Date(Date.UTC(2026, 0, 1) + (answers += 1) * 1000).toISOString(), latest: {}});
+        window.fetch = async (path) => (path === '/api/v1/devices/D' ? Response.json(device()) : Response.json({}, {status: 404}));
+        const root = document.body.appendChild(document.createElement('div'));
+        const leaving = new AbortController();
+        m.mount(root, {parameters: {serial: 'D'}, signal: leaving.signal});
+        const heard = () => root.querySelector('.facts time')?.getAttribute('datetime');
+        const until = async (is) => { while (!is()) await new Promise((resolve) => setTimeout(resolve, 5)); };
+        await until(heard);
+        const first = heard();
+        root.querySelector('.facts a').focus();
+        dispatchEvent(new Event('online'));
+        await until(() => heard() !== first);
+        const focused = document.activeElement.textContent;
+        leaving.abort();
+        root.remove();
+        window.fetch = ask;
+        return focused;
+    })()"""
+    assert await run(page, "pages/device.js", told) == "Site 3"
+
+
+async def test_escape_keeps_what_was_typed_into_a_letter_and_a_letter_that_nobody_touched_has_no_change(page: Page) -> None:
+    told = """(async () => {
+        const ask = window.fetch;
+        const full = {id: 'a-dlt/0/1', topic: 'a-dlt', key: 'k', valueText: 'a\\r\\nb', valueBase64: 'YQ0KYg==', headers: [], replayCount: 0, state: 'open', redrive: {outcome: 'sent', target: 'a'}};
+        window.fetch = async () => Response.json(full);
+        const leaving = new AbortController();
+        const detail = new m.LetterDetail({onClose: () => {}, onDone: () => {}, signal: leaving.signal});
+        document.body.append(detail.element);
+        const escape = () => document.dispatchEvent(new KeyboardEvent('keydown', {key: 'Escape'}));
+        await detail.open({id: full.id, topic: 'a-dlt', partition: 0, offset: 1}, null);
+        const untouched = detail.edits();
+        detail.value.value = 'typed';
+        escape();
+        const kept = detail.shows(full);
+        detail.value.value = detail.original;
+        escape();
+        const closed = !detail.shows(full);
+        leaving.abort();
+        detail.element.remove();
+        window.fetch = ask;
+        return {untouched, kept, closed};
+    })()"""
+    assert await run(page, "letters/letter.js", told) == {"untouched": [], "kept": True, "closed": True}
 
 
 async def test_a_letter_keeps_the_focus_when_the_list_is_read_again(page: Page) -> None:
@@ -336,6 +438,11 @@ async def test_a_chart_is_told_in_words(page: Page) -> None:
         "m.inWords([1767225600, 1767225660], [{name: 'Power', unit: 'kW', values: [1, 3]}, {name: 'None', unit: '', values: [null, null]}])"
     )
     assert (await run(page, "components/chart.js", told)).startswith("Power: from 1 to 3 kW, mean 2, last 3 at ")
+
+
+async def test_marks_of_an_axis_have_the_digits_that_tell_them_apart(page: Page) -> None:
+    expected = {"m.digitsOf(20)": 0, "m.digitsOf(2.5)": 1, "m.digitsOf(0.25)": 2, "m.digitsOf(0.1 + 0.2)": 1, "m.digitsOf(1e-5)": 5}
+    assert {expression: await run(page, "components/chart.js", expression) for expression in expected} == expected
 
 
 async def test_who_may_do_what(page: Page) -> None:

@@ -1,7 +1,7 @@
 // Lines over time, drawn by uPlot on a canvas; what they show is also said in words, since a canvas says nothing.
 
 import { make, put, setText } from "../dom.js";
-import { clock, measure } from "../format.js";
+import { clock, measure, number } from "../format.js";
 
 const VENDOR = "/static/vendor/uplot";
 const INKS = ["k1", "k2", "k3", "k4"];
@@ -32,6 +32,11 @@ function inkOf(host, name, alpha = 1) {
   return `rgba(${red}, ${green}, ${blue}, ${alpha})`;
 }
 
+// As many digits as it takes to tell the marks of an axis apart that are so far from each other.
+export function digitsOf(step) {
+  return step.toFixed(6).replace(/0+$/, "").split(".")[1].length;
+}
+
 // "Power: from 1.2 to 3.4 kW, mean 2.1, last 2.5 at 12:30" for each line.
 export function inWords(xs, series) {
   const known = series.flatMap((each) => {
@@ -40,12 +45,13 @@ export function inWords(xs, series) {
     const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
     const at = each.values.findLastIndex((value) => value !== null && value !== undefined);
     const [low, high] = [Math.min(...values), Math.max(...values)];
-    return [`${each.name}: from ${measure(low)} to ${measure(high)} ${each.unit}`.trim() + `, mean ${measure(mean)}, last ${measure(values.at(-1))} at ${clock(xs[at] * 1000, false)}`];
+    const say = each.say ?? measure;
+    return [`${each.name}: from ${say(low)} to ${say(high)} ${each.unit}`.trim() + `, mean ${measure(mean)}, last ${say(values.at(-1))} at ${clock(xs[at] * 1000, false)}`];
   });
   return known.length ? `${known.join(". ")}.` : "No values yet.";
 }
 
-/** A chart in `host`: `show(xs, series)` with seconds and lines `{name, unit, values, low, high}`; low and high, if given, are drawn as a band. */
+/** A chart in `host`: `show(xs, series)` with seconds and lines `{name, unit, values, low, high, say}`; low and high, if given, are drawn as a band; `say` puts a value in words. */
 export class Chart {
   constructor(host, { label, height = 240, fromZero = false, leastSpanS = 0, signal }) {
     Object.assign(this, { label, height, fromZero, leastSpanS, ending: new AbortController() });
@@ -95,7 +101,7 @@ export class Chart {
     const font = `12px ${getComputedStyle(document.body).fontFamily}`;
     const axis = { stroke: axisInk, grid, ticks: grid, font };
     const sides = units.slice(0, 2).map((unit, at) => ({
-      ...axis, scale: `y:${unit}`, side: at ? 1 : 3, size: (_, marks) => 22 + 7 * Math.max(4, ...(marks ?? []).map((mark) => mark.length)), grid: at ? { show: false } : grid, values: (_, marks) => marks.map((mark) => `${measure(mark)} ${unit}`.trim()),
+      ...axis, scale: `y:${unit}`, side: at ? 1 : 3, size: (_, marks) => 22 + 7 * Math.max(4, ...(marks ?? []).map((mark) => mark.length)), grid: at ? { show: false } : grid, values: (_, marks, __, ___, step) => marks.map((mark) => `${number(mark, digitsOf(step))} ${unit}`.trim()),
     }));
     return {
       width: this.width(), height: this.height, legend: { show: false }, padding: [12, units.length > 1 ? 8 : 26, 0, 0],
@@ -129,7 +135,7 @@ export class Chart {
     const at = index ?? this.xs.length - 1;
     if (!this.xs.length) return setText(this.legend, "");
     const lines = this.series.map((each, number) => make("span", {}, make("span", { class: `swatch ${INKS[number % INKS.length]}` }), `${each.name} `,
-      make("b", {}, `${measure(each.values[at])} ${each.unit}`), each.low ? ` (${measure(each.low[at])} to ${measure(each.high[at])})` : null));
+      make("b", {}, `${(each.say ?? measure)(each.values[at])} ${each.unit}`.trim()), each.low ? ` (${measure(each.low[at])} to ${measure(each.high[at])})` : null));
     return put(this.legend, make("span", {}, clock(this.xs[at] * 1000)), ...lines);
   }
 

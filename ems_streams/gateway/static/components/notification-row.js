@@ -1,9 +1,9 @@
 // One notification as a row of a list.
 
 import { make } from "../dom.js";
-import { deviceHref, kindOf, siteName } from "../words.js";
+import { beyondTitle, deviceHref, kindOf, siteName } from "../words.js";
 import { severityMark } from "./badges.js";
-import { agoOf } from "./time.js";
+import { agoOf, withTimes } from "./time.js";
 
 export function notificationRow(notification, { isNew = false, withDevice = true } = {}) {
   const { serialNumber: serial, siteId } = notification;
@@ -11,9 +11,9 @@ export function notificationRow(notification, { isNew = false, withDevice = true
   const title = notification.title || serial || "Notification";
   const where = [serial, siteId !== null && siteId !== undefined && siteName(siteId)].filter(Boolean).join(", ");
   const known = typeof serial === "string" && serial !== "";
-  const told = notification.message || where;
-  const heading = withDevice && known ? make("a", { href: deviceHref(serial) }, title) : title;
+  const told = beyondTitle(title, notification.message) || where;
+  const heading = withDevice && known ? make("a", { class: "titled", href: deviceHref(serial) }, title) : title;
   return make("li", { class: `note-row ${isNew ? "new" : ""}`.trim(), "data-id": notification.notificationId },
     severityMark(notification.severity), make("strong", {}, heading), agoOf(notification.timestamp),
-    make("p", {}, kind && make("span", { class: "kind" }, kind), told));
+    make("p", {}, kind && make("span", { class: "kind" }, kind), withTimes(told)));
 }

@@ -10,12 +10,14 @@ export function shareBar() {
     element: svg,
     show(counts) {
       const total = STATUSES.reduce((sum, status) => sum + (counts[status] ?? 0), 0);
-      const words = STATUSES.filter((status) => counts[status]).map((status) => `${count(counts[status])} ${STATUS_LABELS[status].toLowerCase()}`);
+      const present = STATUSES.filter((status) => counts[status]);
+      const words = present.map((status) => `${count(counts[status])} ${STATUS_LABELS[status].toLowerCase()}`);
       svg.setAttribute("aria-label", words.join(", ") || "no devices");
       let x = 0;
-      const parts = STATUSES.filter((status) => counts[status]).map((status) => {
+      const parts = present.map((status) => {
         const width = (counts[status] / total) * 1000;
-        const part = makeSvg("rect", { class: `f-${status}`, x, y: 0, width: Math.max(width - 4, 3), height: 10 });
+        const gap = status === present.at(-1) ? 0 : 4;
+        const part = makeSvg("rect", { class: `f-${status}`, x, y: 0, width: Math.max(width - gap, 3), height: 10 });
         x += width;
         return part;
       });

@@ -1,8 +1,8 @@
 // Sites with what they give and how their devices are.
 
-import { make, reconcile, setText } from "../dom.js";
+import { make, reconcile, setAttribute, setText } from "../dom.js";
 import { count, energy, power } from "../format.js";
-import { siteHref, siteName } from "../words.js";
+import { STATUS_LABELS, siteHref, siteName } from "../words.js";
 import { shareBar } from "./share-bar.js";
 
 const FIRST_SHOWN = 25;
@@ -46,14 +46,22 @@ export class SitesTable {
     setText(parts.power, power(site.powerKw).join(" "));
     setText(parts.energy, energy(this.energy.get(site.siteId)?.kwh ?? null).join(" ").trim());
     setText(parts.offline, count(offline));
-    parts.offline.classList.toggle("muted", !offline);
+    parts.offline.className = offline ? "" : "muted";
     setText(parts.broken, broken ? `▲ ${count(broken)}` : "0");
     parts.broken.className = broken ? "t-ERROR" : "muted";
+    leadTo(parts.offline, site, "OFFLINE", offline);
+    leadTo(parts.broken, site, "ERROR", broken);
   }
 }
 
+// From a count to the devices that it is of; there is no way to none.
+function leadTo(link, site, status, devices) {
+  setAttribute(link, "href", devices ? `${siteHref(site.siteId)}&status=${status}` : null);
+  setAttribute(link, "aria-label", devices ? `${count(devices)} ${STATUS_LABELS[status].toLowerCase()} at ${siteName(site.siteId)}` : null);
+}
+
 function newRow(site) {
-  const parts = { total: make("span", { class: "num" }), share: shareBar(), power: make("td", { class: "num" }), energy: make("td", { class: "num" }), offline: make("span"), broken: make("span") };
+  const parts = { total: make("span", { class: "num" }), share: shareBar(), power: make("td", { class: "num" }), energy: make("td", { class: "num" }), offline: make("a"), broken: make("a") };
   const devices = make("td", { class: "wide" }, make("div", { class: "site-devices" }, parts.total, parts.share.element));
   const row = make("tr", {}, make("th", { scope: "row" }, make("a", { href: siteHref(site.siteId) }, siteName(site.siteId))), devices, parts.power, parts.energy,
     make("td", { class: "num" }, parts.offline), make("td", { class: "num wide" }, parts.broken));

@@ -3,6 +3,7 @@
 import { Chart } from "../components/chart.js";
 import { card, loading, nothing } from "../components/panels.js";
 import { segments } from "../components/segments.js";
+import { setAgo } from "../components/time.js";
 import { make, put, reconcile, setAttribute, setText } from "../dom.js";
 import { measure } from "../format.js";
 import { keepFresh } from "../poll.js";
@@ -10,6 +11,7 @@ import { metricName, unitOf } from "../words.js";
 import { LivePoints, RANGES, lines, readHistory } from "./history.js";
 
 const CHOSEN_MAX = 4;
+const OLD_MS = 60_000;
 
 export class ChartCard {
   constructor({ serial, signal, onMetric }) {
@@ -20,9 +22,11 @@ export class ChartCard {
     this.windows = [];
     this.latest = {};
     this.tiles = make("div", { class: "metrics", role: "group", "aria-label": "Current values; those that are pressed are in the chart" });
+    this.spoke = make("time", { "data-ago": true });
+    this.age = make("p", { class: "muted values-age", hidden: true }, "These are of ", this.spoke, " by the clock of the device.");
     this.figure = make("figure", {}, loading());
     const ranges = segments("Time shown", Object.entries(RANGES).map(([key, each]) => [key, each.label]), this.range, (range) => this.show({ range }));
-    this.card = card("Values", { classes: "chart-card", actions: [ranges], body: make("div", { class: "pad" }, this.tiles, this.figure) });
+    this.card = card("Values", { classes: "chart-card", actions: [ranges], body: make("div", { class: "pad" }, this.age, this.tiles, this.figure) });
     this.element = this.card.element;
     this.history = keepFresh({
       name: "history", everyMs: 20000, signal, load: async (aborted) => {
@@ -54,6 +58,8 @@ export class ChartCard {
   // What the device says now.
   update(device) {
     this.latest = device.latest ?? {};
+    this.age.hidden = !(Date.now() - Date.parse(device.latestTimestamp ?? "") > OLD_MS);
+    setAgo(this.spoke, device.latestTimestamp);
     const names = Object.keys(this.latest).sort((one, two) => (two === "powerKw") - (one === "powerKw") || one.localeCompare(two));
     if (!this.metrics.length && names.length) this.choose(names[0]);
     this.points.add(Date.parse(device.latestTimestamp ?? ""), this.latest);
@@ -65,7 +71,7 @@ export class ChartCard {
   tile(name) {
     const value = make("b");
     const button = make("button", { type: "button", class: "metric", "data-metric": name, onclick: () => this.toggle(name) },
-      make("span", {}, metricName(name)), value, make("small", {}, unitOf(name) && ` ${unitOf(name)}`));
+      make("span", { title: metricName(name) }, metricName(name)), value, make("small", {}, unitOf(name) && ` ${unitOf(name)}`));
     button.value_ = value;
     return button;
   }

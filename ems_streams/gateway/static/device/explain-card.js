@@ -2,7 +2,7 @@
 
 import { explanation } from "../api.js";
 import { card, failure, loading, nothing } from "../components/panels.js";
-import { timeOf } from "../components/time.js";
+import { timeOf, withTimes } from "../components/time.js";
 import { make, put } from "../dom.js";
 import { plural } from "../format.js";
 import { plain, scrolled, shown } from "./anything.js";
@@ -40,8 +40,8 @@ export function explained(answer) {
   const rest = Object.fromEntries(Object.entries(answer).filter(([name]) => !SHOWN_APART.has(name)));
   return [
     ...missing.map((each) => make("p", { class: "device-note" }, `Not known: ${each.fact}: ${each.why}`)),
-    ...narrative.map((line, at) => make("p", { class: at ? "why" : "why first-why" }, line)),
-    nextChanges.length ? make("section", { class: "explain-part" }, make("h3", {}, "What would change it"), make("ul", { class: "plain-list" }, ...nextChanges.map((line) => make("li", {}, line)))) : null,
+    ...narrative.map((line, at) => make("p", { class: at ? "why" : "why first-why" }, withTimes(line))),
+    nextChanges.length ? make("section", { class: "explain-part" }, make("h3", {}, "What would change it"), make("ul", { class: "plain-list" }, ...nextChanges.map((line) => make("li", {}, withTimes(line))))) : null,
     timeline.length ? make("section", { class: "explain-part" }, make("h3", {}, `Its last ${plural(timeline.length, "record")}, newest first`), records([...timeline].reverse())) : null,
     Object.keys(rest).length ? make("details", { class: "explain-part" }, make("summary", {}, "All that this rests on"), ...shown(rest)) : null,
   ].filter(Boolean);

@@ -4,7 +4,7 @@ import { statusEvents } from "../api.js";
 import { plainStatus } from "../components/badges.js";
 import { card, failure, loading, nothing } from "../components/panels.js";
 import { segments } from "../components/segments.js";
-import { timeOf } from "../components/time.js";
+import { timeOf, withTimes } from "../components/time.js";
 import { make, makeSvg, put, rebuild, setText } from "../dom.js";
 import { clock, duration, percent } from "../format.js";
 import { keepFresh } from "../poll.js";
@@ -107,5 +107,5 @@ function sharesInWords(found, spanMs) {
 }
 
 function change(event) {
-  return make("li", {}, timeOf(event.timestamp), plainStatus(event.newStatus), make("span", { class: "muted" }, event.reason ?? ""));
+  return make("li", {}, timeOf(event.timestamp), plainStatus(event.newStatus), make("span", { class: "muted" }, withTimes(event.reason)));
 }

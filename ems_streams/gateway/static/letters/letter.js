@@ -20,7 +20,8 @@ export class LetterDetail {
     this.empty = make("p", { class: "empty" }, "Open a letter to see its bytes, its headers and why it is here, to change it, and to send it back.");
     this.body = make("div", { id: "letter-body", class: "pad" }, this.empty);
     this.element = make("section", { id: "letter", class: "card letter", "aria-labelledby": "letter-title" }, make("div", { class: "bar" }, this.title, this.closer), this.body);
-    document.addEventListener("keydown", (event) => event.key === "Escape" && this.letter && this.close(), { signal });
+    // Not what is being typed: the cross closes it all the same.
+    document.addEventListener("keydown", (event) => event.key === "Escape" && this.letter && !document.querySelector("dialog[open]") && !this.edits().length && this.close(), { signal });
   }
 
   shows(letter) {
@@ -29,6 +30,7 @@ export class LetterDetail {
 
   async open(letter, origin) {
     this.letter = letter;
+    this.full = null;
     this.origin = origin;
     setText(this.title, letter.id);
     this.closer.hidden = false;
@@ -66,9 +68,13 @@ export class LetterDetail {
 
   editor(full) {
     const isText = full.valueText !== null;
-    this.original = laidOut(full.valueText ?? "");
+    const text = full.valueText ?? "";
+    const shown = laidOut(text);
+    this.isLaidOut = shown !== text;
     this.value = make("textarea", { id: "letter-value", spellcheck: "false", autocomplete: "off" });
-    this.value.value = this.original;
+    this.value.value = shown;
+    // As the field has it: it keeps no carriage returns, and that is no change that somebody has made.
+    this.original = this.value.value;
     this.value.disabled = !isText && full.valueBase64 !== null;
     const isMqtt = full.original?.topic?.includes("/");
     this.mqttTopic = isMqtt ? make("input", { id: "letter-mqtt-topic", spellcheck: "false" }) : null;
@@ -97,8 +103,9 @@ export class LetterDetail {
 
   // Only what was changed; bytes that nobody touched go back as they are.
   edits() {
+    if (!this.full) return [];
     const edit = { id: this.full.id };
-    if (!this.value.disabled && this.value.value !== this.original) edit.valueText = this.original === this.full.valueText ? this.value.value : compact(this.value.value);
+    if (!this.value.disabled && this.value.value !== this.original) edit.valueText = this.isLaidOut ? compact(this.value.value) : this.value.value;
     if (this.mqttTopic && this.mqttTopic.value !== this.full.original.topic) edit.mqttTopic = this.mqttTopic.value;
     if (this.key && this.key.value !== (this.full.key ?? "")) edit.key = this.key.value;
     return Object.keys(edit).length > 1 ? [edit] : [];

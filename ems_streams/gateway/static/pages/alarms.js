@@ -40,7 +40,7 @@ export function mount(root, { query, setQuery, signal }) {
     show(answer) {
       // An answer to what was asked before the filter was changed.
       if (JSON.stringify(answer.wanted) !== JSON.stringify(wanted)) return;
-      if (!answer.alarms.length) put(list.body, nothing(wanted.state === "open" ? "No alarm is open. All is well." : "No alarm matches the filters."));
+      if (!answer.alarms.length) put(list.body, none(wanted, missingOf(answer, "alarms")));
       else if (!table.isConnected) put(list.body, table, foot);
       rebuild(rows, answer.alarms, (each) => each.alarmId, (each) => alarmRow(each, (known) => { announce(`Acknowledged: ${known.title}`); poll.refresh(); }));
       foot.hidden = !answer.nextCursor || pages >= PAGES_MAX;
@@ -49,6 +49,13 @@ export function mount(root, { query, setQuery, signal }) {
     onError: (error) => table.isConnected || put(list.body, failure(error, () => poll.refresh())),
   });
   live.listen(({ type, notification }) => type === "news" && String(notification.kind).startsWith("ALARM_") && poll.told(), signal);
+}
+
+// That all is well may be said only of all alarms, and only when everybody has answered.
+function none({ state, severity, site, serial }, missing) {
+  const all = make("a", { class: "action", href: "/alarms" }, "All that is open");
+  if (state !== "open" || severity || site || serial) return nothing("No alarm matches the filters.", all);
+  return nothing(missing ? "No alarm is open where it is known." : "No alarm is open. All is well.");
 }
 
 // Every page anew each time: what was cleared in between moves the others up, and none is shown twice.

@@ -3,7 +3,7 @@
 import { deadLetters, deadLetterTopics, redriveLetters } from "../api.js";
 import { askFor } from "../components/dialog.js";
 import { card, loading, nothing, pageHead } from "../components/panels.js";
-import { agoOf } from "../components/time.js";
+import { agoOf, setAgo } from "../components/time.js";
 import { make, put, setText } from "../dom.js";
 import { count, plural } from "../format.js";
 import { LetterDetail } from "../letters/letter.js";
@@ -42,14 +42,16 @@ class DeadLetters {
 
   groupsCard() {
     this.groupsNote = make("p", { class: "muted", id: "groups-note", role: "status" });
+    this.readAt = make("time", { "data-ago": true });
+    this.age = make("p", { class: "muted wide", hidden: true }, "Read ", this.readAt);
     this.withDone = make("input", { id: "with-done", type: "checkbox", onchange: () => this.poll.refresh() });
     this.groups = make("tbody", { id: "groups" });
     this.groupsEmpty = make("p", { class: "empty", id: "groups-empty", hidden: true });
     this.groupsWaiting = make("div", {}, loading("Reading the dead letters"));
     const heads = [["Error", ""], ["Stage", "wide"], ["Topic", "wide"], ["Open", "num"], ["All", "num wide"], ["First", "num wide"], ["Last", "num"]];
     const refresh = make("button", { id: "refresh", type: "button", class: "action", onclick: () => this.poll.refresh() }, "Refresh");
-    const done = make("label", { class: "check" }, this.withDone, make("span", {}, "Also redriven"));
-    return card("Groups", { classes: "groups", actions: [this.groupsNote, done, refresh], body: make("div", {}, table("Groups of dead letters", heads, this.groups), this.groupsEmpty, this.groupsWaiting) }).element;
+    const done = make("label", { class: "check" }, this.withDone, make("span", {}, "With redriven ones"));
+    return card("Groups", { classes: "groups", actions: [this.groupsNote, this.age, done, refresh], body: make("div", {}, table("Groups of dead letters", heads, this.groups), this.groupsEmpty, this.groupsWaiting) }).element;
   }
 
   lettersCard() {
@@ -71,6 +73,8 @@ class DeadLetters {
 
   showTopics(topics) {
     put(this.groupsWaiting);
+    setAgo(this.readAt, new Date().toISOString());
+    this.age.hidden = false;
     const groups = topics.flatMap((topic) => topic.groups.map((group) => ({ ...group, topic: topic.topic })));
     const shown = groups.filter((group) => this.withDone.checked || group.open > 0).sort((one, two) => two.open - one.open || two.lastSeen.localeCompare(one.lastSeen));
     const partly = topics.filter((topic) => !topic.complete).map((topic) => `${topic.topic} (newest ${count(topic.scanned)} of about ${count(topic.letters)})`);
@@ -88,7 +92,7 @@ class DeadLetters {
   groupRow(group) {
     const open = make("button", { type: "button", class: "link" }, group.errorClass);
     const row = make("tr", { class: "row", "data-group": `${group.topic} ${group.stage} ${group.errorClass}`, "data-chosen": String(Boolean(sameGroup(group, this.group))), title: group.exampleMessage },
-      make("td", {}, open), make("td", { class: "wide" }, group.stage), make("td", { class: "wide" }, group.topic), make("td", { class: "num" }, count(group.open)),
+      make("td", {}, open), make("td", { class: "wide" }, group.stage), make("td", { class: "wide", title: group.topic }, group.topic), make("td", { class: "num" }, count(group.open)),
       make("td", { class: "num wide" }, count(group.count)), make("td", { class: "num wide" }, agoOf(group.firstSeen)), make("td", { class: "num" }, agoOf(group.lastSeen)));
     row.addEventListener("click", () => this.choose(group, row));
     return row;
@@ -135,7 +139,7 @@ class DeadLetters {
   letterRow(letter) {
     const open = make("button", { type: "button", class: "link" }, letter.key ?? "no key");
     const row = make("tr", { class: "row", "data-id": letter.id, "data-chosen": String(this.detail.shows(letter)) },
-      make("td", {}, open), make("td", { class: "cut", title: letter.errorMessage }, letter.errorMessage ?? letter.preview ?? ""),
+      make("td", {}, open), make("td", { class: "reason-cell", title: letter.errorMessage }, make("span", {}, letter.errorMessage ?? letter.preview ?? "")),
       make("td", { class: "num third" }, count(letter.replayCount)), make("td", { class: "second" }, make("span", { class: `tag ${letter.state}` }, letter.state)), make("td", { class: "num" }, agoOf(letter.at)));
     row.addEventListener("click", () => {
       this.select(letter.id);

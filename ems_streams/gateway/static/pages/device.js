@@ -3,7 +3,7 @@
 import { device as askDevice } from "../api.js";
 import { paintStatus, untold } from "../components/badges.js";
 import { failure, loading, nothing } from "../components/panels.js";
-import { agoOf, timeOf } from "../components/time.js";
+import { agoOf, setAgo, timeOf, withTimes } from "../components/time.js";
 import { AlarmsCard } from "../device/alarms-card.js";
 import { ChartCard } from "../device/chart-card.js";
 import { CommandsCard } from "../device/commands-card.js";
@@ -22,6 +22,7 @@ export function mount(root, { parameters: { serial }, signal }) {
   document.title = `${serial} · EMS Streams`;
   const badge = make("span", { id: "device-status" });
   const facts = make("p", { class: "facts muted" });
+  const heard = agoOf(null);
   const note = make("p", { class: "device-note", hidden: true });
   const place = make("div", {}, loading());
   const back = make("a", { href: "/devices", class: "muted crumb" }, "Devices");
@@ -30,7 +31,11 @@ export function mount(root, { parameters: { serial }, signal }) {
 
   const show = (device) => {
     paintStatus(badge, device);
-    put(facts, ...factsOf(device));
+    setAgo(heard, device.lastSeen);
+    const says = JSON.stringify([device.name, device.deviceType, device.siteId, device.status, device.statusSince, device.statusReason]);
+    // Made anew only when they say something else: who has tabbed to the link of the site stays there.
+    if (facts.says !== says) put(facts, ...factsOf(device, heard));
+    facts.says = says;
     const why = [untold(device), device.errorCode && !String(device.statusReason).includes(device.errorCode) && `Error code ${device.errorCode}`].filter(Boolean).join(". ");
     note.textContent = why;
     note.hidden = !why;
@@ -55,11 +60,11 @@ export function mount(root, { parameters: { serial }, signal }) {
   }, signal);
 }
 
-function factsOf(device) {
+function factsOf(device, heard) {
   return [
     device.name && make("strong", {}, device.name), device.name && " · ", typeName(device.deviceType), " · ", make("a", { href: siteHref(device.siteId) }, siteName(device.siteId)),
-    " · last heard ", agoOf(device.lastSeen), " · ", device.statusSince ? make("span", {}, `${STATUS_LABELS[statusOf(device)].toLowerCase()} since `, timeOf(device.statusSince)) : null,
-    device.statusReason ? `: ${device.statusReason}` : null,
+    " · last heard ", heard, device.statusSince ? " · " : null, device.statusSince ? make("span", {}, `${STATUS_LABELS[statusOf(device)].toLowerCase()} since `, timeOf(device.statusSince)) : null,
+    ...(device.statusReason ? [": ", ...withTimes(device.statusReason)] : []),
   ].filter(Boolean);
 }
 

@@ -29,7 +29,8 @@ export function mount(root, { query, setQuery, signal }) {
     const total = `${count(devices.length)}${whole ? "" : "…"}`;
     setText(parts.count, shown.length === devices.length ? `${total} devices` : `${count(shown.length)} of ${total} devices`);
     parts.empty.hidden = shown.length > 0 || !whole;
-    setText(parts.empty, devices.length ? "No device matches the filters." : "No device has been heard of yet.");
+    setText(parts.why, devices.length ? "No device matches the filters." : parts.missing ? "No worker answers for the devices at the moment." : "No device has been heard of yet.");
+    parts.all.hidden = !devices.length;
     parts.showSort(wanted.sort);
   };
   const read = (list) => {
@@ -45,6 +46,7 @@ export function mount(root, { query, setQuery, signal }) {
     load: (aborted) => allDevices({}, aborted, (soFar) => whole || read([...soFar])),
     show(answer) {
       whole = true;
+      parts.missing = answer.partitionsAnswered < answer.partitionsTotal;
       put(parts.loading);
       read(answer.devices);
     },
@@ -77,14 +79,16 @@ function build(root, wanted, onChange, signal) {
   });
   const body = make("tbody", { id: "rows" });
   const table = make("table", { id: "table", "aria-label": "Devices" }, make("thead", {}, make("tr", {}, ...heads)), body);
-  const empty = make("p", { class: "empty", id: "empty", hidden: true });
+  const why = make("p");
+  const all = make("a", { class: "action", href: "/devices" }, "Without filters");
+  const empty = make("div", { class: "empty", id: "empty", hidden: true }, why, all);
   const waiting = make("div", {}, loading());
   const scroll = make("div", { class: "scroll", id: "scroll" }, table, empty, waiting);
   const rows = new VirtualRows({ scroll, table, body, newRow, paint, signal });
   const list = card("All devices", { classes: "devices-card", actions: [total], body: scroll });
   const filters = make("div", { class: "filters", role: "search" }, field("Search", search, "grow"), site.field, status.field, type.field);
   root.append(pageHead("Devices"), filters, list.element);
-  return { rows, search, site: site.element, type: type.element, count: total, empty, loading: waiting, showSort: (order) => showSort(heads, order) };
+  return { rows, search, site: site.element, type: type.element, count: total, empty, why, all, missing: false, loading: waiting, showSort: (order) => showSort(heads, order) };
 }
 
 function showSort(heads, order) {
@@ -96,10 +100,10 @@ function showSort(heads, order) {
 }
 
 function newRow() {
-  const row = { link: make("a", { class: "serial" }), label: make("span", { class: "muted device-name" }), badge: make("span"), time: make("time", { "data-ago": true }) };
+  const row = { link: make("a", { class: "serial" }), label: make("span", { class: "muted device-name" }), below: make("span"), heard: make("time", { "data-ago": true }), badge: make("span"), time: make("time", { "data-ago": true }) };
   for (const key of ["site", "type", "power"]) row[key] = make("td", { class: `c-${key}` });
   row.power.classList.add("num");
-  row.element = make("tr", { class: "device" }, make("th", { scope: "row", class: "c-serial" }, row.link, row.label), row.site, row.type,
+  row.element = make("tr", { class: "device" }, make("th", { scope: "row", class: "c-serial" }, row.link, row.label, make("span", { class: "muted below" }, row.below, row.heard)), row.site, row.type,
     make("td", { class: "c-status" }, row.badge), row.power, make("td", { class: "c-seen num" }, row.time));
   return row;
 }
@@ -116,4 +120,7 @@ function paint(row, device) {
   row.power.classList.toggle("stale", statusOf(device) === "OFFLINE");
   setText(row.power, power(device.latest?.powerKw).join(" ").trim());
   setAgo(row.time, device.lastSeen);
+  // A narrow screen has no columns for these.
+  setText(row.below, `${siteName(device.siteId)} · `);
+  setAgo(row.heard, device.lastSeen);
 }

@@ -43,7 +43,7 @@ export function mount(root, { query, setQuery, signal }) {
     if (!live.known) return;
     const everything = all();
     const shown = everything.filter((each) => matches(each, wanted));
-    put(list.body, shown.length ? rows : nothing(everything.length ? "None of those that were read matches the filters." : "Nothing has happened yet. Changes of devices, alarms and commands appear here as they happen."), foot);
+    put(list.body, shown.length ? rows : everything.length ? nothing("None of those that were read matches the filters.", make("a", { class: "action", href: "/notifications" }, "Without filters")) : nothing("Nothing has happened yet. Changes of devices, alarms and commands appear here as they happen."), foot);
     rebuild(rows, shown, (each) => each.notificationId, (each) => notificationRow(each, { isNew: arrived.has(each.notificationId) }));
     setText(total, shown.length === everything.length ? plural(shown.length, "notification") : `${count(shown.length)} of ${count(everything.length)} that were read`);
     more.hidden = !(older.cursor ?? live.older) || older.list.length >= OLDER_MAX;

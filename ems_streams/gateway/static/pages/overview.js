@@ -7,14 +7,14 @@ import { notificationRow } from "../components/notification-row.js";
 import { card, failure, loading, nothing, pageHead, tile } from "../components/panels.js";
 import { shareBar } from "../components/share-bar.js";
 import { SitesTable } from "../components/sites-table.js";
-import { agoOf } from "../components/time.js";
+import { agoOf, withTimes } from "../components/time.js";
 import { make, put, rebuild, setText } from "../dom.js";
 import { energyToday } from "../energy-today.js";
 import { clock, count, energy, measure, percent, plural, power } from "../format.js";
 import { missingOf } from "../freshness.js";
 import { live } from "../live.js";
 import { keepFresh } from "../poll.js";
-import { STATUSES, STATUS_LABELS, STATUS_MARKS, deviceHref } from "../words.js";
+import { SEVERITIES, STATUSES, STATUS_LABELS, STATUS_MARKS, deviceHref, knownSeverity } from "../words.js";
 
 const ALARMS_SHOWN = 6;
 const NEWS_SHOWN = 8;
@@ -50,6 +50,7 @@ export function mount(root, { signal }) {
       figures.power(sum(known, (site) => site.powerKw), counts);
       if (!table.element.isConnected && known.length) put(sitesCard.body, table.element);
       if (known.length) table.show(known);
+      else if (answer.partitionsAnswered < answer.partitionsTotal) put(sitesCard.body, nothing("No worker answers for the devices at the moment."));
       else put(sitesCard.body, nothing("No device has been heard of yet.", make("p", {}, "Devices appear here with their first message, or when they are imported into the registry.")));
       if (known.length && !askedForEnergy) startEnergy();
     },
@@ -74,7 +75,7 @@ export function mount(root, { signal }) {
     load: (aborted) => alarms({ state: "RAISED,ACKNOWLEDGED", limit: ALARMS_COUNTED }, aborted),
     show(answer) {
       figures.alarms(answer);
-      showAlarms(alarmsCard.body, answer.alarms);
+      showAlarms(alarmsCard.body, answer);
     },
     onError: (error) => alarmsCard.body.querySelector(".loading") && put(alarmsCard.body, failure(error, () => alarmList.refresh())),
   });
@@ -118,9 +119,12 @@ function figureTiles() {
       const note = lacking ? `without ${plural(lacking, "site")}` : until ? `up to ${clock(until, false)}` : "no window has closed yet";
       tiles.energy.show(told.length ? energy(sum(told, (each) => each.kwh)) : ["–"], note);
     },
-    alarms({ alarms: list, nextCursor }) {
+    alarms(answer) {
+      const { alarms: list, nextCursor } = answer;
       const critical = list.filter((each) => each.severity === "CRITICAL").length;
-      tiles.alarms.show([`${count(list.length)}${nextCursor ? "+" : ""}`], critical ? `${count(critical)} critical` : list.length ? "none critical" : "all is well");
+      const raised = list.filter((each) => each.state === "RAISED").length;
+      const open = `${critical ? count(critical) : "none"} critical, ${raised ? count(raised) : "none"} unacknowledged`;
+      tiles.alarms.show([`${count(list.length)}${nextCursor ? "+" : ""}`], list.length ? open : missingOf(answer, "alarms") ? "of those that answer" : "all is well");
       tiles.alarms.element.classList.toggle("bad", critical > 0);
     },
     rate(state) {
@@ -166,11 +170,18 @@ class PowerChart {
   }
 }
 
-function showAlarms(body, list) {
-  if (!list.length) return put(body, nothing("No alarm is open."));
+// What nobody has taken note of first, then by severity; among equals the newest, as they come.
+export function mostUrgent(list) {
+  const rank = (alarm) => (alarm.state === "RAISED" ? 0 : SEVERITIES.length) + SEVERITIES.indexOf(knownSeverity(alarm.severity));
+  return [...list].sort((one, two) => rank(one) - rank(two));
+}
+
+function showAlarms(body, answer) {
+  const { alarms: list } = answer;
+  if (!list.length) return put(body, nothing(missingOf(answer, "alarms") ? "No alarm is open where it is known." : "No alarm is open."));
   const rows = body.querySelector("ol") ?? make("ol", { class: "rows" });
   if (!rows.isConnected) put(body, rows);
-  return rebuild(rows, list.slice(0, ALARMS_SHOWN), (each) => each.alarmId, (each) =>
+  return rebuild(rows, mostUrgent(list).slice(0, ALARMS_SHOWN), (each) => each.alarmId, (each) =>
     make("li", { class: "note-row" }, severityMark(each.severity), make("strong", {}, make("a", { href: deviceHref(each.serialNumber) }, each.serialNumber), ` ${each.title}`), agoOf(each.raisedAt),
-      make("p", {}, alarmBadge(each.state), " ", each.message)));
+      make("p", {}, alarmBadge(each.state), " ", withTimes(each.message))));
 }

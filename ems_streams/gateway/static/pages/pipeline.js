@@ -48,7 +48,7 @@ export function mount(root, { signal }) {
       showTiles(tiles, state);
       take(samples, Date.parse(state.asOf) / 1000, state.eventsPerSecond, state.lag?.messages ?? null);
       const lines = [{ name: "In", unit: "/s", values: samples.rate }];
-      if (state.lag) lines.push({ name: "Waiting", unit: "", values: samples.lag });
+      if (state.lag) lines.push({ name: "Waiting", unit: "", values: samples.lag, say: count });
       chart.show(samples.xs, lines);
       showPartitions(owners.body, map, state);
       put(workers.body, state.workers.length ? list : nothing("No worker has been heard of. Telemetry waits in Kafka until one is there."));
