@@ -27,6 +27,10 @@ POSITION_KEY = b"\x00position"
 
 CACHED_BYTES_MAX = 256 * 1024 * 1024
 """Of states that a worker keeps in memory, in their stored form: of one table, all its partitions together."""
+UNUSED_BYTES_MAX = CACHED_BYTES_MAX // 8
+"""From so much on what is not used leaves the memory although there is room: quarters of an hour that are over, above all."""
+KEPT_UNUSED_S = 120.0
+"""Not used is what was for so long neither read from the store nor changed."""
 CHANGES_MAX = 20_000
 """States that may wait for a commit."""
 OUTPUTS_MAX = 20_000
@@ -92,6 +96,9 @@ class PartitionState(Generic[S]):
         # Of each state in memory, as far as it was ever stored: what it takes in its stored form; and all of that together.
         self._sizes: dict[bytes, int] = {}
         self._cached_bytes = 0
+        # Of which states something was read from the store, or written, since the last time that unused ones left.
+        self._used: set[bytes] = set()
+        self._swept_s = time.monotonic()
         self._dirty: dict[bytes, S | None] = {}
         self._going: frozenset[bytes] = frozenset()
         self._outputs: defaultdict[tuple[str, int], list[KeyValue]] = defaultdict(list)
@@ -124,6 +131,7 @@ class PartitionState(Generic[S]):
             return None
         state = self._states[key] = self._codec.decode(raw)
         self._resize(key, len(raw))
+        self._used.add(key)
         return state
 
     def _resize(self, key: bytes, size: int) -> None:
@@ -315,14 +323,21 @@ class PartitionState(Generic[S]):
         return changes, outputs, positions
 
     def _evict(self, changes: Mapping[bytes, bytes | None]) -> None:
-        """Bound the memory: states that are in the store can be read again. Those that have just changed go last, the largest of them first.
+        """Bound the memory: states that are in the store can be read again. What is not used goes first; those that have just changed go last, the largest first.
 
         By the size of each, since one partition has states of very different sizes: of a device, and of all that it sent in a quarter of an hour.
         """
         for key, value in changes.items():
             if value is not None and key in self._states:
                 self._resize(key, len(value))
-        bytes_max = CACHED_BYTES_MAX // max(1, self._shared_by())
+        partitions = max(1, self._shared_by())
+        self._used.update(changes)
+        if self.last_commit_s - self._swept_s > KEPT_UNUSED_S:
+            self._swept_s = self.last_commit_s
+            if self._cached_bytes > UNUSED_BYTES_MAX // partitions:
+                self._keep({key: state for key, state in self._states.items() if key in self._used or key in self._dirty})
+            self._used.clear()
+        bytes_max = CACHED_BYTES_MAX // partitions
         if self._cached_bytes <= bytes_max:
             return
         kept = {key: state for key, state in self._dirty.items() if state is not None}
@@ -332,6 +347,9 @@ class PartitionState(Generic[S]):
             if left < 0:
                 break
             kept[key] = self._states[key]
+        self._keep(kept)
+
+    def _keep(self, kept: dict[bytes, S]) -> None:
         self._states = kept
         self._sizes = {key: size for key, size in self._sizes.items() if key in kept}
         self._cached_bytes = sum(self._sizes.values())

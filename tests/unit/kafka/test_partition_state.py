@@ -256,6 +256,25 @@ async def test_memory_is_bounded_by_bytes_whatever_sizes_states_have(
     assert b"device" in partition.keys_in_memory()
 
 
+@pytest.mark.parametrize(("unused_bytes_max", "held"), [(300, {b"A", b"D"}), (10_000, {b"A", b"B", b"C", b"D", b"E", b"F"})])
+async def test_what_is_not_used_for_long_leaves_the_memory_of_a_table_that_is_large(
+    store: Store, writer: RecordingWriter, monkeypatch: pytest.MonkeyPatch, unused_bytes_max: int, held: set[bytes]
+) -> None:
+    monkeypatch.setattr(partition_state, "UNUSED_BYTES_MAX", unused_bytes_max)
+    partition = opened(store, writer)
+    await filled(partition, "ABCDEF")
+    monkeypatch.setattr(partition_state, "KEPT_UNUSED_S", 0.0)
+    await filled(partition, "AD")
+    assert len(partition.keys_in_memory()) == 6, "all were written in this time"
+    monkeypatch.setattr(partition_state, "KEPT_UNUSED_S", 60.0)
+    await filled(partition, "D")
+    partition.put(b"A", bytearray(b"changed"))
+    monkeypatch.setattr(partition_state, "KEPT_UNUSED_S", 0.0)
+    await filled(partition, "A")
+    assert set(partition.keys_in_memory()) == held
+    assert partition.get(b"B") == bytearray(100), "it is read again"
+
+
 async def test_what_is_read_and_forgotten_again_counts_no_more(
     partition: PartitionState[bytearray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
