@@ -57,7 +57,9 @@ class Sampler:
         self._deployment = deployment
         self._session = session
         self._ledger = LineCounter(deployment.ledger)
-        self._logs = {name: LineCounter(deployment.directory / "data" / "logs" / f"{name}.log") for name in deployment.health_ports}
+        logs = deployment.directory / "data" / "logs"
+        # What people do is logged, a line for each command, and is not what a process has to say of itself.
+        self._logs = {name: LineCounter(logs / f"{name}.log", without=b"] audit ") for name in deployment.health_ports}
         self._cpu_s: dict[str, tuple[float, float]] = {}
 
     async def look(self, at_s: float) -> dict[Key, float]:
@@ -141,10 +143,15 @@ def _lag_of(process: str, sample: str, labels: dict[str, str]) -> str | None:
 
 
 class LineCounter:
-    """Counts the lines of a file that grows, reading each part of it once."""
+    """Counts the lines of a file that grows, reading each part of it once.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        without: Lines with this in them do not count.
+    """
+
+    def __init__(self, path: Path, without: bytes | None = None) -> None:
         self._path = path
+        self._without = without
         self._read_bytes = 0
         self._lines = 0
 
@@ -155,6 +162,8 @@ class LineCounter:
                 while piece := file.read(_READ_AT_ONCE):
                     self._read_bytes += len(piece)
                     self._lines += piece.count(b"\n")
+                    if self._without is not None:
+                        self._lines -= piece.count(self._without)
         return self._lines
 
 

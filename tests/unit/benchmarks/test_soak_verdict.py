@@ -93,3 +93,9 @@ def test_lines_of_a_file_that_grows_are_counted_once_each(tmp_path: Path) -> Non
         file.flush()
         assert counter.count() == 3
     assert counter.count() == 3
+
+
+def test_lines_of_what_people_did_do_not_count(tmp_path: Path) -> None:
+    path = tmp_path / "gateway.log"
+    path.write_text("12:00 [info     ] audit [gateway] by=ann\n12:01 [warning  ] kafka_away [gateway]\n")
+    assert LineCounter(path, without=b"] audit ").count() == 1
