@@ -20,8 +20,14 @@ export class LetterDetail {
     this.empty = make("p", { class: "empty" }, "Open a letter to see its bytes, its headers and why it is here, to change it, and to send it back.");
     this.body = make("div", { id: "letter-body", class: "pad" }, this.empty);
     this.element = make("section", { id: "letter", class: "card letter", "aria-labelledby": "letter-title" }, make("div", { class: "bar" }, this.title, this.closer), this.body);
-    // Not what is being typed: the cross closes it all the same.
-    document.addEventListener("keydown", (event) => event.key === "Escape" && this.letter && !document.querySelector("dialog[open]") && !this.edits().length && this.close(), { signal });
+    // Not over what is being typed: the cross closes it all the same.
+    document.addEventListener("keydown", (event) => event.key === "Escape" && this.letter && !document.querySelector("dialog[open]") && !this.isUnsent() && this.close(), { signal });
+  }
+
+  // Whether something was changed that has not been sent back.
+  isUnsent() {
+    const edits = this.edits();
+    return edits.length > 0 && JSON.stringify(edits) !== this.sent;
   }
 
   shows(letter) {
@@ -31,6 +37,7 @@ export class LetterDetail {
   async open(letter, origin) {
     this.letter = letter;
     this.full = null;
+    this.sent = null;
     this.origin = origin;
     setText(this.title, letter.id);
     this.closer.hidden = false;
@@ -120,7 +127,7 @@ export class LetterDetail {
       const body = { ids: [full.id], edits: this.edits(), dryRun, again: full.state !== "open" };
       const answer = await redriveLetters(full.topic, body);
       if (dryRun) this.showDryRun(answer);
-      else await this.showRedrive(answer);
+      else await this.showRedrive(answer, body.edits);
     } catch (error) {
       showResult(this.result, error.message, "bad");
     } finally {
@@ -136,10 +143,11 @@ export class LetterDetail {
     showResult(this.result, `Dry run: ${outcomeText({ ...answer, refusals: {} })}${where}${detail}. Nothing was written.`, well ? "good" : "bad");
   }
 
-  async showRedrive(answer) {
+  async showRedrive(answer, edits) {
     const done = await untilFinished(answer, (now) => showResult(this.result, `Redrive ${now.redriveId} is under way`), this.signal);
     if (this.signal.aborted) return;
     const well = done.state === "finished" && done.outcomes.sent > 0;
+    if (well) this.sent = JSON.stringify(edits);
     showResult(this.result, `Redrive ${done.redriveId} ${done.state}: ${outcomeText(done)}.`, well ? "good" : "bad");
     this.onDone();
   }
