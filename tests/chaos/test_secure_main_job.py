@@ -5,6 +5,7 @@ import re
 import time
 from base64 import b64decode
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,8 @@ from tests.support.secure_dev import SecureDev, secure_dev
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]
 
-RATE, DEVICES, POISON = 2000, 200, 0.01
+RATE, DEVICES = 2000, 200
+FAULTS = "duplicates=0.02,out-of-order=0.02,poison=0.01"
 SECONDS = max(5, round(60 * SCALE))
 DEAD = tuple(dlt_of(name) for name in (DEVICE_TELEMETRY, DEVICE_STATUS_REPORTS, DEVICE_REGISTRY, DEVICE_COMMAND_ACKS))
 
@@ -41,64 +43,61 @@ def dead(secure: SecureDev) -> Counter[bytes]:
     return asyncio.run(read())
 
 
+@dataclass(frozen=True)
+class Published:
+    """What the simulator says of what it has sent.
+
+    Attributes:
+        refused: Poison on topics that are no device's, which is not for the fleet to write.
+    """
+
+    ledger: Path
+    unacknowledged: int
+    refused: int
+    poison: Counter[bytes]
+
+
+def publish(secure: SecureDev, ledger: Path) -> Published:
+    """The fleet sends for `SECONDS`."""
+    options = {"--prefix": "DEMO-T-", "--devices": DEVICES, "--rate": RATE, "--duration": SECONDS, "--ledger": ledger, "--faults": FAULTS}
+    given = [str(part) for option in options.items() for part in option]
+    done = secure.simulate("--seed", "7", *given, timeout_s=SECONDS + 120)
+    said = re.search(r"(\d+) messages were not acknowledged by the broker, (\d+) refused", done.stderr)
+    assert said is not None, done.stderr
+    poison = Counter(b64decode(entry["payload"]) for entry in read_ledger(Path(f"{ledger}.poison")))
+    return Published(ledger, int(said[1]), int(said[2]), poison)
+
+
+def judged(secure: SecureDev, sent: Published) -> Finding:
+    """Every device from the gateway and from either worker, and all dead letters."""
+    readers = {"gateway": secure.access(), "worker-0": secure.worker(0), "worker-1": secure.worker(1)}
+    until_exact(readers["gateway"], sent.ledger, 120)
+    wrong = {name: len(wrong_devices(each, sent.ledger)) for name, each in readers.items()}
+    eventually(lambda: dead(secure).total() >= sent.poison.total(), 60, "as many dead letters as poison messages")
+    letters, truth = dead(secure), totals(sent.ledger)
+    return Finding(
+        expected={
+            "not acknowledged": 0, "some refused": True, "devices": DEVICES, "wrong by": dict.fromkeys(readers, 0), "poison not dead": 0,
+            "dead but no poison": 0,
+        },
+        found={
+            "not acknowledged": sent.unacknowledged, "some refused": sent.refused > 0, "devices": len(truth), "wrong by": wrong,
+            "poison not dead": (sent.poison - letters).total(), "dead but no poison": (letters - sent.poison).total(),
+        },
+        measured=f"{sum(each.count for metrics in truth.values() for each in metrics.values())} values",
+    )  # fmt: skip
+
+
 def test_the_main_job_at_full_size(tmp_path: Path) -> None:
     started_s = time.monotonic()
     with secure_dev(tmp_path / "dev", "--no-simulator", workers=2):
         first_s = time.monotonic() - started_s
     started_s = time.monotonic()
     with secure_dev(tmp_path / "dev", "--no-simulator", workers=2) as secure:
-        second_s = time.monotonic() - started_s
-        workers = [secure.worker(number) for number in range(2)]
-        assert eventually(lambda: split(workers[0]), 60, "partitions split between two workers") == [0, 1, 2, 3]
-        ledger = tmp_path / "ledger.jsonl"
-        options = [
-            "--prefix",
-            "DEMO-T-",
-            "--devices",
-            str(DEVICES),
-            "--rate",
-            str(RATE),
-            "--duration",
-            str(SECONDS),
-            "--ledger",
-            str(ledger),
-        ]
-        faults = f"duplicates=0.02,out-of-order=0.02,poison={POISON}"
-        done = secure.simulate("--seed", "7", *options, "--faults", faults, timeout_s=SECONDS + 120)
-        # Poison on topics that are no device's is not for the fleet to write: the broker refuses it, and the simulator says how much.
-        said = re.search(r"(\d+) messages were not acknowledged by the broker, (\d+) refused", done.stderr)
-        assert said is not None, done.stderr
-        unacknowledged, refused = map(int, said.groups())
-        readers = {"gateway": secure.access(), "worker-0": workers[0], "worker-1": workers[1]}
-        until_exact(readers["gateway"], ledger, 120)
-        wrong = {name: len(wrong_devices(each, ledger)) for name, each in readers.items()}
-        poison = Counter(b64decode(entry["payload"]) for entry in read_ledger(Path(f"{ledger}.poison")))
-        awaited = poison.total()
-        eventually(lambda: dead(secure).total() >= awaited, 60, "as many dead letters as poison messages")
-        letters = dead(secure)
-        truth = totals(ledger)
-    values = sum(each.count for metrics in truth.values() for each in metrics.values())
-    verdict(
-        "main job, secured",
-        Finding(
-            expected={
-                "not acknowledged": 0,
-                "some refused": True,
-                "devices": DEVICES,
-                "wrong by": dict.fromkeys(readers, 0),
-                "poison not dead": 0,
-                "dead but no poison": 0,
-            },
-            found={
-                "not acknowledged": unacknowledged,
-                "some refused": refused > 0,
-                "devices": len(truth),
-                "wrong by": wrong,
-                "poison not dead": (poison - letters).total(),
-                "dead but no poison": (letters - poison).total(),
-            },
-            measured=f"first start {first_s:.1f} s, second {second_s:.1f} s; {values} values",
-        ),
-        load=f"{DEVICES} devices at {RATE}/s for {SECONDS} s, {awaited} poison messages, {len(poison)} different ones; {refused} refused by the broker",
-        faults=faults,
-    )
+        starts = Finding({}, {}, f"first start {first_s:.1f} s, second {time.monotonic() - started_s:.1f} s")
+        assert eventually(lambda: split(secure.worker(0)), 60, "partitions split between two workers") == [0, 1, 2, 3]
+        sent = publish(secure, tmp_path / "ledger.jsonl")
+        finding = judged(secure, sent)
+    count, different, refused = sent.poison.total(), len(sent.poison), sent.refused
+    load = f"{DEVICES} devices at {RATE}/s for {SECONDS} s, {count} poison messages, {different} different ones; {refused} refused by the broker"
+    verdict("main job, secured", starts + finding, load=load, faults=FAULTS)
