@@ -45,7 +45,8 @@ def main() -> int:
     if (os.cpu_count() or 1) < 2:
         return max([subprocess.call(run) not in PASSED for run in runs])
     running = [subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for run in runs]
-    threads = [threading.Thread(target=_copy, args=(f"[{number}]", each.stdout)) for number, each in enumerate(running, 1)]
+    wrong: list[str] = []
+    threads = [threading.Thread(target=_copy, args=(f"[{number}]", each.stdout, wrong)) for number, each in enumerate(running, 1)]
     try:
         for thread in threads:
             thread.start()
@@ -56,6 +57,8 @@ def main() -> int:
         codes = [each.wait() for each in running]  # they have been interrupted, too
     for number, code in enumerate(codes, 1):
         print(f"[{number}] {'passed' if code in PASSED else f'FAILED with exit code {code}'}", flush=True)
+    # Once more and last, since the parts' own summaries may be thousands of lines further up.
+    print("".join(wrong), end="", flush=True)
     return max(code not in PASSED for code in codes)
 
 
@@ -68,10 +71,17 @@ def parts() -> list[list[str]]:
     return [first, rest, *(["-p", "no:cacheprovider", *other] for other in others)]
 
 
-def _copy(mark: str, output: IO[str] | None) -> None:
+def _copy(mark: str, output: IO[str] | None, wrong: list[str]) -> None:
     assert output is not None
     for line in output:
         print(mark, line, end="", flush=True)
+        if says_what_is_wrong(line):
+            wrong.append(f"{mark} {line}")
+
+
+def says_what_is_wrong(line: str) -> bool:
+    """Whether this line of pytest's output names a test that failed, or says what it missed."""
+    return line.startswith(("FAILED ", "ERROR ", "E   "))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,9 @@
 from collections import Counter
 from pathlib import Path
 
-from tests.run import PARTS, parts
+import pytest
+
+from tests.run import PARTS, parts, says_what_is_wrong
 
 
 def files_of(arguments: list[str]) -> list[str]:
@@ -21,3 +23,17 @@ def test_each_file_is_in_one_part() -> None:
 
 def test_what_is_named_is_there() -> None:
     assert [path for part in PARTS for path in part if not Path(path).exists()] == []
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong"),
+    [
+        ("FAILED tests/unit/test_app.py::test_it - AssertionError: 1 != 2", True),
+        ("ERROR tests/unit/test_app.py::test_it - OSError", True),
+        ("E       AssertionError: 1 != 2", True),
+        ("tests/unit/test_app.py ..F", False),
+        ("SKIPPED [1] tests/unit/access/test_tokens.py:155: root may write everywhere", False),
+    ],
+)
+def test_what_is_said_once_more_at_the_end(line: str, wrong: bool) -> None:
+    assert says_what_is_wrong(line) is wrong
