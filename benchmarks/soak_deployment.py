@@ -155,6 +155,8 @@ class Deployment:
             "EMS_NOTIFIER_PORT": str(ports.notifier),
             "EMS_GATEWAY_PORT": str(ports.gateway),
             "EMS_CHANNELS_FILE": str(channels),
+            # Full long before the second half, as it is anywhere after a day: what fills up is not what grows.
+            "EMS_GATEWAY_NOTIFICATIONS_HELD": "1000",
             "EMS_SOAK_SECRET": "whsec_" + "c29hayBvZiBhIGRlcGxveW1lbnQsIDMyIGJ5dGVzIGxvbmc=",
         }
 

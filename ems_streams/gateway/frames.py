@@ -6,7 +6,7 @@ What a server sends is not masked, so a text frame is the same bytes for every c
 from typing import NamedTuple
 
 from ems_streams.gateway.filters import Filter
-from ems_streams.gateway.ring import Ring
+from ems_streams.gateway.ring import FRAMES_KEPT, Ring
 
 CHUNK_BYTES = 64 * 1024
 """About how much is given to a connection at once."""
@@ -80,8 +80,9 @@ def _join(ring: Ring, position: int, wanted: Filter) -> Chunk:
         entry = ring.at(position)
         position += 1
         if wanted.wants(entry.facts):
-            if entry.frame is None:
-                entry.frame = notification_frame(entry.cursor, entry.payload)
-            frames.append(entry.frame)
-            size += len(entry.frame)
+            frame = entry.frame or notification_frame(entry.cursor, entry.payload)
+            if ring.end - entry.position <= FRAMES_KEPT:
+                entry.frame = frame
+            frames.append(frame)
+            size += len(frame)
     return Chunk(b"".join(frames), position, len(frames))

@@ -25,7 +25,6 @@ from ems_streams.tracing import current
 
 log = structlog.get_logger(__name__)
 
-CAPACITY = 10_000
 RETRY_S = 1.0
 POLL_MS = 1000
 MAX_RECORDS = 1000
@@ -47,7 +46,7 @@ class Feed:
         pace_s: Who waits is woken at most once in this time: with many clients a wake costs more than what it brings.
     """
 
-    def __init__(self, settings: Settings, capacity: int = CAPACITY, topic: str = DEVICE_NOTIFICATIONS) -> None:
+    def __init__(self, settings: Settings, capacity: int, topic: str = DEVICE_NOTIFICATIONS) -> None:
         self._settings = settings
         self._topic = topic
         self._capacity = capacity
@@ -227,7 +226,8 @@ def parse(record: ConsumerRecord[Any, Any]) -> tuple[str, bytes, Facts] | None:
         document = orjson.loads(record.value or b"")
         identifier = document["notificationId"]
         if isinstance(identifier, str) and identifier:
-            return identifier, orjson.dumps(document), facts_of(document)
+            # Joined into bytes of their own: what orjson returns keeps the buffer it was made in, and this is held for long.
+            return identifier, b"".join((orjson.dumps(document), b"")), facts_of(document)
     except (ValueError, KeyError, TypeError):
         pass
     log.warning("not a notification", topic=record.topic, partition=record.partition, offset=record.offset)

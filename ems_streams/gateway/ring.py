@@ -9,6 +9,8 @@ from ems_streams.gateway.filters import EVERYTHING, NO_FACTS, Facts, Filter
 
 REMEMBERED_IDS_PER_ENTRY = 4
 """Ids are remembered for longer than their entries, so that a late duplicate is not told twice."""
+FRAMES_KEPT = 500
+"""Clients that keep up are all within the newest entries; a frame made for one that was behind would double what an old entry takes."""
 
 
 @dataclass(slots=True)
@@ -22,7 +24,7 @@ class Entry:
         payload: The notification as JSON.
         after: Next offset to read of every partition once this entry is known.
         facts: What filters look at.
-        frame: The message to clients as bytes on the wire, once somebody has made it.
+        frame: The message to clients as bytes on the wire, once somebody has made it; of the newest entries only.
     """
 
     position: int
@@ -95,6 +97,8 @@ class Ring:
         self._entries.append(Entry(self._end, partition, offset, payload, self._after, facts))
         self._positions[notification_id] = self._end
         self._end += 1
+        if len(self._entries) > FRAMES_KEPT:
+            self._entries[-1 - FRAMES_KEPT].frame = None
         self._shrink()
         return True
 

@@ -59,7 +59,7 @@ class Gateway:
         self.command_desk = CommandDesk(settings)
         self.security = Security.of(settings, self.command_desk.site_of)
         self.topology = Topology(session, settings.worker_urls.split(","))
-        self.feed = Feed(settings)
+        self.feed = Feed(settings, settings.gateway_notifications_held)
         self.history = HistoryReader(settings, "ems-gateway", settings.query_timeout_s)
         self.pipeline = Pipeline(settings, self.topology)
         self.socket = NotificationSocket(self.feed, origins=self.security.origins)

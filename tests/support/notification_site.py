@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from ems_streams.gateway.notification_list import NotificationList
-from ems_streams.gateway.notifications import CAPACITY, Feed
+from ems_streams.gateway.notifications import Feed
 from ems_streams.gateway.websocket import Limits, NotificationSocket
 from ems_streams.ops.http import bound_port, error_middleware, start_site
 from ems_streams.settings import Settings
@@ -60,7 +60,7 @@ class Site:
 
 
 @asynccontextmanager
-async def gateway(given: Notifications, capacity: int = CAPACITY, limits: Limits | None = None) -> AsyncIterator[Site]:
+async def gateway(given: Notifications, capacity: int = 10_000, limits: Limits | None = None) -> AsyncIterator[Site]:
     """Starts the notification side and waits until it is ready."""
     feed = Feed(given.settings, capacity, given.topic)
     socket = NotificationSocket(feed, limits)

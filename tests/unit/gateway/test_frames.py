@@ -7,7 +7,7 @@ from aiohttp import web
 from ems_streams.gateway import frames as module
 from ems_streams.gateway.filters import Facts, Filter
 from ems_streams.gateway.frames import CHUNK_BYTES, Chunks, text_frame
-from ems_streams.gateway.ring import Ring
+from ems_streams.gateway.ring import FRAMES_KEPT, Ring
 from ems_streams.ops.http import bound_port, start_site
 
 
@@ -84,3 +84,19 @@ def test_the_place_after_a_cursor_is_found() -> None:
     assert [ring.position_after(point) for point in points] == [None, None, 3, 4, 5, 6]
     assert ring.position_after((1, 2)) == 3
     assert ring.position_after((2, 1)) is None
+
+
+def test_frames_are_held_for_the_newest_entries_only() -> None:
+    ring, chunks = Ring(2 * FRAMES_KEPT, [0]), Chunks()
+
+    def held() -> list[int]:
+        return [position for position in range(ring.start, ring.end) if ring.at(position).frame is not None]
+
+    for offset in range(FRAMES_KEPT + 2):
+        ring.add(0, offset, str(offset), b"{}")
+        chunks.take(ring, offset, Filter())
+    assert held() == list(range(2, FRAMES_KEPT + 2))
+    # Who comes from further back gets the same, and leaves nothing behind.
+    late = chunks.take(ring, 0, Filter())
+    assert late.notifications == FRAMES_KEPT + 2
+    assert held() == list(range(2, FRAMES_KEPT + 2))
