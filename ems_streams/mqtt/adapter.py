@@ -1,6 +1,7 @@
 """Takes the messages of all devices from the MQTT broker, in batches that are acknowledged when they are safe elsewhere."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from types import TracebackType
@@ -10,7 +11,7 @@ import mqtt5
 import structlog
 
 from ems_streams.metrics.ingress import MQTT_CONNECTIONS, MQTT_DROPPED
-from ems_streams.mqtt.connection import CONNECT_TIMEOUT_S, FAILURES, Connection, connect_patiently
+from ems_streams.mqtt.connection import CONNECT_TIMEOUT_S, FAILURES, Connection, connect_patiently, rest_after
 from ems_streams.mqtt.endpoint import broker_of
 from ems_streams.mqtt.inbox import Inbox, MqttBatch, MqttMessage
 from ems_streams.mqtt.topics import ALL_SITES
@@ -168,6 +169,7 @@ class MqttSubscriber:
     async def _supervise(self) -> None:
         while True:
             connection = await connect_patiently(self._open, lambda: self._state)
+            connected_s = time.monotonic()
             self._subscribed = True
             self._subscribed_s = asyncio.get_running_loop().time()
             self._state = "connected"
@@ -186,6 +188,7 @@ class MqttSubscriber:
                 )
             finally:
                 await self._drop(connection)
+            await rest_after(connected_s)
 
     async def _open(self) -> Connection:
         """A connection on a session that has the subscription.

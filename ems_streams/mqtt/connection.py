@@ -34,6 +34,7 @@ MAX_PACKET_BYTES = 16 * 1024 * 1024 - 64 * 1024
 """Largest packet we ask the broker for: the input buffer of the library holds 16 MiB and fails beyond."""
 CONNECT_TIMEOUT_S = 5.0
 CLOSE_TIMEOUT_S = 2.0
+SHORT_LIFE_S = 0.5
 
 FAILURES = (
     OSError,
@@ -373,6 +374,15 @@ async def connect_patiently(
                     log.warning("mqtt_cannot_connect", reason=why)
                 raise
     raise AssertionError("unreachable: attempts are unlimited")
+
+
+async def rest_after(connected_s: float) -> None:
+    """Wait a little before the next connection when the last, made at that monotonic time, did not live for long.
+
+    Two processes with one client id would otherwise take the session from each other as fast as they can, and do nothing else.
+    """
+    if time.monotonic() - connected_s < SHORT_LIFE_S:
+        await asyncio.sleep(SHORT_LIFE_S)
 
 
 def _root_cause(error: BaseException | None) -> str:

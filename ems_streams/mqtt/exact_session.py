@@ -5,6 +5,7 @@ between, and another process can go on where this one ended: with the same clien
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,14 +16,13 @@ from typing import Final, Self
 import mqtt5
 import structlog
 
-from ems_streams.mqtt.connection import CONNECT_TIMEOUT_S, Connection, connect_patiently
+from ems_streams.mqtt.connection import CONNECT_TIMEOUT_S, Connection, connect_patiently, rest_after
 from ems_streams.mqtt.endpoint import broker_of
 from ems_streams.settings import Settings
 
 log = structlog.get_logger(__name__)
 
 LAST_PACKET_ID: Final = 65_535
-SHORT_LIFE_S: Final = 0.5
 RECONNECT_MAX_S: Final = 2.0
 """Longest pause between two tries: what is published here expires, often within a minute, and there is one such session for each partition."""
 _TAKEN: Final = (mqtt5.PubRecReasonCode.SUCCESS, mqtt5.PubRecReasonCode.NO_MATCHING_SUBSCRIBERS)
@@ -150,7 +150,7 @@ class ExactSession:
     async def _supervise(self) -> None:
         while True:
             connection = await connect_patiently(self._open, lambda: self.state, RECONNECT_MAX_S)
-            connected_s = asyncio.get_running_loop().time()
+            connected_s = time.monotonic()
             self.number += 1
             self._lost = self._lost or not connection.session_present
             self.session_present = not self._lost
@@ -162,9 +162,7 @@ class ExactSession:
             finally:
                 self._connection = None
                 await connection.close()
-            # Two that take the session from each other would otherwise do nothing else.
-            if asyncio.get_running_loop().time() - connected_s < SHORT_LIFE_S:
-                await asyncio.sleep(SHORT_LIFE_S)
+            await rest_after(connected_s)
 
     async def _open(self) -> Connection:
         connection = Connection(
