@@ -13,12 +13,25 @@ from ems_streams.dev.server import accepts
 from tests.support.processes import eventually
 
 SHIPPED = Path(__file__).parents[2] / "docker" / "mosquitto"
-PLACES = ("/usr/sbin/mosquitto", "/usr/local/sbin/mosquitto", "/opt/homebrew/sbin/mosquitto")
+PLACES = ("/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin", "/opt/homebrew/sbin", "/opt/homebrew/bin")
 
 
-def find_mosquitto() -> str | None:
-    """The broker's binary, which is often outside of PATH."""
-    return shutil.which("mosquitto") or next((each for each in PLACES if Path(each).exists()), None)
+@dataclass(frozen=True, slots=True)
+class Mosquitto:
+    """Paths of the broker and of the tool that hashes passwords for it."""
+
+    broker: str
+    passwd: str
+
+
+def find_mosquitto() -> Mosquitto | None:
+    """What is installed, also outside of PATH, where the broker often is; None unless there is both, which may come apart."""
+    broker, passwd = _find("mosquitto"), _find("mosquitto_passwd")
+    return None if broker is None or passwd is None else Mosquitto(broker, passwd)
+
+
+def _find(program: str) -> str | None:
+    return shutil.which(program) or shutil.which(program, path=os.pathsep.join(PLACES))
 
 
 @dataclass

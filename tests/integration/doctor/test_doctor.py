@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import json
 import os
-import shutil
 import subprocess
 import time
 import uuid
@@ -21,9 +20,11 @@ from ems_streams.ops.doctor.findings import Finding
 from ems_streams.processes.doctor import services
 from ems_streams.processes.doctor.run import diagnose
 from ems_streams.settings import Settings
+from tests.support.mosquitto import find_mosquitto
 from tests.support.processes import Deployment, eventually
 
 pytestmark = pytest.mark.integration
+MOSQUITTO = find_mosquitto()
 
 GIB = 1024**3
 ROOMY = {"disk": lambda _: (100 * GIB, 50 * GIB)}
@@ -240,17 +241,18 @@ async def test_an_mqtt_broker_that_cannot_be_used(system: Deployment, unused_tcp
 @pytest.fixture
 async def strict_broker(tmp_path: Path, unused_tcp_port: int) -> AsyncIterator[str]:
     """An MQTT broker that wants a password; its URL."""
+    assert MOSQUITTO is not None
     passwords = tmp_path / "passwords"
-    subprocess.run(["mosquitto_passwd", "-b", "-c", str(passwords), "ems", "right"], check=True, capture_output=True)
+    subprocess.run([MOSQUITTO.passwd, "-b", "-c", str(passwords), "ems", "right"], check=True, capture_output=True)
     config = tmp_path / "mosquitto.conf"
     config.write_text(f"listener {unused_tcp_port} 127.0.0.1\nallow_anonymous false\npassword_file {passwords}\nuser root\n")
-    broker = await asyncio.create_subprocess_exec("mosquitto", "-c", str(config), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    broker = await asyncio.create_subprocess_exec(MOSQUITTO.broker, "-c", str(config), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     yield f"mqtt://127.0.0.1:{unused_tcp_port}"
     broker.terminate()
     await broker.wait()
 
 
-@pytest.mark.skipif(shutil.which("mosquitto_passwd") is None, reason="the embedded broker takes every login")
+@pytest.mark.skipif(MOSQUITTO is None, reason="the embedded broker takes every login")
 async def test_a_wrong_password_of_mqtt(system: Deployment, strict_broker: str) -> None:
     wrong = {"EMS_MQTT_URL": strict_broker, "EMS_MQTT_USERNAME": "ems", "EMS_MQTT_PASSWORD": "wrong-one"}
     deadline_s = time.monotonic() + 10

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import shutil
 import subprocess
 import warnings
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from ems_streams.mqtt.exact_session import AnswerKind, ExactMessage, ExactSessio
 from ems_streams.mqtt.probe import BrokerUnusableError, probe_broker
 from ems_streams.settings import Settings
 from tests.integration.secure_servers.test_mqtt import ingress, publisher, receiver, unique
-from tests.support.mosquitto import find_mosquitto, running
+from tests.support.mosquitto import Mosquitto, find_mosquitto, running
 
 pytestmark = pytest.mark.integration
 MOSQUITTO = find_mosquitto()
@@ -27,7 +26,7 @@ PASSWORDS = {"ems-ingress": "ingress-secret", "ems-worker": "worker-secret"}
 class Broker:
     """Where it listens, and the certificates of its clients."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, mosquitto: Mosquitto) -> None:
         self.directory = directory
         ports = Ports.free()
         self.devices, self.ems = ports.mqtt, ports.kafka
@@ -39,7 +38,7 @@ class Broker:
         (certs / "ems-ca.pem").write_bytes(self.internal.cert_pem.bytes())
         save(issue(self.internal, "broker", SERVER, *SERVER_NAMES), certs, "server")
         self.ca = certs / "ems-ca.pem"
-        _write_passwords(secrets / "passwords")
+        _write_passwords(secrets / "passwords", mosquitto.passwd)
 
     def device(self, serial: str, port: int | None = None, **more: object) -> Settings:
         pair = save(issue(self.authority, serial, DEVICE), self.directory, serial)
@@ -54,21 +53,19 @@ class Broker:
         return Settings.load(mqtt_url=f"mqtts://127.0.0.1:{port}", mqtt_ca_file=self.ca, **more)
 
 
-def _write_passwords(path: Path) -> None:
+def _write_passwords(path: Path, tool: str) -> None:
     path.write_text("".join(f"{name}:{password}\n" for name, password in PASSWORDS.items()))
-    tool = shutil.which("mosquitto_passwd")
-    assert tool is not None, "mosquitto_passwd comes with mosquitto"
     subprocess.run([tool, "-U", str(path)], check=True, capture_output=True)
 
 
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     if MOSQUITTO is None:
-        why = "mosquitto is not installed: what it makes of docker/mosquitto is not shown in this run"
+        why = "mosquitto and mosquitto_passwd are not installed: what it makes of docker/mosquitto is not shown in this run"
         warnings.warn(pytest.PytestWarning(why), stacklevel=1)
         pytest.skip(why)
-    found = Broker(tmp_path_factory.mktemp("mosquitto"))
-    with running(MOSQUITTO, found.directory, found.devices, found.ems):
+    found = Broker(tmp_path_factory.mktemp("mosquitto"), MOSQUITTO)
+    with running(MOSQUITTO.broker, found.directory, found.devices, found.ems):
         yield found
 
 
