@@ -52,7 +52,11 @@ class MaintenanceWindow(Event):
     @classmethod
     def _named(cls, data: Any) -> Any:
         if isinstance(data, dict) and "windowId" not in data and not data.get("window_id"):
-            said = orjson.dumps(data, option=orjson.OPT_SORT_KEYS, default=str)
+            try:
+                said = orjson.dumps(data, option=orjson.OPT_SORT_KEYS, default=str)
+            except TypeError as error:
+                # Also of fields that nobody knows: an id is made of all that was said.
+                raise ValueError(f"expected numbers of up to 64 bits and values that are not nested deeply: {error}") from None
             return {**data, "windowId": ID_PREFIX + blake2b(said, digest_size=6).hexdigest()}
         return data
 

@@ -23,6 +23,11 @@ from ems_streams.domain.sketch import Sketch
 
 QUANTILES = (0.5, 0.95, 0.99)
 _HEADER = struct.Struct("<IdBd")
+_LARGE = 0xFFFF_FFFF
+"""Says that the number of messages does not fit into the header, and stands behind it: a site of ten thousand fast devices has more in a day."""
+_EVENTS = struct.Struct("<Q")
+_EVENTS_MAX = 1 << 40
+"""What is read may say no more, so that the sum over any number of devices fits."""
 _METRIC = struct.Struct(f"<B{FIELDS}dI")
 
 
@@ -160,13 +165,21 @@ def encode(summary: Summary) -> bytes:
     """Canonical bytes: the same for equal summaries, whatever order metrics appeared in."""
     energy = summary.energy
     kwh = math.nan if energy.kwh is None else energy.kwh
-    return _HEADER.pack(summary.events, kwh, energy.source, energy.covered_share) + summary.stored
+    if summary.events < _LARGE:
+        return _HEADER.pack(summary.events, kwh, energy.source, energy.covered_share) + summary.stored
+    return _HEADER.pack(_LARGE, kwh, energy.source, energy.covered_share) + _EVENTS.pack(summary.events) + summary.stored
 
 
 def decode(data: bytes) -> Summary:
     """The summary of its bytes; raises `struct.error` or `ValueError`. Its metrics are looked at when they are used."""
     events, kwh, source, covered_share = _HEADER.unpack_from(data)
-    return Summary(events, data[_HEADER.size :], Energy(None if math.isnan(kwh) else kwh, EnergyQuality(source), covered_share))
+    at = _HEADER.size
+    if events == _LARGE:
+        (events,) = _EVENTS.unpack_from(data, at)
+        at += _EVENTS.size
+        if not _LARGE <= events <= _EVENTS_MAX:
+            raise ValueError(f"events={events}: expected {_LARGE} to {_EVENTS_MAX}")
+    return Summary(events, data[at:], Energy(None if math.isnan(kwh) else kwh, EnergyQuality(source), covered_share))
 
 
 python_summarize_metrics, python_merge_metrics, python_metrics_view = summarize_metrics, merge_metrics, metrics_view

@@ -122,6 +122,27 @@ def test_a_summary_survives_as_bytes(found: Messages, energy: Energy) -> None:
     assert encode(decoded) == encode(summary)
 
 
+@pytest.mark.parametrize("events", [2**32 - 2, 2**32 - 1, 2**32, 2**40])
+def test_more_messages_than_a_small_number_holds_survive_as_bytes(events: int) -> None:
+    summary = summary_of([(0, {"powerKw": 1.0})])
+    summary.events = events
+    assert decode(encode(summary)) == summary
+
+
+def test_parts_of_many_messages_add_up_and_are_stored() -> None:
+    part = Summary(2**32 - 2)
+    whole = merged(part, part)
+    assert decode(encode(whole)).events == 2 * part.events
+
+
+@pytest.mark.parametrize("events", [0, 2**32 - 2, 2**40 + 1, 2**64 - 1])
+def test_a_large_number_is_within_bounds_and_written_in_one_way(events: int) -> None:
+    data = bytearray(encode(Summary(2**33)))
+    data[-8:] = struct.pack("<Q", events)
+    with pytest.raises(ValueError, match="events="):
+        decode(bytes(data))
+
+
 def test_bytes_do_not_depend_on_the_order_in_which_metrics_appeared() -> None:
     one = [(0, {"voltage": 1.0, "powerKw": 2.0}), (1, {"a": 3.0})]
     other = [(0, {"powerKw": 2.0, "voltage": 1.0}), (1, {"a": 3.0})]
