@@ -16,7 +16,7 @@ def test_the_id_depends_on_what_is_said_and_not_on_its_order() -> None:
 
 @pytest.mark.parametrize("odd", [b"4" * 40, b"[" * 300 + b"]" * 300], ids=["a number of 40 digits", "lists in lists"])
 def test_what_no_id_can_be_made_of_is_malformed(odd: bytes) -> None:
-    with pytest.raises(MalformedError, match="expected numbers of up to 64 bits|recursion"):
+    with pytest.raises(MalformedError, match=r"expected numbers of up to 64 bits|recursion"):
         decode_window(b"{" + SAID + b',"more":' + odd + b"}")
 
 
