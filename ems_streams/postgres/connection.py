@@ -2,7 +2,9 @@
 
 import asyncio
 import ssl
+from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import asyncpg
 
@@ -45,6 +47,20 @@ async def close(connection: Connection, timeout_s: float = 2.0) -> None:
             await connection.close()
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
         connection.terminate()
+
+
+def server_certificate_end_s(connection: Connection) -> float | None:
+    """When the certificate that the server has shown ends, in seconds since 1970; None without TLS, and where TLS does not verify it."""
+    # There is no public way to what TLS has agreed upon.
+    certificate = connection._transport.get_extra_info("peercert")
+    return ssl.cert_time_to_seconds(certificate["notAfter"]) if certificate else None
+
+
+def own_certificate(settings: Settings) -> Path | None:
+    """The file of the certificate that we show, by `sslcert` of the URL."""
+    _, _, options = settings.database_url.get_secret_value().partition("?")
+    named = parse_qs(options).get("sslcert")
+    return Path(named[-1]) if named else None
 
 
 def unreachable(settings: Settings, error: BaseException) -> DependencyError:

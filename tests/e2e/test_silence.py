@@ -19,7 +19,7 @@ from tests.support.records import consume
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 DEVICES, SILENT = 1000, 50
-TIMEOUT_S = 6.0
+TIMEOUT_S = 8.0
 INTERVAL_S = 2.0
 SETTINGS = {
     "EMS_HEARTBEAT_INTERVAL_S": "0.5",
@@ -35,6 +35,7 @@ class DevicesThread:
     def __init__(self, url: str, name: str, serials: list[str]) -> None:
         self.active = list(serials)
         self.rounds = 0
+        self.longest_round_s = 0.0
         self.last_sent_s: dict[str, float] = {}
         self._url, self._name = url, name
         self._stop = threading.Event()
@@ -59,6 +60,7 @@ class DevicesThread:
                     sending.cancel()
                     await asyncio.gather(sending, return_exceptions=True)
                 self.rounds += 1
+                self.longest_round_s = max(self.longest_round_s, time.monotonic() - started_s)
                 await asyncio.sleep(max(started_s + INTERVAL_S - time.monotonic(), 0.05))
 
     async def _send(self, publisher: MqttPublisher, serial: str) -> None:
@@ -89,7 +91,8 @@ def check_offline(deployment: Deployment, devices: DevicesThread, silent: list[s
     assert 0 <= min(delays_s) <= max(delays_s) <= 5
     for event in offline:
         said_s = datetime.fromisoformat(event["evidence"]["lastSeen"]).timestamp()
-        assert abs(said_s - devices.last_sent_s[event["serialNumber"]]) < 2
+        # Not of the message before, and what the silence was counted from; times of events have milliseconds.
+        assert devices.last_sent_s[event["serialNumber"]] - 0.001 < said_s < event["recordedS"] - TIMEOUT_S + 0.001
 
 
 def check_nobody_new(deployment: Deployment, devices: DevicesThread, known: int, what: str) -> None:
@@ -97,8 +100,9 @@ def check_nobody_new(deployment: Deployment, devices: DevicesThread, known: int,
     devices.wait_for_rounds(2)
     time.sleep(2 * TIMEOUT_S)
     events = sorted(transitions(deployment), key=lambda event: float(event["recordedS"]))
-    assert len(events) == known, (what, events[known : known + 3])
-    print(f"{what}: no transition", flush=True)
+    said = f"{what}: {len(events) - known} transitions; longest round so far {devices.longest_round_s:.1f} s"
+    print(said, flush=True)
+    assert len(events) == known, (said, events[known : known + 3])
 
 
 def heartbeats(deployment: Deployment) -> int:

@@ -9,9 +9,10 @@ import asyncpg
 from ems_streams.ops.doctor.checks import Report
 from ems_streams.ops.doctor.findings import Finding, finding, some
 from ems_streams.ops.doctor.host_findings import clock_findings, size
-from ems_streams.postgres.connection import address, close, connect, summary
+from ems_streams.postgres.connection import address, close, connect, own_certificate, server_certificate_end_s, summary
 from ems_streams.postgres.migrate import MigrationError, SchemaVersion, schema_version
 from ems_streams.postgres.schema import TABLES
+from ems_streams.processes.doctor.certificates import expiring, good_for, own_ends
 from ems_streams.processes.doctor.context import Context
 
 VERSION_MIN = 14
@@ -27,7 +28,7 @@ _RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
 
 async def check_postgres(context: Context) -> Report:
-    """Whether it takes us, how new it is, and what its clock says."""
+    """Whether it takes us, how new it is, what its clock says, and how long certificates are good."""
     where = address(context.settings)
     try:
         connection = await connect(context.settings, "ems-doctor")
@@ -37,6 +38,7 @@ async def check_postgres(context: Context) -> Report:
         before_s = context.now_s()
         row = await connection.fetchrow(_LOOK)
         took_s = context.now_s() - before_s
+        shown_end_s = server_certificate_end_s(connection)
     finally:
         await close(connection)
     findings: list[Finding] = list(clock_findings("PostgreSQL", row["now_s"] - (before_s + took_s / 2), took_s / 2))
@@ -45,8 +47,13 @@ async def check_postgres(context: Context) -> Report:
     if row["connections"] >= row["connections_max"] * CONNECTIONS_SHARE:
         found = f"{row['connections']} of {row['connections_max']} in use"
         findings.append(finding("postgres-connections", "hardly a connection is left", found=found, expected="a tenth of them free"))
+    ends = own_ends({"sslcert in EMS_DATABASE_URL": own_certificate(context.settings)})
+    if shown_end_s is not None:
+        ends[where] = shown_end_s
+    findings += expiring(ends, context.now_s())
     ahead_ms = round((row["now_s"] - (before_s + took_s / 2)) * 1000)
     facts = {"server": where, "postgres": row["version"], "size": size(row["bytes"]), "clockAheadMs": ahead_ms}
+    facts |= good_for(ends, context.now_s())
     return Report(findings, facts)
 
 

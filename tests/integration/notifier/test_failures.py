@@ -17,6 +17,7 @@ from tests.support.receivers import Webhook, always, mailbox, webhook
 pytestmark = pytest.mark.integration
 
 COUNT = 200
+HANGS_S = 10.0
 
 
 def names(count: int, prefix: str = "n") -> list[str]:
@@ -63,9 +64,9 @@ def test_a_hanging_webhook_delays_neither_email_nor_another_webhook(deployment: 
     with webhook(always(0)) as hanging, webhook() as well, mailbox() as box, socket.create_server(("127.0.0.1", 0)) as silent:
         good = {"mail": mail(box.port), "well": hook(well.url)}
         bad = {
-            "hangs": hook(hanging.url, timeout_s=3.0, retry=PATIENT),
+            "hangs": hook(hanging.url, timeout_s=HANGS_S, retry=PATIENT),
             # Takes connections and never says a word.
-            "silent": mail(silent.getsockname()[1], timeout_s=3.0, retry=PATIENT),
+            "silent": mail(silent.getsockname()[1], timeout_s=HANGS_S, retry=PATIENT),
         }
         alone = deployment.notifier(channels_file(tmp_path, good), **secrets()).wait_until_ready()
 
@@ -85,13 +86,15 @@ def test_a_hanging_webhook_delays_neither_email_nor_another_webhook(deployment: 
         view = {each["channel"]: each for each in get(f"{notifier.url}/channels")[1]["channels"]}
         assert {name: each["delivered"] for name, each in view.items()} == {"hangs": 0, "silent": 0, "well": 30, "mail": 30}
         eventually(
-            lambda: "no answer within 3 s" in str(get(f"{notifier.url}/readyz")[1]["checks"]["channels"]), 20, "the silent ones are named"
+            lambda: f"no answer within {HANGS_S:g} s" in str(get(f"{notifier.url}/readyz")[1]["checks"]["channels"]),
+            30,
+            "the silent ones are named",
         )
         assert get(f"{notifier.url}/readyz")[0] == 200, "receivers that are away are no fault of the notifier"
 
     print(f"30 notifications by e-mail and webhook: {alone_s:.2f} s alone, {beside_s:.2f} s beside two channels that hang")
-    # Two channels more work as well; but nobody waits for the three seconds of a channel that hangs, again and again.
-    assert beside_s < 2 * alone_s + 3.0
+    # Two channels more work as well; but nobody waits for one that hangs.
+    assert beside_s < HANGS_S
 
 
 def test_what_a_dead_receiver_does_not_take_stays_in_kafka(deployment: Deployment, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from ems_streams.errors import DependencyError
-from ems_streams.postgres.connection import close, connect, summary, unreachable
+from ems_streams.postgres.connection import address, close, connect, server_certificate_end_s, summary, unreachable
 from ems_streams.postgres.migrate import migrate, schema_version
 from ems_streams.postgres.reader import HistoryReader
 from ems_streams.processes.doctor.run import diagnose
@@ -142,6 +142,18 @@ async def test_a_server_under_another_name_is_not_trusted(secured: Secured) -> N
 async def test_doctor_is_content_with_tls(migrated: Secured, user: str) -> None:
     diagnosis = await diagnose(settings(migrated, user), ["postgres", "schema"])
     assert [each.code for each in diagnosis.findings] == []
+
+
+async def test_doctor_names_certificates_that_run_out(migrated: Secured) -> None:
+    used = settings(migrated)
+    sink = await connect(used, "test")
+    end_s = server_certificate_end_s(sink)
+    await close(sink)
+    assert end_s is not None
+    diagnosis = await diagnose(used, ["postgres"], now_s=lambda: end_s - 10 * 86_400)
+    (found,) = [each for each in diagnosis.findings if each.code == "tls-expiring"]
+    assert found.what == f"the certificate of {address(used)} runs out"
+    assert "10.0 days left" in found.found
 
 
 async def test_doctor_names_what_is_wrong_with_tls(secured: Secured) -> None:

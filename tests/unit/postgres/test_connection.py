@@ -1,10 +1,12 @@
 """Whose fault an error is: only the data's own may put a record aside."""
 
+from pathlib import Path
+
 import asyncpg
 import pytest
 from pydantic import SecretStr
 
-from ems_streams.postgres.connection import address, blames_the_data, lacks_partition
+from ems_streams.postgres.connection import address, blames_the_data, lacks_partition, own_certificate
 from ems_streams.settings import Settings
 
 
@@ -66,3 +68,15 @@ def test_the_address_has_no_secret_wherever_it_was_put() -> None:
         "postgresql://ems:cret?word@db/ems?sslmode=require",
     ):
         assert "cret" not in address(Settings(database_url=SecretStr(url)))
+
+
+@pytest.mark.parametrize(
+    ("options", "file"),
+    [
+        ("", None),
+        ("?sslmode=verify-full", None),
+        ("?sslmode=verify-full&sslcert=%2Fetc%2Fems%2Fsink.pem&sslkey=k", Path("/etc/ems/sink.pem")),
+    ],
+)
+def test_the_certificate_that_we_show_is_named_by_the_url(options: str, file: Path | None) -> None:
+    assert own_certificate(Settings(database_url=SecretStr(f"postgresql://ems:secret@db:5432/ems{options}"))) == file
