@@ -68,7 +68,7 @@ bench-reads: setup ## Reads of devices over HTTP while telemetry flows, and whil
 bench-websocket: setup ## A thousand WebSocket clients on one gateway (BENCH="--clients 1000 --rate 500")
 	@$(RUN)/python -m benchmarks.websocket_clients $(BENCH)
 
-soak: setup ## Everything under a steady load for half an hour: does anything grow, get lost, come twice? (BENCH="--minutes 30 --rate 2000 --devices 1000")
+soak: setup ## Everything under a steady load for 45 minutes: does anything grow, get lost, come twice? (BENCH="--minutes 45 --rate 2000 --devices 1000")
 	@$(RUN)/python -m benchmarks.soak $(BENCH)
 
 check: setup ## Lint, format, types, import directions

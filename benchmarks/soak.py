@@ -1,4 +1,4 @@
-"""`make soak`: everything runs for half an hour under a steady load, and nothing may grow, get lost or come twice.
+"""`make soak`: everything runs for three quarters of an hour under a steady load, and nothing may grow, get lost or come twice.
 
 The stack and all processes of `ems-streams dev` on ports and data of their own, a simulated fleet with a ledger, a few who use the API; a look at
 every process every few seconds. Ends by itself, and leaves nothing behind but a directory in `benchmarks/results`.
@@ -129,7 +129,7 @@ def _summary(deployment: Deployment) -> dict[str, Any]:
 
 
 def main(
-    minutes: Annotated[float, typer.Option(min=1, help="How long the load lasts.")] = 30.0,
+    minutes: Annotated[float, typer.Option(min=1, help="How long the load lasts.")] = 45.0,
     rate: Annotated[int, typer.Option(min=1, help="Telemetry messages per second of all devices together.")] = 2000,
     devices: Annotated[int, typer.Option(min=20, max=100_000)] = 1000,
     workers: Annotated[int, typer.Option(min=1, max=_WORKERS_MAX)] = 1,

@@ -13,7 +13,7 @@ from benchmarks.soak_deployment import FAULTS, Options
 from benchmarks.soak_ledger import Checked
 from benchmarks.soak_plot import plot
 from benchmarks.soak_samples import PIPELINE, Series
-from benchmarks.soak_verdict import MEMORY_LEAST_S, Judged
+from benchmarks.soak_verdict import MEMORY_LEAST_S, PERIOD_S, Judged
 from benchmarks.soak_visitors import Visitors
 
 COLUMNS = ("who", "what", "median", "highest", "growth", "per hour", "bound", "verdict")
@@ -124,8 +124,11 @@ def rows(soaked: Soaked) -> list[tuple[str, ...]]:
 def notes(soaked: Soaked) -> list[str]:
     """What has to be known of the table."""
     half_s = soaked.options.duration_s / 2
+    period_min = PERIOD_S / 60
+    by_period = f" Of memory: the last {2 * period_min:.0f} min, and how much more it is than {period_min:.0f} min before, in the median."
     said = [
-        f"Of the second half ({half_s:.0f} s), one look every {soaked.options.interval_s:g} s. growth is the Theil-Sen slope times its length.",
+        f"Of the second half ({half_s:.0f} s), one look every {soaked.options.interval_s:g} s. growth is the Theil-Sen slope times its length."
+        + (by_period if soaked.options.duration_s >= 3 * PERIOD_S else ""),
         f"Faults of the simulated devices: `{FAULTS}`; a command every two seconds; {soaked.options.clients} WebSocket clients; a webhook.",
         "Local stores keep samples for `EMS_CORRECTION_HORIZON_S` (a day), so they grow all the time here: shown only.",
     ]

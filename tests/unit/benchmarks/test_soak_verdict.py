@@ -56,6 +56,21 @@ def test_one_peak_at_the_end_is_no_growth() -> None:
     assert judged("RSS MiB", [*noisy(350), *([400.0] * 10)]).ok is True
 
 
+def sawtooth(per_sample: float = 0.0) -> list[float]:
+    """Three quarters of an hour, in each of which it rises by 50 and falls at the end; the first one is warm-up, too."""
+    return [value + 50 * (index % 180) / 180 - (200 if index < 100 else 0) for index, value in enumerate(noisy(540, per_sample))]
+
+
+def test_memory_that_follows_the_quarter_of_an_hour_is_flat_in_a_long_run() -> None:
+    assert judged("RSS MiB", sawtooth(), duration_s=2700.0).ok is True
+    found = judged("RSS MiB", sawtooth(10 / 180), duration_s=2700.0)
+    assert found.ok is False
+    assert found.growth == pytest.approx(10, abs=1)
+    assert found.per_hour == pytest.approx(40, abs=4)
+    # Of half an hour the slope of the second half depends on where in a quarter it began.
+    assert judged("RSS MiB", sawtooth()[-360:]).growth > 10
+
+
 def test_memory_of_a_short_run_is_shown_only() -> None:
     assert judged("RSS MiB", noisy(40, per_sample=3.0), duration_s=180.0).ok is None
 
