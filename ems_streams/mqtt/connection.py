@@ -1,6 +1,6 @@
 """One connection to an MQTT 5 broker: the single place that reaches into the private parts of aiomqtt 3.0.0a1.
 
-Six things of that version cannot be had through its public interface, and are replaced here:
+Seven things of that version cannot be had through its public interface, and are replaced here:
 
 * it connects with a blocking `socket.connect`, over IPv4 only: `_connect` uses asyncio's, with a deadline around it;
 * it drops a QoS 0 message when no consumer waits at that very instant, which is so for all but the first packet of one
@@ -8,7 +8,8 @@ Six things of that version cannot be had through its public interface, and are r
 * one PUBACK is one write and one task switch: `acknowledge` writes many at once;
 * `publish` needs three futures per message: `send_publish` leaves the waiting to the caller;
 * one PINGREQ at a time can be waited for, and a second one breaks the connection: `_pending_pingresp` waits for any number;
-* a PUBREC or PUBCOMP that no call waits for is dropped, as after a reconnect or a restart: `_Answers` hands over each of them.
+* a PUBREC or PUBCOMP that no call waits for is dropped, as after a reconnect or a restart: `_Answers` hands over each of them;
+* its input buffer takes 16 MiB from the start: `InputBuffer` takes what it needs.
 
 A connection lives once. Reconnecting means making a new one, so that no packet id of an old connection survives.
 """
@@ -26,9 +27,13 @@ import stamina
 import structlog
 
 from ems_streams.mqtt.endpoint import Endpoint, Login
+from ems_streams.mqtt.input_buffer import InputBuffer
 from ems_streams.mqtt.refusals import refusal
 
 log = structlog.get_logger(__name__)
+
+# The library makes its buffer in the constructor, before anything can be put in its place.
+aiomqtt._client._SlidingWindowBuffer = InputBuffer  # type: ignore[misc,assignment]  # has all that is used of it
 
 MAX_PACKET_BYTES = 16 * 1024 * 1024 - 64 * 1024
 """Largest packet we ask the broker for: the input buffer of the library holds 16 MiB and fails beyond."""
@@ -178,8 +183,12 @@ class Connection(aiomqtt.Client):
 
     async def open(self, timeout_s: float) -> None:
         """Connect within the deadline; raises one of `FAILURES`, and leaves nothing open then."""
-        async with asyncio.timeout(timeout_s):
-            await self._connect()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._connect()
+        except BaseException:
+            cast("Any", self._buffer_in).drop()
+            raise
         self._tasks = asyncio.create_task(self._run_background_tasks(), name=f"mqtt {self.identifier}")
 
     def why(self, error: BaseException) -> str:
@@ -353,6 +362,8 @@ class Connection(aiomqtt.Client):
             pass
         finally:
             self._writer.transport.abort()
+            # Tasks that have ended and the errors of theirs hold the connection until the collector finds them.
+            cast("Any", self._buffer_in).drop()
 
 
 async def connect_patiently(
