@@ -22,6 +22,8 @@ log = structlog.get_logger(__name__)
 POLL_TIMEOUT_MS = 200
 COMMIT_INTERVAL_S = 2.0
 STOP_TIMEOUT_S = 5.0
+ENDS_INTERVAL_S = 2.0
+ENDS_TIMEOUT_S = 5.0
 _RETRY_S = 1.0
 _FETCH_BYTES = 512 * 1024
 _POLL_INTERVAL_MAX_MS = 7 * 86_400_000
@@ -55,20 +57,24 @@ class PositionedReader(ConsumerRebalanceListener):
         self._consumer = AIOKafkaConsumer(**_options(settings), group_id=group, client_id=client_id)
         self._next: dict[TopicPartition, int] = {}
         self._durable: dict[TopicPartition, int] = {}
-        self._committer: asyncio.Task[None] | None = None
+        self._ends: dict[TopicPartition, int] = {}
+        self._tasks: list[asyncio.Task[None]] = []
         self.waiting: set[TopicPartition] = set()
 
     async def start(self) -> None:
         """Connect and join the group; raises a `KafkaError` when Kafka is away, and can be called again then."""
         await self._consumer.start()
         self._consumer.subscribe(self._topics, listener=self)
-        self._committer = asyncio.create_task(self._keep_committing(), name="offset commits")
+        self._tasks = [
+            asyncio.create_task(self._keep_committing(), name="offset commits"),
+            asyncio.create_task(self._keep_asking_for_ends(), name="end offsets"),
+        ]
 
     async def stop(self) -> None:
         """Leave the group, within a few seconds."""
-        if self._committer is not None:
-            self._committer.cancel()
-            await asyncio.gather(self._committer, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         try:
             async with asyncio.timeout(STOP_TIMEOUT_S):
                 await self._commit()
@@ -134,7 +140,7 @@ class PositionedReader(ConsumerRebalanceListener):
         self._durable.update({tp: offset for tp, offset in positions.items() if tp in self._next})
 
     async def progress(self) -> dict[TopicPartition, tuple[Progress, int]]:
-        """Of each partition of ours how far it is, whether there is more to read, and how many offsets that is; from memory."""
+        """Of each partition of ours how far it is, whether there is more to read, and how many offsets that is; from memory, as of a few seconds ago."""
         found = {}
         for tp in self._consumer.assignment():
             if tp not in self._next:
@@ -145,7 +151,7 @@ class PositionedReader(ConsumerRebalanceListener):
             except IllegalStateError:
                 continue  # it was taken from us meanwhile
             # By the client's position: the last offsets of a topic may be markers, which are never delivered.
-            lag = 0 if end is None else max(0, end - position)
+            lag = max(0, (end or 0) - position, self._ends.get(tp, 0) - position)
             found[tp] = (Progress(position, behind=lag > 0), lag)
         return found
 
@@ -179,6 +185,16 @@ class PositionedReader(ConsumerRebalanceListener):
         while True:
             await asyncio.sleep(COMMIT_INTERVAL_S)
             await self._commit()
+
+    async def _keep_asking_for_ends(self) -> None:
+        """The client learns of the end by fetching, and fetches nothing more while nobody takes what it has: as while PostgreSQL is away."""
+        while True:
+            await asyncio.sleep(ENDS_INTERVAL_S)
+            try:
+                async with asyncio.timeout(ENDS_TIMEOUT_S):
+                    self._ends = dict(await self._consumer.end_offsets(list(self._next)))
+            except (KafkaError, OSError):
+                continue
 
     async def _commit(self) -> None:
         offsets, self._durable = self._durable, {}

@@ -191,7 +191,9 @@ def limit(stack: EmbeddedStack, topic: str, size_bytes: int) -> None:
     """Set the greatest size of a record batch."""
     entry = ConfigEntry("max.message.bytes", str(size_bytes), incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
-    for done in AdminClient({"bootstrap.servers": stack.kafka_bootstrap}).incremental_alter_configs([resource]).values():
+    # Held until there is an answer: without it the request ends.
+    admin = AdminClient({"bootstrap.servers": stack.kafka_bootstrap})
+    for done in admin.incremental_alter_configs([resource]).values():
         done.result(20)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -87,6 +88,13 @@ def execute(url: str, statement: str) -> None:
 def checks(sink: Running) -> dict[str, bool]:
     _, body = get(f"{sink.url}/readyz")
     return {name: check["ok"] for name, check in body["checks"].items()} if body else {}
+
+
+def offsets_behind(sink: Running) -> int:
+    _, body = get(f"{sink.url}/readyz")
+    found = re.search(r"(\d+) offsets behind", body["checks"]["progress"]["detail"])
+    assert found is not None, body
+    return int(found[1])
 
 
 def revised_windows(prefix: str, devices: int, minutes: int) -> tuple[list[dict[str, Any]], dict[tuple[str, Any], int]]:
@@ -175,10 +183,16 @@ def test_nothing_is_lost_while_postgres_is_away(site: Site) -> None:
         eventually(lambda: checks(sink).get("postgres") is False, 20, "readiness says so")
         assert checks(sink)["kafka"]
         assert get(f"{sink.url}/livez")[0] == 200
+        behind = offsets_behind(sink)
+        for minute in range(21, 31):
+            site.publish([window_of(f"{site.prefix}-{number}", minute) for number in range(500)])
+        # It fetches nothing more meanwhile, and knows all the same.
+        eventually(lambda: offsets_behind(sink) >= behind + 500 * 10, 20, "it says how far behind it is")
     finally:
         asyncio.run(stack.postgres.start())
 
-    eventually(lambda: site.count("device_aggregates") == 500 * 21, 40, "it has caught up")
+    eventually(lambda: site.count("device_aggregates") == 500 * 31, 40, "it has caught up")
+    eventually(lambda: offsets_behind(sink) == 0, 20, "it says so")
     sink.wait_until_ready(15)
     assert sink.popen.poll() is None
     assert sink.popen.pid == pid
