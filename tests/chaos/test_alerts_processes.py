@@ -114,7 +114,7 @@ def _workers(rehearsal: Rehearsal) -> None:
             get(f"{system['gateway'].url}/api/v1/devices/C-INV-{number:05d}")
 
     rehearsal.fires("EmsWorkersDoNotAnswer", "no worker runs")
-    rehearsal.fires("EmsGatewayErrors", "and the gateway is asked for devices", look=ask)
+    rehearsal.fires("EmsGatewayErrors", "no worker runs, and the gateway is asked for devices", look=ask)
     up(system, "worker-0", lambda: system.deployment.worker(0))
     rehearsal.ends("EmsWorkersDoNotAnswer", "a worker started")
     up(system, "worker-1", lambda: system.deployment.worker(1))

@@ -57,7 +57,7 @@ def _mqtt_silent(rehearsal: Rehearsal) -> None:
         rehearsal.fires("EmsCommandsBlocked", "MQTT broker stopped (SIGSTOP) with a command on its way to it")
     finally:
         ServerKill(system, broker)()
-    rehearsal.fires("EmsCommandDeliveryUnknown", "and killed then, so that its sessions are lost")
+    rehearsal.fires("EmsCommandDeliveryUnknown", "MQTT broker killed with a command on its way to it, so that its sessions are lost")
     rehearsal.ends("EmsCommandsBlocked", "MQTT broker started again")
 
 
@@ -83,7 +83,7 @@ def _postgres_away(rehearsal: Rehearsal) -> None:
         get(f"{system['gateway'].url}/api/v1/devices/{serial}/aggregates?window=1m&limit=5")
 
     def more() -> None:
-        some = itertools.islice(numbers, 4000)
+        some = itertools.islice(numbers, 500)
         events = (site_window_of(number % 900 + 100, number % 1440, 1, eventId=f"behind-{number}") for number in some)
         publish(system.deployment.stack.kafka_bootstrap, map(record_of, events), system.deployment.partitions)
 
@@ -92,7 +92,7 @@ def _postgres_away(rehearsal: Rehearsal) -> None:
         rehearsal.fires("EmsHistoryAway", "PostgreSQL killed, and the gateway asked for windows", look=ask)
         rehearsal.fires("EmsBreakerOpen", "PostgreSQL killed")
         for alert in ("EmsLagGrowing", "EmsSinkBehind"):
-            rehearsal.fires(alert, "PostgreSQL away, and some thousand windows of sites a second", look=more, within_s=240)
+            rehearsal.fires(alert, "PostgreSQL away, and some hundred windows of sites a second", look=more, within_s=240)
     finally:
         outage.up()
     for alert in ("EmsBreakerOpen", "EmsSinkBehind", "EmsLagGrowing"):
