@@ -19,6 +19,10 @@ from ems_streams.domain.delivery_codec import ChannelHealth, change_record, heal
 
 log = structlog.get_logger(__name__)
 
+CONFIRM_AFTER_S = 1.0
+"""Kafka's answer that an attempt is on record may have waited for us and not we for it, while this process was paused and another took the channel over: then
+it is put on record once more, which is refused to who has lost the channel."""
+
 
 class Dispatcher:
     """Sends what is open, for as long as nobody cancels `run`.
@@ -103,8 +107,8 @@ class Dispatcher:
             await self._slots.acquire()
             message = await self._next_message()
             # What is under way is noted before anything else can look at the deliveries.
-            begun = self._note(self._deliveries.begin(message))
-            task = asyncio.create_task(self._attempt(message, begun), name=f"channel {self._name} attempt")
+            changes = self._deliveries.begin(message)
+            task = asyncio.create_task(self._attempt(message, changes, self._note(changes)), name=f"channel {self._name} attempt")
             self._sending.add(task)
             task.add_done_callback(self._attempt_ended)
 
@@ -149,8 +153,11 @@ class Dispatcher:
         except TimeoutError:
             return
 
-    async def _attempt(self, message: Message, begun: "asyncio.Future[None]") -> None:
+    async def _attempt(self, message: Message, changes: list[Change], begun: "asyncio.Future[None]") -> None:
+        noted_s = time.monotonic()
         await asyncio.shield(begun)
+        if time.monotonic() - noted_s > CONFIRM_AFTER_S:
+            await asyncio.shield(self._note(changes))
         began_s = time.monotonic()
         try:
             outcome = await self._sender.send(message, self._clock())

@@ -354,8 +354,9 @@ class Connection(aiomqtt.Client):
         if not hasattr(self, "_tasks"):
             return
         self._tasks.cancel()
-        await asyncio.gather(self._tasks, return_exceptions=True)
+        # All of it: who is cancelled while this is under way leaves nothing open either.
         try:
+            await asyncio.gather(self._tasks, return_exceptions=True)
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await self._disconnect(session_expiry_interval=0 if forget_session else None)
         except FAILURES:

@@ -32,3 +32,27 @@ async def test_what_the_broker_gives_as_its_reason_is_told(goodbye: mqtt5.Discon
         assert await connection.lost() == reason
     await connection.close()
     server.close()
+
+
+async def test_closing_that_is_cancelled_leaves_nothing_open() -> None:
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        writer.write(mqtt5.ConnAckPacket().write())
+        while await reader.read(100):
+            pass
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    endpoint = Endpoint("127.0.0.1", server.sockets[0].getsockname()[1], tls=False)
+    connection = Connection(endpoint, Login(None, None), "c", clean_start=False, session_expiry_s=60, keep_alive_s=60)
+    await connection.open(5)
+    closing = asyncio.create_task(connection.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    # As the event loop does that ends next.
+    await asyncio.sleep(0)
+    assert connection._writer.is_closing()
+    server.close()
