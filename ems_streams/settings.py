@@ -153,7 +153,7 @@ class Settings(KafkaSecuritySettings, MqttSecuritySettings, GatewaySecuritySetti
     gateway_host: str = Field(default="127.0.0.1", description="Address that the gateway listens on")
     gateway_port: Port = Field(default=8080, description="Port of the gateway")
     gateway_notifications_held: int = Field(
-        default=10_000, ge=100, le=1_000_000, description="Notifications that the gateway keeps in memory, about 1.5 KiB each"
+        default=10_000, ge=100, le=1_000_000, description="Notifications that the gateway keeps in memory, about 2 KiB each"
     )
     worker_urls: str = Field(
         default="http://127.0.0.1:6066", description="Workers to ask first, separated by commas; the rest is learnt from them"

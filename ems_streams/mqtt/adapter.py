@@ -11,9 +11,10 @@ import mqtt5
 import structlog
 
 from ems_streams.metrics.ingress import MQTT_CONNECTIONS, MQTT_DROPPED
-from ems_streams.mqtt.connection import CONNECT_TIMEOUT_S, FAILURES, Connection, connect_patiently, rest_after
+from ems_streams.mqtt.connection import CONNECT_TIMEOUT_S, FAILURES, Connection
 from ems_streams.mqtt.endpoint import broker_of
 from ems_streams.mqtt.inbox import Inbox, MqttBatch, MqttMessage
+from ems_streams.mqtt.reconnecting import connect_patiently, rest_after
 from ems_streams.mqtt.topics import ALL_SITES
 from ems_streams.settings import Settings
 

@@ -23,7 +23,6 @@ from typing import Any, Protocol, Self, cast
 
 import aiomqtt
 import mqtt5
-import stamina
 import structlog
 
 from ems_streams.mqtt.endpoint import Endpoint, Login
@@ -39,7 +38,6 @@ MAX_PACKET_BYTES = 16 * 1024 * 1024 - 64 * 1024
 """Largest packet we ask the broker for: the input buffer of the library holds 16 MiB and fails beyond."""
 CONNECT_TIMEOUT_S = 5.0
 CLOSE_TIMEOUT_S = 2.0
-SHORT_LIFE_S = 0.5
 
 FAILURES = (
     OSError,
@@ -365,36 +363,6 @@ class Connection(aiomqtt.Client):
             self._writer.transport.abort()
             # Tasks that have ended and the errors of theirs hold the connection until the collector finds them.
             cast("Any", self._buffer_in).drop()
-
-
-async def connect_patiently(
-    open_connection: Callable[[], Awaitable[Connection]], trouble: Callable[[], str], wait_max_s: float = 10.0
-) -> Connection:
-    """Try, with exponential backoff and jitter up to `wait_max_s`, for as long as it takes; one of `FAILURES` means once more.
-
-    What `trouble` gives after a failure is logged, once until it changes: tries go on, several in a second.
-    """
-    said = ""
-    retrying = stamina.retry_context(on=FAILURES, attempts=None, timeout=None, wait_initial=0.1, wait_max=wait_max_s, wait_jitter=1.0)
-    async for attempt in retrying:
-        with attempt:
-            try:
-                return await open_connection()
-            except FAILURES:
-                if (why := trouble()) != said:
-                    said = why
-                    log.warning("mqtt_cannot_connect", reason=why)
-                raise
-    raise AssertionError("unreachable: attempts are unlimited")
-
-
-async def rest_after(connected_s: float) -> None:
-    """Wait a little before the next connection when the last, made at that monotonic time, did not live for long.
-
-    Two processes with one client id would otherwise take the session from each other as fast as they can, and do nothing else.
-    """
-    if time.monotonic() - connected_s < SHORT_LIFE_S:
-        await asyncio.sleep(SHORT_LIFE_S)
 
 
 def _root_cause(error: BaseException | None) -> str:

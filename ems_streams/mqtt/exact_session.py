@@ -16,8 +16,9 @@ from typing import Final, Self
 import mqtt5
 import structlog
 
-from ems_streams.mqtt.connection import CONNECT_TIMEOUT_S, Connection, connect_patiently, rest_after
+from ems_streams.mqtt.connection import CONNECT_TIMEOUT_S, Connection
 from ems_streams.mqtt.endpoint import broker_of
+from ems_streams.mqtt.reconnecting import connect_patiently, rest_after
 from ems_streams.settings import Settings
 
 log = structlog.get_logger(__name__)

@@ -10,8 +10,9 @@ import mqtt5
 import structlog
 
 from ems_streams.errors import EmsError
-from ems_streams.mqtt.connection import CONNECT_TIMEOUT_S, Connection, connect_patiently
+from ems_streams.mqtt.connection import CONNECT_TIMEOUT_S, Connection
 from ems_streams.mqtt.endpoint import Login, TlsFiles, parse_url
+from ems_streams.mqtt.reconnecting import connect_patiently
 
 log = structlog.get_logger(__name__)
 

@@ -10,9 +10,10 @@ import mqtt5
 import structlog
 
 from ems_streams.domain.identifiers import record_identity
-from ems_streams.mqtt.connection import CONNECT_TIMEOUT_S, Connection, connect_patiently
+from ems_streams.mqtt.connection import CONNECT_TIMEOUT_S, Connection
 from ems_streams.mqtt.endpoint import Login, TlsFiles, parse_url
 from ems_streams.mqtt.receipts import Receipts
+from ems_streams.mqtt.reconnecting import connect_patiently
 
 log = structlog.get_logger(__name__)
 

@@ -2,7 +2,12 @@
 
 import os
 import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, async_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "headless_shell")
 ARGUMENTS = (
@@ -17,6 +22,18 @@ HOW_TO_GET_ONE = (
     "NO BROWSER: the page is not tested. Install chromium or google-chrome, or run `playwright install chromium`, "
     "or set EMS_BROWSER to an executable."
 )
+
+
+@asynccontextmanager
+async def launched() -> AsyncIterator[Browser]:
+    """The browser; without one the test is skipped, which says how to get one."""
+    executable = find_browser()
+    if executable is None:
+        pytest.skip(HOW_TO_GET_ONE)
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=executable, args=list(ARGUMENTS))
+        yield browser
+        await browser.close()
 
 
 def find_browser() -> str | None:

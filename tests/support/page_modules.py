@@ -4,11 +4,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import pytest
-from playwright.async_api import Page, Route, async_playwright
+from playwright.async_api import Page, Route
 
 from ems_streams.gateway.pages import SECURITY_HEADERS, STATIC
-from tests.support.browser import ARGUMENTS, HOW_TO_GET_ONE, find_browser
+from tests.support.browser import launched
 
 ORIGIN = "http://dashboard.test"
 TYPES = {".js": "text/javascript", ".css": "text/css", ".html": "text/html"}
@@ -17,17 +16,12 @@ TYPES = {".js": "text/javascript", ".css": "text/css", ".html": "text/html"}
 @asynccontextmanager
 async def blank_page() -> AsyncIterator[Page]:
     """A page of the dashboard's origin with nothing on it; without a browser the tests of it are skipped, which says how to get one."""
-    executable = find_browser()
-    if executable is None:
-        pytest.skip(HOW_TO_GET_ONE)
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=executable, args=list(ARGUMENTS))
+    async with launched() as browser:
         context = await browser.new_context(locale="en-GB", timezone_id="Europe/Berlin")
         page = await context.new_page()
         await page.route(f"{ORIGIN}/**", _serve)
         await page.goto(f"{ORIGIN}/blank")
         yield page
-        await browser.close()
 
 
 async def _serve(route: Route) -> None:

@@ -6,8 +6,7 @@ from typing import cast
 import mqtt5
 import pytest
 
-from ems_streams.mqtt import connection as connections
-from ems_streams.mqtt import exact_session
+from ems_streams.mqtt import exact_session, reconnecting
 from ems_streams.mqtt.connection import Connection
 from ems_streams.mqtt.exact_session import ExactMessage, ExactSession
 from ems_streams.settings import Settings
@@ -97,7 +96,7 @@ async def test_a_lost_session_is_not_hidden_by_the_connection_after_it(monkeypat
             await asyncio.Event().wait()
         return "cut off"
 
-    monkeypatch.setattr(connections, "SHORT_LIFE_S", 0.0)
+    monkeypatch.setattr(reconnecting, "SHORT_LIFE_S", 0.0)
     monkeypatch.setattr(Connection, "open", opened)
     monkeypatch.setattr(Connection, "lost", lost)
     async with ExactSession(Settings(), "c", clean_start=lambda: False, on_change=lambda: None) as session:
@@ -134,7 +133,7 @@ async def test_a_connect_without_an_answer_may_have_made_a_new_session(
                 await asyncio.sleep(0.01)
         return session.session_present
 
-    monkeypatch.setattr(connections, "SHORT_LIFE_S", 0.0)
+    monkeypatch.setattr(reconnecting, "SHORT_LIFE_S", 0.0)
     monkeypatch.setattr(exact_session, "RECONNECT_MAX_S", 0.05)
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     settings = Settings.load(mqtt_url=f"mqtt://127.0.0.1:{server.sockets[0].getsockname()[1]}")
