@@ -15,6 +15,8 @@ from ems_streams.dev.simulator.fleet import Identity
 
 READ_EVERY_S = 0.5
 COMMAND_EVERY_S = 2.0
+COMMAND_EXPIRES_S = 60
+"""Some of the last are for devices that have just gone; these end by expiring, and the comparison waits for it."""
 END_STATES = frozenset({"COMPLETED", "FAILED", "REJECTED", "EXPIRED", "CANCELLED"})
 _COMMANDED_TYPE = "SOLAR_INVERTER"
 _AGAIN_S = 1.0
@@ -102,7 +104,7 @@ class Visitors:
         turn = 0
         while True:
             await asyncio.sleep(COMMAND_EVERY_S)
-            body = {"command": "SET_POWER_LIMIT", "parameters": {"powerLimitKw": 1.0 + turn % 5}}
+            body = {"command": "SET_POWER_LIMIT", "parameters": {"powerLimitKw": 1.0 + turn % 5}, "expiresInS": COMMAND_EXPIRES_S}
             url = f"{self.gateway_url}/api/v1/devices/{told[turn % len(told)].serial_number}/commands"
             turn += 1
             try:
