@@ -82,6 +82,8 @@ class Sampler:
                     lags[place] = lags.get(place, 0.0) + value
                 elif sample in _GAUGES:
                     found[PIPELINE, _GAUGES[sample]] = found.get((PIPELINE, _GAUGES[sample]), 0.0) + value
+                elif sample in _MEMORY_GAUGES:
+                    found[name, _MEMORY_GAUGES[sample]] = found.get((name, _MEMORY_GAUGES[sample]), 0.0) + value / MIB
         found[PIPELINE, PUBLISHED] = published
         found[PIPELINE, MQTT_BACKLOG] = max(0.0, published - ingested)
         found |= {(PIPELINE, f"lag {place}"): value for place, value in lags.items()}
@@ -126,7 +128,12 @@ _GAUGES = {
     "ems_uncommitted_states": "uncommitted states",
     "ems_channel_open_chains": "open deliveries",
 }
-_WANTED = ("ems_gc_", "ems_ingress_messages_total", "ems_consumer_lag_records", "ems_channel_lag_records", *_GAUGES)
+_MEMORY_GAUGES = {
+    "ems_cached_state_bytes": "MiB of states",
+    "ems_store_buffer_bytes": "MiB of write buffers",
+    "ems_store_cache_bytes": "MiB of block cache",
+}
+_WANTED = ("ems_gc_", "ems_ingress_messages_total", "ems_consumer_lag_records", "ems_channel_lag_records", *_GAUGES, *_MEMORY_GAUGES)
 
 
 def _samples(text: str) -> Iterable[tuple[str, dict[str, str], float]]:

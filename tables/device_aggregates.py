@@ -22,12 +22,14 @@ QUARTER_MARK = b"\x01"
 """First byte of the key of a quarter; no serial number begins with it."""
 FIRST_DEVICE_KEY = b"\x02"
 """Every serial number comes behind this, and no other key does."""
+WRITE_BUFFER_BYTES = 16 * 1024 * 1024
+"""Of each partition: the states of all devices that sent something are written with every commit, megabytes a second of them."""
 _START = struct.Struct(">q")
 
 
 def declare(app: faust.App, partitions: int) -> StateTable[Record]:
     """Declare the table on an app."""
-    return StateTable(app, DEVICE_AGGREGATES_TABLE, Codec(encode, decode), partitions)
+    return StateTable(app, DEVICE_AGGREGATES_TABLE, Codec(encode, decode), partitions, write_buffer_bytes=WRITE_BUFFER_BYTES)
 
 
 def encode(record: Record) -> bytes:

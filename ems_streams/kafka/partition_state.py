@@ -27,7 +27,7 @@ POSITION_KEY = b"\x00position"
 
 CACHED_BYTES_MAX = 256 * 1024 * 1024
 """Of states that a worker keeps in memory, in their stored form: of one table, all its partitions together."""
-UNUSED_BYTES_MAX = CACHED_BYTES_MAX // 8
+UNUSED_BYTES_MAX = CACHED_BYTES_MAX // 32
 """From so much on what is not used leaves the memory although there is room: quarters of an hour that are over, above all."""
 KEPT_UNUSED_S = 120.0
 """Not used is what was for so long neither read from the store nor changed."""
@@ -266,6 +266,11 @@ class PartitionState(Generic[S]):
     def waiting(self) -> tuple[int, int]:
         """How many changed states, and how many records to be published, wait for a commit."""
         return len(self._dirty), self._output_count
+
+    @property
+    def cached_bytes(self) -> int:
+        """What states in memory take in their stored form, as far as they were ever stored."""
+        return self._cached_bytes
 
     @property
     def overloaded(self) -> bool:

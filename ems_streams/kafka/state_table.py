@@ -8,7 +8,7 @@ from faust.types import TP
 from ems_streams.errors import EmsError
 from ems_streams.kafka.partition_state import Codec, PartitionState
 from ems_streams.kafka.partitioner import partition_for
-from ems_streams.kafka.store import Store
+from ems_streams.kafka.store import WRITE_BUFFER_BYTES, Store
 
 S = TypeVar("S")
 
@@ -27,12 +27,15 @@ class StateTable(Generic[S]):
     Keys and values are raw bytes to Faust (its own serializers are used in recovery and would expect JSON); the codec is ours.
     """
 
-    def __init__(self, app: faust.App, name: str, codec: Codec[S], partitions: int) -> None:
+    def __init__(
+        self, app: faust.App, name: str, codec: Codec[S], partitions: int, *, write_buffer_bytes: int = WRITE_BUFFER_BYTES
+    ) -> None:
         self.name = name
         self.codec = codec
         self.partition_count = partitions
         self.faust_table = app.Table(name, partitions=partitions, key_type=bytes, value_type=bytes)
         self.partitions: dict[int, PartitionState[S]] = {}
+        self.store.buffer_writes(write_buffer_bytes)
 
     @property
     def changelog(self) -> str:

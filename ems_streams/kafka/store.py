@@ -19,15 +19,18 @@ import structlog
 from faust.stores.rocksdb import RocksDBOptions
 from faust.stores.rocksdb import Store as FaustStore
 from faust.types import TP
-from rocksdict import Rdict, WriteBatch
+from rocksdict import BlockBasedIndexType, BlockBasedOptions, Cache, Options, Rdict, ReadOptions, WriteBatch
 
 from ems_streams.domain.state_codec import StateCodecError
 from ems_streams.errors import EmsError
 
 log = structlog.get_logger(__name__)
 
-BLOCK_CACHE_BYTES = 16 * 1024 * 1024
-WRITE_BUFFER_BYTES = 16 * 1024 * 1024
+BLOCK_CACHE_BYTES = 64 * 1024 * 1024
+"""Of a process: all partitions of all its tables share it, so that memory does not follow how many of them there are."""
+WRITE_BUFFER_BYTES = 4 * 1024 * 1024
+"""Of each partition. A table that is written slowly takes hours to fill its buffers, and memory grows until then: large ones are only for a table that needs them."""
+FILE_BYTES = 16 * 1024 * 1024
 MAX_OPEN_FILES = 64
 
 LOCK_WAIT_S = 10.0
@@ -62,6 +65,33 @@ class StoreUnusableError(EmsError):
         super().__init__(f"the local store {path} cannot be opened: {_one_line(error)}")
 
 
+_BLOCK_CACHE = Cache(BLOCK_CACHE_BYTES)
+
+
+def block_cache_used_bytes() -> int:
+    """What the cache that all tables share holds."""
+    return _BLOCK_CACHE.get_usage()
+
+
+class _Options(RocksDBOptions):
+    """Faust's, which give each partition a block cache of its own, and hold for a database only when it is made: opened again, it has those from its files, and the smallest of caches."""
+
+    def open(self, path: Path, *, read_only: bool = False) -> Rdict:
+        # All is in the column family "default", and its options are looked for here first.
+        database = Rdict(str(path), options=self.as_options(), column_families={"default": self.as_options()})
+        database.set_read_options(ReadOptions())
+        return database
+
+    def as_options(self) -> Options:
+        blocks = BlockBasedOptions()
+        blocks.set_bloom_filter(self.bloom_filter_size, block_based=True)
+        blocks.set_block_cache(_BLOCK_CACHE)
+        blocks.set_index_type(BlockBasedIndexType.binary_search())
+        options = super().as_options()
+        options.set_block_based_table_factory(blocks)
+        return options
+
+
 class Store(FaustStore):
     """Store of one table; its directory must belong to this worker alone.
 
@@ -77,13 +107,22 @@ class Store(FaustStore):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.on_damage: Callable[[StoreDamagedError], None] = lambda _: None
-        self.rocksdb_options = RocksDBOptions(
+        self.rocksdb_options = _Options(
             max_open_files=MAX_OPEN_FILES,
             write_buffer_size=WRITE_BUFFER_BYTES,
-            target_file_size_base=WRITE_BUFFER_BYTES,
-            block_cache_size=BLOCK_CACHE_BYTES,
+            target_file_size_base=FILE_BYTES,
+            block_cache_size=0,
             use_rocksdict=True,
         )
+
+    def buffer_writes(self, buffer_bytes: int) -> None:
+        """Set the size of each partition's write buffer, of which there may be three; before any partition is opened."""
+        self.rocksdb_options.write_buffer_size = buffer_bytes
+
+    @property
+    def buffered_bytes(self) -> int:
+        """What is in memory of what was written, in all partitions that are open."""
+        return sum(database.property_int_value("rocksdb.size-all-mem-tables") or 0 for database in self._dbs.values())
 
     async def open_partition(self, partition: int, lock_wait_s: float = LOCK_WAIT_S) -> None:
         """Open a partition's database if it is not open yet, and wait a while if another process has it.

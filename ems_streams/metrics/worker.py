@@ -47,6 +47,19 @@ PUBLISHED_RECORDS: Final = DEFINITIONS.counter(
 UNCOMMITTED_STATES: Final = DEFINITIONS.gauge("ems_uncommitted_states", "Changed states that wait for a commit", _WORKER, Label.AGENT)
 UNCOMMITTED_OUTPUTS: Final = DEFINITIONS.gauge("ems_uncommitted_outputs", "Records that wait to be published", _WORKER, Label.AGENT)
 
+CACHED_STATE_BYTES: Final = DEFINITIONS.gauge(
+    "ems_cached_state_bytes", "States of the agent's table that are in memory, in their stored form; at most 256 MiB", _WORKER, Label.AGENT
+)
+STORE_BUFFER_BYTES: Final = DEFINITIONS.gauge(
+    "ems_store_buffer_bytes",
+    "What RocksDB holds in memory of what was written to the agent's table, and not yet to its files",
+    _WORKER,
+    Label.AGENT,
+)
+STORE_CACHE_BYTES: Final = DEFINITIONS.gauge(
+    "ems_store_cache_bytes", "What RocksDB holds in memory of what was read from the files of all tables; at most 64 MiB", _WORKER
+)
+
 TABLE_PARTITIONS: Final = DEFINITIONS.gauge(
     "ems_table_partitions", "Partitions of the agent's table that are recovered and open here", _WORKER, Label.AGENT
 )

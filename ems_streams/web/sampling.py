@@ -4,6 +4,7 @@ import shutil
 
 from ems_streams.domain.alarm_table import AlarmState
 from ems_streams.domain.events import Severity
+from ems_streams.kafka.store import block_cache_used_bytes
 from ems_streams.kafka.worker_app import WorkerApp
 from ems_streams.metrics import alarms as alarm_metrics
 from ems_streams.metrics import dependencies, worker
@@ -28,6 +29,9 @@ def sample(app: WorkerApp, alarms: LiveAlarms) -> None:
         worker.TABLE_PARTITIONS.labels(agent.name).set(len(partitions))
         worker.UNCOMMITTED_STATES.labels(agent.name).set(sum(states for states, _ in waiting))
         worker.UNCOMMITTED_OUTPUTS.labels(agent.name).set(sum(outputs for _, outputs in waiting))
+        worker.CACHED_STATE_BYTES.labels(agent.name).set(sum(partition.cached_bytes for partition in partitions))
+        worker.STORE_BUFFER_BYTES.labels(agent.name).set(agent.table.store.buffered_bytes)
+    worker.STORE_CACHE_BYTES.set(block_cache_used_bytes())
     worker.PARTITIONS.set(settings.partitions)
     worker.OUTSIDE_GROUP.set(app.outside_group)
     disk = shutil.disk_usage(settings.worker_data_dir)

@@ -19,6 +19,7 @@ from ems_streams.kafka.worker_app import WorkerApp
 from ems_streams.settings import Settings
 
 PARTITION = 1
+MIB = 1024 * 1024
 KEYS = [b"%06d" % number for number in range(2_000)]
 
 HOLDER = """
@@ -42,6 +43,46 @@ def store(tmp_path: Path) -> Iterator[Store]:
     made = new_store(tmp_path)
     yield made
     asyncio.run(made.stop())
+
+
+def two_stores(directory: Path, **options: int) -> tuple[Store, Store]:
+    """Of two tables of one worker, the second with options of its own."""
+    app = WorkerApp(Settings(data_dir=directory))
+    return StateTable(app, "things", Codec(bytes, bytes), 4).store, StateTable(app, "others", Codec(bytes, bytes), 4, **options).store
+
+
+def told(store: Store, name: str) -> int:
+    """What RocksDB says of the partition."""
+    value = store._dbs[PARTITION].property_int_value(f"rocksdb.{name}")
+    assert value is not None
+    return value
+
+
+def test_all_tables_of_a_worker_share_one_block_cache(tmp_path: Path) -> None:
+    first, second = two_stores(tmp_path)
+    fill(first)
+    assert second.get_raw(PARTITION, KEYS[0]) is None
+    before = told(second, "block-cache-usage")
+    for key in KEYS:
+        assert first.get_raw(PARTITION, key)
+    assert told(second, "block-cache-usage") == told(first, "block-cache-usage") > before + 200_000
+    asyncio.run(first.stop())
+    asyncio.run(second.stop())
+
+
+def test_a_table_writes_to_disk_what_fills_its_buffer(tmp_path: Path) -> None:
+    """Otherwise the memory of a table that is written slowly grows for hours; with databases that an earlier build made, too."""
+    small, large = two_stores(tmp_path, write_buffer_bytes=16 * MIB)
+    for store, buffer_bytes, before_bytes in ((small, 4 * MIB, 16 * MIB), (large, 16 * MIB, 4 * MIB)):
+        store.buffer_writes(before_bytes)
+        store._db_for_partition(PARTITION)
+        store.close_partition(PARTITION)
+        store.buffer_writes(buffer_bytes)
+        for number in range(8):
+            store.write_raw(PARTITION, [(b"%d" % number, os.urandom(MIB))], number)
+    assert told(small, "size-all-mem-tables") < 8 * MIB < told(large, "size-all-mem-tables")
+    for store in (small, large):
+        asyncio.run(store.stop())
 
 
 def fill(store: Store) -> list[Path]:
