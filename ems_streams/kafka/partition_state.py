@@ -26,7 +26,7 @@ POSITION_KEY = b"\x00position"
 """Key of the changelog record with the last folded offset per source topic; a NUL cannot begin a serial number."""
 
 CACHED_BYTES_MAX = 256 * 1024 * 1024
-"""Of states that a worker keeps in memory, in their stored form: of one table, all its partitions together."""
+"""Of states that a worker keeps in memory, in their stored form: of one table, all its partitions together. What is read between two commits comes on top."""
 UNUSED_BYTES_MAX = CACHED_BYTES_MAX // 32
 """From so much on what is not used leaves the memory although there is room: quarters of an hour that are over, above all."""
 KEPT_UNUSED_S = 120.0

@@ -78,7 +78,8 @@ class _Options(RocksDBOptions):
 
     def open(self, path: Path, *, read_only: bool = False) -> Rdict:
         # All is in the column family "default", and its options are looked for here first.
-        database = Rdict(str(path), options=self.as_options(), column_families={"default": self.as_options()})
+        options = self.as_options()
+        database = Rdict(str(path), options=options, column_families={"default": options})
         database.set_read_options(ReadOptions())
         return database
 
@@ -111,7 +112,7 @@ class Store(FaustStore):
             max_open_files=MAX_OPEN_FILES,
             write_buffer_size=WRITE_BUFFER_BYTES,
             target_file_size_base=FILE_BYTES,
-            block_cache_size=0,
+            block_cache_size=0,  # ours takes the place of Faust's
             use_rocksdict=True,
         )
 

@@ -48,7 +48,10 @@ UNCOMMITTED_STATES: Final = DEFINITIONS.gauge("ems_uncommitted_states", "Changed
 UNCOMMITTED_OUTPUTS: Final = DEFINITIONS.gauge("ems_uncommitted_outputs", "Records that wait to be published", _WORKER, Label.AGENT)
 
 CACHED_STATE_BYTES: Final = DEFINITIONS.gauge(
-    "ems_cached_state_bytes", "States of the agent's table that are in memory, in their stored form; at most 256 MiB", _WORKER, Label.AGENT
+    "ems_cached_state_bytes",
+    "States of the agent's table that are in memory, in their stored form; beyond 256 MiB they leave with the next commit",
+    _WORKER,
+    Label.AGENT,
 )
 STORE_BUFFER_BYTES: Final = DEFINITIONS.gauge(
     "ems_store_buffer_bytes",
