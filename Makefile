@@ -30,7 +30,7 @@ $(STAMP): constraints.txt pyproject.toml hatch_build.py $(wildcard ems_streams/d
 	  exit 1; \
 	fi; \
 	echo "setup: $$("$$python" --version) -> $(VENV)"; \
-	[ -x $(RUN)/python ] || "$$python" -m venv $(VENV)
+	$(RUN)/python -m pip --version >/dev/null 2>&1 || "$$python" -m venv --clear $(VENV)
 	@echo "setup: installing the pinned packages"
 	@$(RUN)/python -m pip install --quiet --no-deps --require-hashes -r constraints.txt
 	@$(RUN)/python -m pip install --quiet --no-deps --no-build-isolation -e .

@@ -184,6 +184,9 @@ def _decode_entry(value: bytes | None) -> RegistryEntry | None:
 def _fold_registry(batch: RecordBatch, start: int, partition: PartitionState[Record]) -> None:
     for record, entry in batch.decoded(_decode_entry, start):
         key = record.key or b""
+        # Below it are keys of the table's own, which no device can have.
+        if key < FIRST_DEVICE_KEY:
+            continue
         memory = memory_of(partition, key)
         # The status agent puts aside what is no entry. An entry from before the last message says nothing new: the message follows from it.
         if isinstance(entry, MalformedError) or (memory is not None and record.timestamp <= memory.heard_ms):
@@ -201,8 +204,6 @@ def _fold_registry(batch: RecordBatch, start: int, partition: PartitionState[Rec
 
 def _remove(partition: PartitionState[Record], key: bytes, at_ms: int) -> None:
     """What it has sent and is not folded yet must not bring it back: nobody would ever clear what is raised of it then."""
-    if key < FIRST_DEVICE_KEY:
-        return
     removed = Removed(at_ms)
     partition.put(key, removed)
     if (clock := clock_of(partition)) is not None:

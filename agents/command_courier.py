@@ -21,6 +21,7 @@ from ems_streams.domain.commands import Command, Delivery, handed_over, happen, 
 from ems_streams.domain.commands_codec import CommandRecord
 from ems_streams.kafka.partition_state import PartitionState
 from ems_streams.metrics import commands as metrics
+from ems_streams.mqtt.endpoint import Endpoint, Login, broker_of
 from ems_streams.mqtt.exact_session import LAST_PACKET_ID, AnswerKind, BrokerAnswer, ExactMessage, ExactSession
 from ems_streams.settings import Settings
 from tables.commands import CONNECTION_KEY, command_of, connections_of, queue_of
@@ -55,14 +56,22 @@ class Courier:
         partition: Its commands.
         settings: Where the MQTT broker is.
         client_id: Of the session that belongs to the partition, and to nobody else.
+        broker: As `broker_of` gives it.
         now_ms: Wall clock; decides when something is sent or is too late, never what an answer means.
     """
 
-    def __init__(self, partition: PartitionState[CommandRecord], settings: Settings, client_id: str, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        partition: PartitionState[CommandRecord],
+        settings: Settings,
+        client_id: str,
+        broker: tuple[Endpoint, Login],
+        now_ms: Callable[[], int],
+    ) -> None:
         self._partition = partition
         self._now_ms = now_ms
         self._wake = asyncio.Event()
-        self.session = ExactSession(settings, client_id, clean_start=self._nothing_under_way, on_change=self._wake.set)
+        self.session = ExactSession(settings, client_id, clean_start=self._nothing_under_way, on_change=self._wake.set, broker=broker)
         self._begun = False
         self._number = 0
         self._last_id = 0
@@ -296,13 +305,15 @@ class Couriers:
 
     def __init__(self, settings: Settings, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> None:
         self._settings = settings
+        # Files of certificates are read here, once: what is changed in them counts from the next start, and not in the middle of a rebalance.
+        self._broker = broker_of(settings)
         self._now_ms = now_ms
         self._running: dict[int, Courier] = {}
 
     async def serve(self, partition: PartitionState[CommandRecord]) -> None:
         """Bring the commands of a partition to the broker until cancelled."""
         client_id = f"{self._settings.application_id}-commands-{partition.partition}"
-        courier = Courier(partition, self._settings, client_id, self._now_ms)
+        courier = Courier(partition, self._settings, client_id, self._broker, self._now_ms)
         self._running[partition.partition] = courier
         try:
             await courier.run()

@@ -16,7 +16,7 @@ from ems_streams.kafka.partition_state import PartitionState
 from ems_streams.kafka.record_batch import RecordBatch
 from ems_streams.kafka.state_table import StateTable
 from ems_streams.settings import Settings
-from tables.device_status import Record, registered_timeout_ms, state_of, timeout_key
+from tables.device_status import FIRST_DEVICE_KEY, Record, registered_timeout_ms, state_of, timeout_key
 
 NAME = "status"
 SOURCES = (DEVICE_TELEMETRY, DEVICE_STATUS_REPORTS, INGRESS_HEARTBEATS, DEVICE_REGISTRY)
@@ -114,7 +114,9 @@ def _fold_registry(batch: RecordBatch, start: int, partition: PartitionState[Rec
         if isinstance(entry, MalformedError):
             publish_dead_letter(partition, batch, record, entry, NAME)
         elif entry is None:
-            _register(partition, record.key or b"", REMOVED)
+            # Below it are keys of the table's own.
+            if (key := record.key or b"") >= FIRST_DEVICE_KEY:
+                _register(partition, key, REMOVED)
         elif record.key != entry[0]:
             publish_dead_letter(partition, batch, record, wrong_key(record.key, entry[0]), NAME)
         else:

@@ -1,7 +1,7 @@
 """Settings of every process: environment variables with the prefix `EMS_`, and `.env`.
 
 `*_FILE` variants read a secret from a file (`EMS_MQTT_PASSWORD_FILE=/run/secrets/mqtt`). The plain names
-`KAFKA_BOOTSTRAP_SERVERS`, `MQTT_URL` and `DATABASE_URL` are read too; the `EMS_` name wins.
+`KAFKA_BOOTSTRAP_SERVERS`, `MQTT_URL` and `DATABASE_URL` are read too; the `EMS_` name wins over them, and the environment over `.env`.
 """
 
 import os
@@ -288,6 +288,25 @@ def environment_names(name: str, field: FieldInfo) -> list[str]:
     return [variant for plain in names for variant in (plain, plain + "_FILE")]
 
 
+def env_file() -> dict[str, str | None]:
+    """Lines of `.env` by name, nothing where there is no such file; raises `SettingError` when it cannot be read."""
+    try:
+        return dotenv_values(".env")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingError(".env", str(Path(".env").absolute()), f"must be a readable file of UTF-8 ({_why(error)})") from None
+
+
+def _content_of(variable: str, path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingError(variable, path, f"must be a readable file of UTF-8 ({_why(error)})") from None
+
+
+def _why(error: OSError | UnicodeDecodeError) -> str:
+    return error.strerror or str(error) if isinstance(error, OSError) else f"byte {error.start + 1} is none"
+
+
 class EnvironmentSource(PydanticBaseSettingsSource):
     """Environment over `.env`, each with plain and `_FILE` names; remembers where every value came from."""
 
@@ -295,7 +314,7 @@ class EnvironmentSource(PydanticBaseSettingsSource):
         super().__init__(settings_cls)
         self._layers: list[tuple[str, Mapping[str, str | None]]] = [
             ("environment", os.environ if environ is None else environ),
-            (".env", dotenv_values(".env")),
+            (".env", env_file()),
         ]
 
     def lookup(self, name: str, field: FieldInfo) -> tuple[str | None, str]:
@@ -307,10 +326,7 @@ class EnvironmentSource(PydanticBaseSettingsSource):
                     continue
                 if index % 2 == 0:
                     return value, f"{layer} {variable}"
-                try:
-                    return Path(value).read_text().strip(), f"{layer} {variable}"
-                except OSError as error:
-                    raise SettingError(variable, value, f"must be a readable file ({error.strerror})") from None
+                return _content_of(variable, value), f"{layer} {variable}"
         return None, "default"
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:

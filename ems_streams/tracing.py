@@ -5,6 +5,7 @@ header gives its own record one. Records without a header cost a look at their h
 """
 
 import random
+import threading
 import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
 TRACEPARENT: Final = "traceparent"
-FLUSH_TIMEOUT_MS: Final = 2000
+FLUSH_TIMEOUT_S: Final = 2.0
 _NS_PER_MS: Final = 1_000_000
 
 Headers = Sequence[tuple[str, bytes]]
@@ -68,8 +69,11 @@ class Tracing:
         return self._header(span)
 
     def stop(self) -> None:
-        """Give away what is collected, within `FLUSH_TIMEOUT_MS`."""
-        self._provider.force_flush(FLUSH_TIMEOUT_MS)
+        """Give away what is collected, as far as the collector takes it within `FLUSH_TIMEOUT_S`."""
+        # The provider has a time limit too, and does not keep it: to a collector that is away it would try again and again.
+        giving = threading.Thread(target=self._provider.force_flush, name="give-spans-away", daemon=True)
+        giving.start()
+        giving.join(FLUSH_TIMEOUT_S)
 
     def _header(self, span: Any) -> tuple[str, bytes]:
         from opentelemetry.trace import set_span_in_context
@@ -111,7 +115,9 @@ def configure_tracing(settings: Settings, process: str) -> None:
         raise SettingError(
             "EMS_TRACES_ENDPOINT", str(settings.traces_endpoint), f"needs `pip install ems-streams[tracing]` ({error})"
         ) from None
-    provider = TracerProvider(resource=Resource.create({"service.name": f"ems-{process}", "service.namespace": settings.application_id}))
+    resource = Resource.create({"service.name": f"ems-{process}", "service.namespace": settings.application_id})
+    # `stop_tracing` does it in time.
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     exporter = OTLPSpanExporter(endpoint=f"{str(settings.traces_endpoint).rstrip('/')}/v1/traces")
     provider.add_span_processor(BatchSpanProcessor(exporter))
     use(Tracing(provider, settings.traces_sample))

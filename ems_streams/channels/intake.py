@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+import orjson
+
 from ems_streams.channels.journal import Output
 from ems_streams.channels.source import KafkaRecord
 from ems_streams.domain.channel_config import ChannelsConfig
@@ -25,6 +27,8 @@ from ems_streams.kafka.catalogue import DEVICE_NOTIFICATIONS, dlt_of
 from ems_streams.tracing import current
 
 STAGE = "notifier"
+TAKEN_MAX_BYTES = 4 * 1024 * 1024
+"""Of a notification as it is put on record, which is less than what the changelog of deliveries takes."""
 
 
 @dataclass(slots=True)
@@ -48,13 +52,14 @@ def take_in(config: ChannelsConfig, channel: str, deliveries: Deliveries, record
     for record in records:
         try:
             notification = decode(Notification, record.value)
+            if not config.wanted_by(channel, notification):
+                continue
+            _check_size(record)
         except MalformedError as error:
             failed_at = datetime.fromtimestamp(record.timestamp / 1000, UTC)
             source = _source(record)
             headers = malformed_headers(_origin(source), error, stage=STAGE, failed_at=failed_at, replay_count=source.replay_count)
             taken.dead_letters.append(_dead_letter(channel, source, record.value, headers))
-            continue
-        if not config.wanted_by(channel, notification):
             continue
         changes = deliveries.take(notification, record.value, _source(record))
         taken.changes += changes
@@ -62,6 +67,17 @@ def take_in(config: ChannelsConfig, channel: str, deliveries: Deliveries, record
         if changes and (tracing := current()) is not None:
             tracing.follow(record, "notification taken by a channel", {"ems.channel": channel})
     return taken
+
+
+def _check_size(record: KafkaRecord) -> None:
+    """Raises `MalformedError` for one that could not be put on record: its channel would never get past it."""
+    size = len(record.value or b"") + sum(len(name) + 2 * len(content or b"") for name, content in record.headers)
+    if size <= TAKEN_MAX_BYTES // 8:
+        return
+    # As text in JSON: a quote takes two bytes, a control character six.
+    size += len(orjson.dumps((record.value or b"").decode())) - len(record.value or b"")
+    if size > TAKEN_MAX_BYTES:
+        raise MalformedError("too_large", f"{size} bytes as it would be put on record, expected at most {TAKEN_MAX_BYTES}")
 
 
 def dead_letters_of(channel: str, chains: Iterable[Chain], outcome: Outcome) -> list[Output]:

@@ -1,7 +1,10 @@
 """E-mail over SMTP, a connection for each message."""
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
+from email.message import EmailMessage
+from typing import Final
 
 import aiosmtplib
 import structlog
@@ -14,6 +17,7 @@ from ems_streams.domain.mail_message import mail_of
 
 log = structlog.get_logger(__name__)
 
+_GOODBYE_S: Final = 2.0
 _FOR_GOOD = frozenset({550, 551, 552, 553, 554})
 
 
@@ -40,19 +44,30 @@ class MailSender:
         """
         channel = self._channel
         mail = mail_of(message, self._name, channel.sender, channel.to)
+        server = aiosmtplib.SMTP(
+            hostname=channel.host,
+            port=channel.smtp_port,
+            username=channel.username,
+            password=self._password,
+            use_tls=channel.security is MailSecurity.TLS,
+            start_tls=channel.security is MailSecurity.STARTTLS,
+            tls_context=self._tls,
+            timeout=channel.timeout_s,
+        )
+        try:
+            outcome = await self._deliver(server, mail)
+            if outcome.delivered:
+                await _say_goodbye(server)
+        finally:
+            server.close()
+        return outcome
+
+    async def _deliver(self, server: aiosmtplib.SMTP, mail: EmailMessage) -> Outcome:
+        channel = self._channel
         try:
             async with asyncio.timeout(channel.timeout_s):
-                refused, _ = await aiosmtplib.send(
-                    mail,
-                    hostname=channel.host,
-                    port=channel.smtp_port,
-                    username=channel.username,
-                    password=self._password,
-                    use_tls=channel.security is MailSecurity.TLS,
-                    start_tls=channel.security is MailSecurity.STARTTLS,
-                    tls_context=self._tls,
-                    timeout=channel.timeout_s,
-                )
+                await server.connect()
+                refused, _ = await server.send_message(mail)
         except TimeoutError:
             return failure(f"no answer within {channel.timeout_s:g} s", "TimeoutError")
         except aiosmtplib.SMTPRecipientsRefused as error:
@@ -65,8 +80,14 @@ class MailSender:
         except (aiosmtplib.SMTPException, OSError, ValueError) as error:
             return failure(error)
         if refused:
-            log.warning("recipients_refused", channel=self._name, message_id=message.message_id, recipients=sorted(refused))
+            log.warning("recipients_refused", channel=self._name, message_id=mail["Message-ID"], recipients=sorted(refused))
         return Outcome(delivered=True)
 
     async def close(self) -> None:
         """Nothing is kept open."""
+
+
+async def _say_goodbye(server: aiosmtplib.SMTP) -> None:
+    """What a server that has taken a message says to that changes nothing: one that hangs must not get it again."""
+    with contextlib.suppress(aiosmtplib.SMTPException, OSError, TimeoutError):
+        await server.quit(timeout=_GOODBYE_S)

@@ -4,12 +4,12 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from dotenv import dotenv_values
+from ems_streams.settings import env_file
 
 
 def environment() -> dict[str, str]:
     """Variables, and lines of `.env` where there is no variable."""
-    return {name: value for name, value in {**dotenv_values(".env"), **os.environ}.items() if value}
+    return {name: value for name, value in {**env_file(), **os.environ}.items() if value}
 
 
 def secret_of(environ: Mapping[str, str], name: str) -> str:

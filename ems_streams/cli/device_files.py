@@ -104,7 +104,9 @@ class DeviceFile:
 
     def _note(self, names: Sequence[str]) -> None:
         self.names = tuple(names)
-        self.ignored = [name for name in names if field_of(name, self.renamed) is None and name not in _REJECTED]
+        ignored = [name for name in names if field_of(name, self.renamed) is None and name not in _REJECTED]
+        # Bytes that are no UTF-8, as escapes: these are to be printed.
+        self.ignored = [name.encode(errors="backslashreplace").decode() for name in ignored]
         absent = sorted(self.renamed.keys() - set(names))
         if absent and names:
             raise MalformedError(

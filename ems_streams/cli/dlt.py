@@ -151,7 +151,7 @@ def status(
     redrive_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="Of a redrive; without it all are listed.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Show redrives, and how far each is; those of the last 31 days are known."""
+    """Show redrives, and how far each is; those of the last 91 days are known."""
     from ems_streams.dead_letters.state import read_state
     from ems_streams.dead_letters.views import redrive_view
 

@@ -61,7 +61,9 @@ def _console(stream: IO[str]) -> "Console":
     from rich.console import Console
 
     watched = stream.isatty()
-    return Console(file=stream, width=None if watched else _PIPE_WIDTH, no_color=not watched, force_terminal=watched, highlight=False)
+    width = None if watched else _PIPE_WIDTH
+    # A serial number such as `A:ab:1` is no emoji.
+    return Console(file=stream, width=width, no_color=not watched, force_terminal=watched, highlight=False, emoji=False)
 
 
 def _write(line: bytes) -> None:

@@ -67,7 +67,10 @@ def print_diff(replay: "Replay", found: "Diff", limit: int) -> None:
         )
         if len(found.findings) > limit:
             error_console().print(f"... and {len(found.findings) - limit} more; --limit or --json shows them", markup=False)
-    error_console().print("identical" if found.identical else f"not the same: {len(found.findings)} windows", markup=False)
+    said = f"not the same: {len(found.findings)} windows" if found.findings else "identical" if found.identical else "nothing was compared"
+    error_console().print(said, markup=False)
+    if found.unreadable:
+        error_console().print(f"{found.unreadable} records of live that are no windows were passed over", markup=False)
     error_console().print(edges(replay.definition), markup=False)
 
 
@@ -82,6 +85,7 @@ def diff_json(replay: "Replay", found: "Diff") -> dict[str, Any]:
         "counts": {verdict: found.total(verdict) for verdict in Verdict},
         "windows": [{"window": kind, "verdict": verdict, "count": count} for (kind, verdict), count in sorted(found.counts.items())],
         "partlyCovered": dict(found.partly_covered),
+        "unreadable": found.unreadable,
         "findings": [
             {
                 "serialNumber": each.key.serial_number,

@@ -5,12 +5,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
-import orjson
-
 from ems_streams.domain.alarm_rules import AlarmRule
 from ems_streams.domain.alarms import decode_acknowledgement, decode_alarm_event
 from ems_streams.domain.command_events import decode_ack, decode_request
 from ems_streams.domain.events import StatusEvent, StatusReport, TelemetryEvent, decode
+from ems_streams.domain.json_text import read_json
 from ems_streams.domain.maintenance import decode_window
 from ems_streams.domain.promotions import decode_promotion
 from ems_streams.domain.registry import RegistryEntry
@@ -90,8 +89,8 @@ def defect_of(topic: str, key: bytes | None, value: bytes | None) -> MalformedEr
 
 
 def as_json(value: bytes | None) -> Any:
-    """The value as JSON; None when it is none."""
+    """The value as JSON; None when it is none, and when it could not be written as JSON again."""
     try:
-        return orjson.loads(value or b"")
-    except orjson.JSONDecodeError:
+        return read_json(value or b"")
+    except ValueError:
         return None

@@ -125,12 +125,16 @@ class _Run:
 
     def _marks(self, verdicts: Iterable[tuple[Letter, Verdict]]) -> list[DoneLetters]:
         offsets: dict[Outcome, list[int]] = defaultdict(list)
+        latest_ms = 0
         for letter, verdict in verdicts:
             if verdict.outcome in DEALT_WITH:
                 offsets[verdict.outcome].append(letter.letter_id.offset)
+                latest_ms = max(latest_ms, letter.timestamp_ms)
+        if not offsets:
+            return []
         runs = {outcome: runs_of(found) for outcome, found in offsets.items()}
         now_ms = to_epoch_ms(datetime.now(UTC))
-        return [DoneLetters(redrive_id=self._definition.redrive_id, at_ms=now_ms, runs=runs)] if runs else []
+        return [DoneLetters(redrive_id=self._definition.redrive_id, at_ms=now_ms, latest_ms=latest_ms, runs=runs)]
 
     async def _keep_the_rate(self) -> None:
         if self._definition.rate_per_s is not None:

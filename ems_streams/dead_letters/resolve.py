@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from ems_streams.dead_letters.decoding import defect_of
 from ems_streams.dead_letters.reader import is_dead_letter_topic
 from ems_streams.domain.dead_letter import LETTER, Origin, dead_letter_headers, foreign_headers
 from ems_streams.domain.device_topic import parse_topic, serial_number_in
-from ems_streams.domain.letter import Letter, redriven_headers
+from ems_streams.domain.letter import Letter, is_time, redriven_headers
 from ems_streams.domain.letter_edit import Edit, Edited
 from ems_streams.domain.receipt_clock import moment
 from ems_streams.domain.redrives import Done, Outcome, RedriveDefinition
@@ -156,7 +156,8 @@ class Resolver:
         assert self.directory is not None, "whoever resolves letters from MQTT has read the registry"
         mqtt_topic = edited.mqtt_topic or origin.topic
         # Two equal messages of one millisecond stay two, if they have no time of their own.
-        received_us = (origin.timestamp_ms or letter.timestamp_ms) * 1000 + letter.letter_id.offset % 1000
+        received_ms = origin.timestamp_ms if is_time(origin.timestamp_ms) else letter.timestamp_ms
+        received_us = received_ms * 1000 + letter.letter_id.offset % 1000
         try:
             topic = parse_topic(mqtt_topic)
             if topic.kind not in ROUTES:
@@ -203,6 +204,7 @@ class Resolver:
 def _time(text: str | None) -> datetime | None:
     try:
         found = datetime.fromisoformat(text or "")
-    except ValueError:
+        # Some have a time of their zone only: before the first one that there is, or after the last.
+        return found.astimezone(UTC) if found.tzinfo is not None else None
+    except (ValueError, OverflowError):
         return None
-    return found if found.tzinfo is not None else None

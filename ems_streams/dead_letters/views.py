@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from ems_streams.dead_letters.decoding import as_json
-from ems_streams.domain.letter import Letter
+from ems_streams.domain.letter import Letter, is_time
 from ems_streams.domain.redrives import Done, Outcome, Redrive
 from ems_streams.domain.timestamps import format_epoch_ms
 
@@ -45,7 +45,7 @@ def summary_view(letter: Letter, done: Done | None) -> dict[str, Any]:
             "topic": origin.topic,
             "partition": None if origin.partition < 0 else origin.partition,
             "offset": None if origin.offset < 0 else origin.offset,
-            "timestamp": format_epoch_ms(origin.timestamp_ms) if _is_time(origin.timestamp_ms) else None,
+            "timestamp": format_epoch_ms(origin.timestamp_ms) if is_time(origin.timestamp_ms) else None,
         },
         "sizeBytes": letter.size,
         "preview": _preview(letter.value),
@@ -113,7 +113,3 @@ def _text(content: bytes | None) -> str | None:
         return None if content is None else content.decode()
     except UnicodeDecodeError:
         return None
-
-
-def _is_time(moment_ms: int) -> bool:
-    return 0 < moment_ms < 253_370_764_800_000

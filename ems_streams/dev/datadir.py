@@ -11,7 +11,7 @@ from ems_streams.errors import EmsError, SettingError
 
 LOCK_FILE = "dev.lock"
 # What the servers and workers keep; downloads are not among it, they stay as they are.
-_OURS = ("kafka", "artemis", "postgres", "logs", "worker-*")
+_OURS = ("kafka", "artemis", "postgres", "logs", "worker-*", "replay-*")
 
 
 class InUseError(EmsError):

@@ -95,7 +95,8 @@ class Kafka(Server):
         self._users_are_set = False
         if self.security is not None:
             self.security.write_stores(self.directory)
-        write_private(self._properties_path, self._properties().encode())
+        # Java reads such files as Latin-1; a path may have any letters.
+        write_private(self._properties_path, self._properties().encode("latin-1", "backslashreplace"))
         self._log4j_path.write_text(_LOG4J + (_AUDIT if self.security is not None and self.security.audit else ""))
         if not (self._log_dir / "meta.properties").exists():
             cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")

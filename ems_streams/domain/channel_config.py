@@ -44,12 +44,12 @@ class Retry(_Part):
     """How often a message is tried, and how long is waited in between: doubling, with jitter, or what `Retry-After` says.
 
     Attributes:
-        attempts: With the first one.
+        attempts: With the first one. Twenty-four take two to four hours, so that a receiver may be away for as long, however few messages there are.
         initial_s: Wait after the first failure, at the most.
         max_s: Longest wait; also of what a receiver asks for.
     """
 
-    attempts: Annotated[int, Field(strict=True, ge=1, le=100)] = 8
+    attempts: Annotated[int, Field(strict=True, ge=1, le=100)] = 24
     initial_s: Seconds = 2.0
     max_s: Seconds = 900.0
 

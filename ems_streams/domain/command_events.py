@@ -25,6 +25,7 @@ from ems_streams.domain.events import (
     malformed,
 )
 from ems_streams.domain.identifiers import notification_id
+from ems_streams.domain.refusals import shown
 from ems_streams.errors import MalformedError
 
 KEY_MAX_CHARS: Final = 128
@@ -142,7 +143,7 @@ def decode_request(value: bytes | None) -> CommandRequest | CancelRequest:
     kind = fields.get("eventType") if isinstance(fields, dict) else None
     model = _MODELS.get(kind) if isinstance(kind, str) else None
     if model is None:
-        raise MalformedError("invalid_field", f"eventType={kind!r:.80}: expected one of {', '.join(map(str, _MODELS))}")
+        raise MalformedError("invalid_field", f"eventType={shown(kind)}: expected one of {', '.join(map(str, _MODELS))}")
     try:
         request = model.model_validate_json(value)
     except ValidationError as error:

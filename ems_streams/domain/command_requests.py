@@ -1,7 +1,7 @@
 """From what somebody asks for to the record that asks for it: everything is checked here, before anything is published."""
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -42,6 +42,7 @@ def command_request(
     command, parameters = check_command(entry.device_type, fields.get("command"), fields.get("parameters"), entry.limits)
     now = from_epoch_ms(to_epoch_ms(now))
     expires_at, expiry = _expiry(fields, now)
+    _check_lead(fields, now, expires_at)
     return CommandRequest(
         command_id=command_id_of(entry.serial_number, idempotency_key),
         idempotency_key=idempotency_key,
@@ -75,6 +76,12 @@ def checked_person(value: object, field: str) -> str:
         raise CommandError(field, value, "expected a name of 1 to 200 characters") from None
 
 
+def fingerprint_of(fields: Mapping[str, Any], entry: RegistryEntry) -> str:
+    """Of what is asked for, however soon it expires: by it the same thing, asked for again, is known. Raises `CommandError`."""
+    command, parameters = check_command(entry.device_type, fields.get("command"), fields.get("parameters"), entry.limits)
+    return _fingerprint(command.name, parameters, _expiry(fields, datetime.now(UTC))[1])
+
+
 def _expiry(fields: Mapping[str, Any], now: datetime) -> tuple[datetime, str]:
     """When it expires, and how that was asked for."""
     at, within_s = fields.get("expiresAt"), fields.get("expiresInS")
@@ -82,21 +89,25 @@ def _expiry(fields: Mapping[str, Any], now: datetime) -> tuple[datetime, str]:
         raise CommandError("expiresInS", within_s, "expected either expiresAt or expiresInS")
     if at is not None:
         expires_at = _time(at)
-        _check_lead("expiresAt", at, (expires_at - now).total_seconds())
         return expires_at, format_time(expires_at)
     if within_s is None:
         within_s = EXPIRES_IN_DEFAULT_S
     if isinstance(within_s, bool) or not isinstance(within_s, int | float):
         raise CommandError("expiresInS", within_s, "expected a number of seconds")
-    _check_lead("expiresInS", within_s, within_s)
+    if not EXPIRES_IN_MIN_S <= within_s <= EXPIRES_IN_MAX_S:
+        raise _wrong_lead("expiresInS", within_s, within_s)
     return now + timedelta(milliseconds=round(within_s * 1000)), f"{within_s:g}"
 
 
-def _check_lead(field: str, value: object, lead_s: float) -> None:
-    if lead_s < EXPIRES_IN_MIN_S:
-        raise CommandError(field, value, f"must be at least {EXPIRES_IN_MIN_S} s from now", limit=EXPIRES_IN_MIN_S, limit_of="expiry")
-    if not lead_s <= EXPIRES_IN_MAX_S:
-        raise CommandError(field, value, f"must be at most {EXPIRES_IN_MAX_S} s from now", limit=EXPIRES_IN_MAX_S, limit_of="expiry")
+def _check_lead(fields: Mapping[str, Any], now: datetime, expires_at: datetime) -> None:
+    lead_s = (expires_at - now).total_seconds()
+    if not EXPIRES_IN_MIN_S <= lead_s <= EXPIRES_IN_MAX_S:
+        raise _wrong_lead("expiresAt", fields.get("expiresAt"), lead_s)
+
+
+def _wrong_lead(field: str, value: object, lead_s: float) -> CommandError:
+    most, limit = ("at least", EXPIRES_IN_MIN_S) if lead_s < EXPIRES_IN_MIN_S else ("at most", EXPIRES_IN_MAX_S)
+    return CommandError(field, value, f"must be {most} {limit} s from now", limit=limit, limit_of="expiry")
 
 
 def _time(value: object) -> datetime:

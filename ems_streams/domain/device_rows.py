@@ -12,6 +12,7 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from ems_streams.domain.file_rows import Row
+from ems_streams.domain.json_text import is_writable
 from ems_streams.domain.maintenance import DeviceType
 from ems_streams.domain.refusals import shown
 from ems_streams.domain.registry import RegistryEntry, provisional_device_id
@@ -21,6 +22,8 @@ from ems_streams.errors import MalformedError
 FIELDS: Final = ("serialNumber", "siteId", "deviceType", "deviceId", "name", "limits", "provisioned")
 LIMIT_PREFIX: Final = "limits."
 NAME_MAX: Final = 200
+LIMITS_MAX_BYTES: Final = 65_536
+"""As JSON: an entry has to fit into a record of Kafka, with room to spare."""
 _NUMBERS: Final = frozenset({"siteId", "deviceId"})
 _TAKEN_AWAY: Final[dict[str, Any]] = {"name": None, "limits": {}}
 _TYPE: Final = TypeAdapter(DeviceType)
@@ -162,8 +165,11 @@ def _further_problems(entry: RegistryEntry, values: Mapping[str, Any]) -> Iterat
     except ValidationError as error:
         problem = _problem(error.errors(include_url=False, include_context=False)[0])
         yield Problem("deviceType", problem.value, problem.expected)
-    if entry.name is not None and (len(entry.name) > NAME_MAX or "\0" in entry.name):
-        yield Problem("name", shown(entry.name), f"expected at most {NAME_MAX} characters, and no NUL")
+    if entry.name is not None and (len(entry.name) > NAME_MAX or "\0" in entry.name or not is_writable(entry.name)):
+        yield Problem("name", shown(entry.name), f"expected at most {NAME_MAX} characters of UTF-8, and no NUL")
+    if len(entry.limits) and not (is_writable(entry.limits) and len(orjson.dumps(entry.limits)) <= LIMITS_MAX_BYTES):
+        expected = f"expected JSON in UTF-8 of at most {LIMITS_MAX_BYTES // 1024} KiB and 250 levels, whole numbers of at most 64 bits"
+        yield Problem("limits", shown(entry.limits), expected)
     try:
         registered_timeout(entry)
     except MalformedError as error:

@@ -59,6 +59,7 @@ class DeviceWindows:
         policy: When windows close.
         zone: Of the device's site.
         meters: Which of its metrics say something about energy.
+        known_end_ms: End of the last quarter that there was a record of at the begin.
     """
 
     def __init__(self, state: DeviceAggregates, quarters: Quarters, policy: WindowPolicy) -> None:
@@ -69,6 +70,8 @@ class DeviceWindows:
         self.names: Sequence[str] = state.metric_names
         self.meters = Meters.of(state.names)
         self._energy: QuarterEnergy | None = None
+        self.known_end_ms = state.newest_quarter_ms + QUARTER_MS
+        self._made_ms: set[int] = set()
 
     def insert(self, samples: bytes, *, check: bool) -> bytes:
         """Put ordered samples into their quarters and the total; gives those that were not there yet."""
@@ -99,9 +102,24 @@ class DeviceWindows:
     def new_quarter(self, start_ms: int) -> Quarter:
         """A quarter that there was no record of; the caller puts it."""
         state = self.state
+        self._made_ms.add(start_ms)
         state.oldest_quarter_ms = min(state.oldest_quarter_ms, start_ms)
         state.newest_quarter_ms = max(state.newest_quarter_ms, start_ms)
         return Quarter(start_ms)
+
+    def recorded(self, start_ms: int, end_ms: int) -> Iterator[int]:
+        """Starts of the quarters between two times that there may be a record of, in order.
+
+        Not all quarters from the first to the last: between a device's messages from before its clock was set and those from afterwards there are years.
+        """
+        first_ms = max(start_ms, self.state.oldest_quarter_ms)
+        yield from range(quarter_of(first_ms), min(end_ms, self.known_end_ms), QUARTER_MS)
+        yield from sorted(each for each in self._made_ms if max(first_ms - QUARTER_MS + 1, self.known_end_ms) <= each < end_ms)
+
+    def recorded_before(self, quarter_ms: int) -> Iterator[int]:
+        """Starts of the quarters before one that there may be a record of, the last one first."""
+        yield from sorted((each for each in self._made_ms if self.known_end_ms <= each < quarter_ms), reverse=True)
+        yield from range(min(quarter_ms, self.known_end_ms) - QUARTER_MS, self.state.oldest_quarter_ms - 1, -QUARTER_MS)
 
     def use_neighbours(self, behind: tuple[Point | None, Point | None]) -> None:
         """What is known behind all closed minutes; before any energy is asked for."""
@@ -109,7 +127,7 @@ class DeviceWindows:
         self._energy = QuarterEnergy(
             self.meters,
             self.quarters.get,
-            (state.oldest_quarter_ms, state.newest_quarter_ms),
+            self,
             register_before_all=state.last_register,
             behind_all=behind,
         )

@@ -5,6 +5,7 @@ Texts are expected as they are read with `errors="surrogateescape"`: bytes that 
 
 import csv
 import json
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from typing import Any, Final
 
 import orjson
 
-from ems_streams.domain.refusals import type_name
+from ems_streams.domain.refusals import shown, type_name
 from ems_streams.errors import MalformedError
 
 BYTE_ORDER_MARK: Final = "\ufeff"
@@ -116,9 +117,10 @@ def json_array_rows(text: str) -> Iterator[Row]:
         return
     if text[start : start + 1] != "[":
         raise MalformedError("invalid_json", f"line {_line_of(text, start)}: expected an array of objects, or an object in each line")
-    decoder = json.JSONDecoder(parse_constant=_no_constant)
+    decoder = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
     line, counted, at = _line_of(text, start), start, _skip_space(text, start + 1)
     if text[at : at + 1] == "]":
+        _expect_nothing(text, at + 1)
         return
     while True:
         try:
@@ -130,6 +132,7 @@ def json_array_rows(text: str) -> Iterator[Row]:
         yield Row(line, text[at:end], _object(value))
         end = _skip_space(text, end)
         if text[end : end + 1] == "]":
+            _expect_nothing(text, end + 1)
             return
         if text[end : end + 1] != ",":
             raise MalformedError("invalid_json", f"line {_line_of(text, end)}: expected a comma or the end of the array")
@@ -158,6 +161,20 @@ def _row(source: _Lines, fields: Mapping[str, str] | MalformedError) -> Row:
 
 def _object(value: Any) -> Mapping[str, Any] | MalformedError:
     return value if isinstance(value, dict) else MalformedError("invalid_row", f"{type_name(value)}: expected a JSON object")
+
+
+def _expect_nothing(text: str, at: int) -> None:
+    """Raises `MalformedError` for anything behind the array, such as another one: its devices would be missing without a word."""
+    at = _skip_space(text, at)
+    if at < len(text):
+        raise MalformedError("invalid_json", f"line {_line_of(text, at)}: expected nothing behind the array")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{shown(text)} is larger than any number")
+    return number
 
 
 def _no_constant(name: str) -> Any:

@@ -119,16 +119,21 @@ def read_failure(headers: Iterable[tuple[str, bytes]]) -> Failure:
     found = dict(headers)
     return Failure(
         origin=_origin(found) or _spring_origin(found),
-        error_class=_text(found, names.ERROR_CLASS, _SPRING_CAUSE, "kafka_dlt-exception-fqcn"),
-        error_message=_text(found, names.ERROR_MESSAGE, "kafka_dlt-exception-message"),
+        error_class=_text(found, names.ERROR_CLASS, _SPRING_CAUSE, "kafka_dlt-exception-fqcn", "kafka_dlt-key-exception-fqcn"),
+        error_message=_text(found, names.ERROR_MESSAGE, "kafka_dlt-exception-message", "kafka_dlt-key-exception-message"),
         stage=_text(found, names.STAGE, "kafka_dlt-original-consumer-group"),
         channel=_text(found, names.CHANNEL),
         attempts=_number(found.get(names.ATTEMPTS)),
         first_failed_at=_text(found, names.FIRST_FAILED_AT),
         replay_count=replay_count_of(found.items()),
         cut_from=_number(found.get(names.PAYLOAD_SIZE)),
-        stack_trace=_text(found, "kafka_dlt-exception-stacktrace"),
+        stack_trace=_text(found, "kafka_dlt-exception-stacktrace", "kafka_dlt-key-exception-stacktrace"),
     )
+
+
+def is_time(moment_ms: int) -> bool:
+    """Whether epoch milliseconds that a header says are a time of the calendar; 0 is none, and before 9999 all years have four digits."""
+    return 0 < moment_ms < 253_370_764_800_000
 
 
 def redriven_headers(letter: Letter, redrive_id: str) -> Headers:

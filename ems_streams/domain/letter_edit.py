@@ -9,6 +9,7 @@ import orjson
 from pydantic import Field
 
 from ems_streams.domain.events import Event
+from ems_streams.domain.json_text import read_json
 from ems_streams.domain.refusals import type_name
 from ems_streams.errors import MalformedError, UsageError
 
@@ -68,14 +69,17 @@ class Edit(Event):
 
     def _with_fields(self, value: bytes | None) -> bytes:
         try:
-            document = orjson.loads(value or b"")
-        except orjson.JSONDecodeError as error:
+            document = read_json(value or b"")
+        except ValueError as error:
             raise _cannot_edit(f"the value is no JSON ({error}), so no field of it can be set: replace all of it") from None
         for text, content in self.sets.items():
             document = _set(document, parse_path(text), content, text)
         for text in self.unsets:
             _unset(document, parse_path(text), text)
-        return orjson.dumps(document)
+        try:
+            return orjson.dumps(document)
+        except TypeError as error:
+            raise _cannot_edit(f"after the edit it cannot be written as JSON: {error}") from None
 
 
 def parse_set(text: str) -> tuple[str, Any]:

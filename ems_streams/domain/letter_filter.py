@@ -48,7 +48,12 @@ class LetterFilter(Event):
 def parse_where(texts: Iterable[str], option: str = "--where") -> dict[str, tuple[str, ...]]:
     """Conditions such as `error-class=invalid_json,stage=ingress`; raises `UsageError`."""
     found: dict[str, tuple[str, ...]] = {}
-    for condition in (part.strip() for text in texts for part in text.split(",")):
+    given = list(texts)
+    for text in given:
+        # A variable of a shell that is not set must not mean every letter.
+        if not text.strip(" ,"):
+            raise UsageError(f"{option} {text!r}: expected FIELD=VALUE, with a field of {', '.join(FIELDS)}")
+    for condition in (part.strip() for text in given for part in text.split(",")):
         if not condition:
             continue
         field, equals, value = condition.partition("=")

@@ -12,6 +12,7 @@ import orjson
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from ems_streams.domain.events import Event, PositiveId, SerialNumber, Time, decode, malformed
+from ems_streams.domain.refusals import shown
 from ems_streams.domain.state_codec import StateCodecError
 from ems_streams.domain.timestamps import to_epoch_ms
 from ems_streams.errors import MalformedError
@@ -87,7 +88,7 @@ def window_of(fields: dict[str, Any]) -> MaintenanceWindow:
         raise MalformedError("unknown_field", f"{unknown[0][:80]}: there is no such field; expected some of {', '.join(_WIRE_NAMES)}")
     for name in ("startsAt", "endsAt"):
         if name in fields and not isinstance(fields[name], str):
-            raise MalformedError("invalid_field", f"{name}={fields[name]!r:.80}: expected an ISO-8601 time with its zone")
+            raise MalformedError("invalid_field", f"{name}={shown(fields[name])}: expected an ISO-8601 time with its zone")
     try:
         return MaintenanceWindow.model_validate_json(orjson.dumps(fields))
     except ValidationError as error:

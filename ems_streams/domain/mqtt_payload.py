@@ -103,6 +103,7 @@ def encode_status_report(payload: bytes, topic: DeviceTopic, received_us: int, d
 def encode_command_ack(payload: bytes, topic: DeviceTopic, received_us: int, directory: Directory) -> bytes:
     """The value of a `device-command-acks` record. `received_us` is in microseconds since 1970."""
     fields = _parse(payload)
+    _mend_accessories(fields, received_us)
     envelope = _take_envelope(fields, topic, received_us)
     body = {"commandId": _take_command_id(fields), "result": _take_one_of(fields, "result", _RESULTS)}
     detail = _take_text(fields, "detail", MAX_TEXT_CHARS)
@@ -111,6 +112,18 @@ def encode_command_ack(payload: bytes, topic: DeviceTopic, received_us: int, dir
     _refuse_unknown(fields)
     entry = directory.resolve(topic, envelope.device_id, envelope.device_type)
     return _encode(entry, body, envelope, "DEVICE_COMMAND_ACK")
+
+
+def _mend_accessories(fields: dict[str, Any], received_us: int) -> None:
+    """What was carried out is known by nothing but the answer: a remark that is empty or too long, or a device's clock that was never set, must not cost it."""
+    detail = fields.get("detail")
+    if type(detail) is str:
+        fields["detail"] = detail.replace("\x00", "\ufffd")[:MAX_TEXT_CHARS] or None
+    try:
+        _time(fields.get("timestamp"), received_us)
+    except MalformedError as error:
+        if error.reason == "timestamp_out_of_range":
+            del fields["timestamp"]
 
 
 def _encode(entry: RegistryEntry, body: dict[str, Any], envelope: _Envelope, event_type: str) -> bytes:

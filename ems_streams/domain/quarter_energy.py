@@ -2,11 +2,12 @@
 
 import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from ems_streams.domain.energy import DEFAULT_LIMITS, Energy, EnergyLimits, EnergyQuality, EnergySample, energy_over
+from ems_streams.domain.fold_outcome import NOT_YET_MS
 from ems_streams.domain.quarter import Edges, Point, Quarter
 from ems_streams.domain.samples import values_of
 from ems_streams.domain.windows import QUARTER_MS
@@ -93,13 +94,23 @@ class Meters:
         return Edges(*Series(samples, self.power, self.register, _NONE, _NONE).edges())
 
 
+class Records(Protocol):
+    """Of which quarters of a device there may be records."""
+
+    def recorded(self, start_ms: int, end_ms: int) -> Iterable[int]:
+        """Starts between two times, in order."""
+
+    def recorded_before(self, quarter_ms: int) -> Iterable[int]:
+        """Starts before one of them, the last one first."""
+
+
 class QuarterEnergy:
     """Energies within the quarters of one device; asks for each quarter's neighbours once.
 
     Args:
         meters: Of the device.
         quarter_at: The quarter that begins at a time, if there is a record of it.
-        reach_ms: First and last start of a quarter that there may be a record of.
+        records: Which quarters there may be a record of.
         register_before_all: Last reading before all of them.
         behind_all: First power value and first reading behind all closed minutes.
         limits: What is believed.
@@ -109,7 +120,7 @@ class QuarterEnergy:
         self,
         meters: Meters,
         quarter_at: Callable[[int], Quarter | None],
-        reach_ms: tuple[int, int],
+        records: Records,
         *,
         register_before_all: Point | None,
         behind_all: Around,
@@ -118,7 +129,7 @@ class QuarterEnergy:
         self.meters = meters
         self.limits = limits
         self._quarter_at = quarter_at
-        self._oldest_ms, self._newest_ms = reach_ms
+        self._records = records
         self._register_before_all = register_before_all
         self._behind_all = behind_all
         self._series: dict[int, Series] = {}
@@ -133,7 +144,7 @@ class QuarterEnergy:
         """Last reading before the quarter that begins at a time."""
         if self.meters.register is None:
             return None
-        for start_ms in range(min(quarter_ms - QUARTER_MS, self._newest_ms), self._oldest_ms - 1, -QUARTER_MS):
+        for start_ms in self._records.recorded_before(quarter_ms):
             quarter = self._quarter_at(start_ms)
             if quarter is not None and quarter.edges.last_register is not None:
                 return quarter.edges.last_register
@@ -143,7 +154,7 @@ class QuarterEnergy:
         """First reading from the quarter on that begins at a time."""
         if self.meters.register is None:
             return None
-        for start_ms in range(max(quarter_ms, self._oldest_ms), self._newest_ms + 1, QUARTER_MS):
+        for start_ms in self._records.recorded(quarter_ms, NOT_YET_MS):
             quarter = self._quarter_at(start_ms)
             if quarter is not None and quarter.edges.first_register is not None:
                 return quarter.edges.first_register

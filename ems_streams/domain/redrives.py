@@ -135,12 +135,14 @@ class DoneLetters(Event):
 
     Attributes:
         redrive_id: By which redrive.
-        at_ms: When, epoch milliseconds: a letter that is younger is none of these, but one of a topic that was made anew.
+        at_ms: When, epoch milliseconds.
+        latest_ms: The latest time that one of them has; whoever wrote it may have a clock that is ahead.
         runs: By outcome.
     """
 
     redrive_id: str
     at_ms: int
+    latest_ms: int = 0
     runs: dict[Outcome, tuple[tuple[int, int], ...]]
 
 
@@ -158,7 +160,7 @@ class DoneIndex:
 
     def __init__(self) -> None:
         # By partition and redrive; the runs of one redrive are found by their first offset.
-        self._layers: dict[int, dict[str, list[tuple[int, int, int, Outcome]]]] = {}
+        self._layers: dict[int, dict[str, list[tuple[int, int, int, Outcome, int]]]] = {}
 
     def add(self, partition: int, done: DoneLetters) -> None:
         """Take what one transaction has done; in the order of time."""
@@ -167,7 +169,7 @@ class DoneIndex:
         layers[done.redrive_id] = layer
         for outcome, runs in done.runs.items():
             for first, last in runs:
-                insort(layer, (first, last, done.at_ms, outcome))
+                insort(layer, (first, last, done.at_ms, outcome, done.latest_ms))
 
     def of(self, letter: Letter) -> Done | None:
         """What was done with a letter last; None when it is open."""
@@ -179,8 +181,9 @@ class DoneIndex:
             at = bisect_right(layer, offset, key=lambda run: run[0]) - 1
             if at < 0:
                 continue
-            _, last, at_ms, outcome = layer[at]
-            if offset <= last and letter.timestamp_ms <= at_ms + CLOCKS_MS:
+            _, last, at_ms, outcome, latest_ms = layer[at]
+            # One that is younger is none of these, but of a topic that was made anew.
+            if offset <= last and letter.timestamp_ms <= max(at_ms + CLOCKS_MS, latest_ms):
                 return Done(outcome, redrive_id, at_ms)
         return None
 

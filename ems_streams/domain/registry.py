@@ -76,7 +76,7 @@ class Directory:
 
         Raises `MalformedError`: `unknown_device`, `site_mismatch` or `device_id_mismatch`.
         """
-        entry = self._registry.get(topic.serial_number)
+        known = entry = self._registry.get(topic.serial_number)
         if entry is None:
             if not self._provision_unknown:
                 raise MalformedError(
@@ -84,20 +84,20 @@ class Directory:
                     f"serial number {topic.serial_number!r} is not in the registry",
                 )
             entry = provision(topic.serial_number, topic.site_id, device_type, device_id)
-            self._remember(entry)
         if entry.site_id != topic.site_id:
             entry = self._moved(entry, topic)
-        if device_id is None and device_type is None:
-            return entry
-        learned = entry.learned(device_id, device_type)
-        if device_id not in (None, learned.device_id):
-            raise MalformedError(
-                "device_id_mismatch",
-                f"deviceId={device_id}: the registry has {entry.device_id} for this serial number",
-            )
-        if learned is not entry:
-            self._remember(learned)
-        return learned
+        if device_id is not None or device_type is not None:
+            learned = entry.learned(device_id, device_type)
+            if device_id not in (None, learned.device_id):
+                raise MalformedError(
+                    "device_id_mismatch",
+                    f"deviceId={device_id}: the registry has {entry.device_id} for this serial number",
+                )
+            entry = learned
+        # Not before: a message that is malformed registers nobody, and moves nobody.
+        if entry is not known:
+            self._remember(entry)
+        return entry
 
     def _moved(self, entry: RegistryEntry, topic: DeviceTopic) -> RegistryEntry:
         if not (entry.provisioned and self._provision_unknown):
@@ -105,9 +105,7 @@ class Directory:
                 "site_mismatch",
                 f"the topic says site {topic.site_id}; the registry has the device at {entry.site_id}",
             )
-        moved = entry.model_copy(update={"site_id": topic.site_id})
-        self._remember(moved)
-        return moved
+        return entry.model_copy(update={"site_id": topic.site_id})
 
     def take_new(self) -> list[RegistryEntry]:
         """Entries made or completed since the last call; to be published with the messages that caused them."""

@@ -139,19 +139,23 @@ class _Settling(DeviceWindows):
         # Windows that close now may have got their last quarter a while ago.
         waiting = list(self._reachable(self._closed_before[window], closed_ms)) if closed_ms > self._closed_before[window] else []
         spans = {span_of(window, quarter_ms, self.zone) for quarter_ms in (*changed_quarters_ms, *waiting)}
+        # Of windows that began in quarters that are forgotten nobody knows any more what they said, nor that they were published.
+        forgotten_ms = self._closed_before[Window.QUARTER] - self.policy.kept_ms
         for span in sorted(spans, key=lambda each: each.start_ms):
-            if span.end_ms <= closed_ms:
+            if span.end_ms <= closed_ms and span.start_ms + QUARTER_MS > forgotten_ms:
                 self._publish(window, span)
 
     def _reachable(self, start_ms: int, end_ms: int) -> Iterator[int]:
         """Starts of the quarters between two times that there may be a record of, or energy in."""
-        state = self.state
-        stop_ms = min(end_ms, state.newest_quarter_ms + QUARTER_MS)
-        yield from range(quarter_of(max(start_ms, state.oldest_quarter_ms)), stop_ms, QUARTER_MS)
-        if self.meters.register is not None:
-            # After a silence of years only as far back as records are kept anyway.
-            first_ms = max(start_ms, state.newest_quarter_ms + QUARTER_MS, state.watermark_ms - self.policy.kept_ms)
-            yield from range(quarter_of(first_ms), end_ms, QUARTER_MS)
+        yield from self.recorded(start_ms, end_ms)
+        if self.meters.register is None:
+            return
+        # After a silence of years only as far back as records are kept anyway.
+        kept_ms, behind_ms = self.policy.kept_ms, max(start_ms, self.known_end_ms, self.state.oldest_quarter_ms)
+        for made_ms in self.recorded(self.known_end_ms, NOT_YET_MS):
+            yield from range(quarter_of(max(behind_ms, made_ms - kept_ms)), min(end_ms, made_ms), QUARTER_MS)
+            behind_ms = max(behind_ms, made_ms + QUARTER_MS)
+        yield from range(quarter_of(max(behind_ms, self.state.watermark_ms - kept_ms)), end_ms, QUARTER_MS)
 
     def _minutes_in(self, spans: Iterable[Span]) -> Iterator[int]:
         """Minutes with samples, closed by now, that lie in spans at least in part."""
@@ -192,22 +196,23 @@ class _Settling(DeviceWindows):
     def _forget(self) -> None:
         """Give up the samples beyond the correction horizon, and records that no window needs any more."""
         state, before_ms, now_ms = self.state, self._closed_before[Window.QUARTER], self.state.closed_ms[Window.QUARTER]
-        if now_ms == before_ms or state.oldest_quarter_ms == NOT_YET_MS:
+        limit_ms = min(now_ms - self.policy.kept_ms, state.newest_quarter_ms)
+        # A device whose clock was wrong by years, and is set, has to be rid of what lies behind them at once: all of it would be walked through again and again.
+        if state.oldest_quarter_ms == NOT_YET_MS or (now_ms == before_ms and state.oldest_quarter_ms + QUARTER_MS > limit_ms):
             return
         settled_from_ms = max(before_ms - self.policy.horizon_ms - QUARTER_MS, state.oldest_quarter_ms)
-        for start_ms in range(quarter_of(settled_from_ms), now_ms - self.policy.horizon_ms - QUARTER_MS + 1, QUARTER_MS):
+        for start_ms in self.recorded(settled_from_ms, now_ms - self.policy.horizon_ms - QUARTER_MS + 1):
             quarter = self.quarters.get(start_ms)
             if quarter is not None and not quarter.settled:
                 self.quarter(start_ms)
                 quarter.samples, quarter.settled = b"", True
                 self.quarters.put(quarter)
-        limit_ms = min(now_ms - self.policy.kept_ms, state.newest_quarter_ms)
-        while state.oldest_quarter_ms + QUARTER_MS <= limit_ms:
-            quarter = self.quarters.get(state.oldest_quarter_ms)
+        for start_ms in self.recorded(state.oldest_quarter_ms, limit_ms - QUARTER_MS + 1):
+            quarter = self.quarters.get(start_ms)
             if quarter is not None:
                 state.last_register = quarter.edges.last_register or state.last_register
-                self.quarters.delete(state.oldest_quarter_ms)
-            state.oldest_quarter_ms += QUARTER_MS
+                self.quarters.delete(start_ms)
+        state.oldest_quarter_ms = max(state.oldest_quarter_ms, quarter_of(limit_ms))
 
 
 def _united(spans: Iterable[Span]) -> Iterator[Span]:

@@ -8,7 +8,7 @@ from ems_streams.domain.device_windows import DeviceWindows, Quarters, WindowRes
 from ems_streams.domain.fold_outcome import NEVER_MS, NOT_YET_MS
 from ems_streams.domain.quarter import Quarter
 from ems_streams.domain.samples import ordered
-from ems_streams.domain.windows import Window, WindowPolicy, span_of
+from ems_streams.domain.windows import QUARTER_MS, Window, WindowPolicy, span_of
 
 
 def current_windows(
@@ -84,5 +84,13 @@ class _Reading(DeviceWindows):
                 published = None if holder is None else holder.published.get(slot_of(window, span))
                 is_open = span.end_ms > closed_ms[window]
                 found.append(WindowResult(window, span, 0 if is_open or published is None else published.revision, content))
-            at_ms = span.start_ms - 1
+            at_ms = self._before(span.start_ms)
         return found
+
+    def _before(self, time_ms: int) -> int:
+        """The last time before one at which there may be something: where there is a record, or a register that was not read for not too long."""
+        at_ms = time_ms - 1
+        if self.meters.register is not None and at_ms >= self.state.newest_ms - self.policy.kept_ms:
+            return at_ms
+        last_ms = next(iter(self.recorded_before(quarter_of(at_ms) + QUARTER_MS)), NEVER_MS)
+        return min(at_ms, last_ms + QUARTER_MS - 1)

@@ -5,6 +5,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from ems_streams.domain.json_text import is_writable
 from ems_streams.ops.http import ProblemError
 
 
@@ -28,11 +29,8 @@ async def json_object(request: web.Request, title: str, *, max_bytes: int, optio
         fields = orjson.loads(content)
     except orjson.JSONDecodeError as error:
         raise ProblemError(400, title, f"the body is no JSON: {error}") from None
-    try:
-        orjson.dumps(fields)
-    except TypeError:
-        # More can be read than written: whatever is made of it could not be put into Kafka, nor into a problem.
-        raise ProblemError(400, title, "the body is nested too deeply: expected at most 250 levels") from None
+    if not is_writable(fields):
+        raise ProblemError(400, title, "the body is nested too deeply: expected at most 250 levels")
     if not isinstance(fields, dict):
         raise ProblemError(400, title, "the body is expected to be a JSON object")
     return fields

@@ -12,10 +12,11 @@ import orjson
 from aiohttp import web
 
 from ems_streams.domain.command_catalogue import CATALOGUE, CommandError, catalogue_view
-from ems_streams.domain.command_events import CancelRequest, CommandRequest, serial_number_of
-from ems_streams.domain.command_requests import checked_key, checked_person, command_request
+from ems_streams.domain.command_events import CancelRequest, CommandRequest, command_id_of, serial_number_of
+from ems_streams.domain.command_requests import checked_key, checked_person, command_request, fingerprint_of
 from ems_streams.domain.command_table import CommandStatus
 from ems_streams.domain.commands import begin, command_view
+from ems_streams.domain.registry import RegistryEntry
 from ems_streams.gateway.answers.commands import CancelBody, CommandBody, CommandCatalogue, CommandView, DeviceCommands
 from ems_streams.gateway.bodies import json_object
 from ems_streams.gateway.command_desk import CommandDesk
@@ -83,6 +84,7 @@ class CommandsApi:
         """Ask for a command: 202 with its place. The same key for the same thing is the same command, and 409 for anything else."""
         entry = self._desk.device(serial_number_in(request))
         fields = await json_object(request, _BAD, max_bytes=BODY_MAX_BYTES)
+        key = None
         try:
             key = _key_of(request, fields)
             by = _person_of(request, fields)
@@ -95,6 +97,9 @@ class CommandsApi:
                 now=datetime.now(UTC),
             )
         except CommandError as error:
+            if key is not None and (view := await self._asked_before(fields, entry, key)) is not None:
+                note(request, command=view["command"], commandId=view["commandId"], serialNumber=entry.serial_number)
+                return _replayed(view)
             raise _refusal(error) from None
         note(request, command=str(wanted.command), commandId=wanted.command_id, serialNumber=wanted.serial_number)
         known = await self._known(wanted.command_id) if key else None
@@ -172,6 +177,15 @@ class CommandsApi:
             raise bad_parameter("type", f"{device_type[:64]!r}: must be one of {', '.join(CATALOGUE)}")
         return json_response({"deviceTypes": catalogue_view(device_type)})
 
+    async def _asked_before(self, fields: View, entry: RegistryEntry, key: str) -> View | None:
+        """The command of a key, if the same was asked for with it: what could be asked for then may expire too soon by now."""
+        try:
+            fingerprint = fingerprint_of(fields, entry)
+        except CommandError:
+            return None
+        view = await self._known(command_id_of(entry.serial_number, key))
+        return view if view is not None and view["fingerprint"] == fingerprint else None
+
     async def _known(self, command_id: str, *, strict: bool = False) -> View | None:
         """How far a command is; None when nobody knows it, or nobody answers, which is a problem when `strict`."""
         try:
@@ -206,10 +220,13 @@ def _accepted(view: View | None, wanted: CommandRequest, *, replayed: bool) -> w
         raise ProblemError(
             409, "Idempotency key in use", detail, field="Idempotency-Key", value=wanted.idempotency_key, commandId=wanted.command_id
         )
-    headers = {"Location": _path(wanted.command_id)}
-    if replayed:
-        headers["Idempotency-Replayed"] = "true"
-    return json_response(view or command_view(begin(wanted)[0]), 202, headers=headers)
+    if view is not None and replayed:
+        return _replayed(view)
+    return json_response(view or command_view(begin(wanted)[0]), 202, headers={"Location": _path(wanted.command_id)})
+
+
+def _replayed(view: View) -> web.Response:
+    return json_response(view, 202, headers={"Location": _path(view["commandId"]), "Idempotency-Replayed": "true"})
 
 
 def _cancelled(view: View) -> web.Response:

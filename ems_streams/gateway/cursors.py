@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterable
 from datetime import datetime
 
+from ems_streams.domain.events import EARLIEST_TIME, TIME_LIMIT
 from ems_streams.errors import EmsError
 
 Offsets = tuple[int, ...]
@@ -21,6 +22,8 @@ _DEVICE = b"D\x01"
 _WINDOW = b"W\x01"
 _ALARM = b"A\x01"
 _LETTERS = b"L\x01"
+# Anybody can make the checksum: workers must not be asked for a place that none can have, and be taken for broken.
+_DEVICE_PLACE = re.compile(rb"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
 _ALARM_PLACE = re.compile(rb"([0-9]{1,15}):([0-9a-f]{32})")
 _MAX_TEXT = 16_384
 _MAX_OFFSET = 2**63 - 1
@@ -83,10 +86,10 @@ def encode_device(serial_number: str) -> str:
 
 def decode_device(text: str) -> str:
     """Inverse of `encode_device`; raises `BadCursorError`."""
-    try:
-        return _open(_DEVICE, text).decode()
-    except UnicodeDecodeError:
-        raise BadCursorError("the cursor is not one of this list") from None
+    found = _open(_DEVICE, text)
+    if _DEVICE_PLACE.fullmatch(found) is None:
+        raise BadCursorError("the cursor is not one of this list")
+    return found.decode()
 
 
 def encode_window(window_start: str) -> str:
@@ -97,9 +100,12 @@ def encode_window(window_start: str) -> str:
 def decode_window(text: str) -> datetime:
     """Inverse of `encode_window`: windows of the next page begin before this time; raises `BadCursorError`."""
     try:
-        return datetime.fromisoformat(_open(_WINDOW, text).decode())
+        found = datetime.fromisoformat(_open(_WINDOW, text).decode())
     except ValueError:
-        raise BadCursorError("the cursor is not one of windows") from None
+        found = None
+    if found is None or found.tzinfo is None or not EARLIEST_TIME <= found < TIME_LIMIT:
+        raise BadCursorError("the cursor is not one of windows")
+    return found
 
 
 def encode_alarm(raised_ms: int, alarm_id: str) -> str:
@@ -109,7 +115,6 @@ def encode_alarm(raised_ms: int, alarm_id: str) -> str:
 
 def decode_alarm(text: str) -> tuple[int, str]:
     """Inverse of `encode_alarm`; raises `BadCursorError`."""
-    # Anybody can make the checksum: workers must not be asked for a place that none can have, and be taken for broken.
     found = _ALARM_PLACE.fullmatch(_open(_ALARM, text))
     if found is None:
         raise BadCursorError("the cursor is not one of alarms")

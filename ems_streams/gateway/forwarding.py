@@ -4,13 +4,17 @@ import time
 from collections.abc import Mapping
 
 import aiohttp
+import structlog
 from aiohttp import web
 
 from ems_streams.gateway.topology import Topology
 from ems_streams.ops.http import ProblemError
 from ems_streams.ops.request_ids import passed_on
 
+log = structlog.get_logger(__name__)
+
 TRY_ANOTHER = frozenset({500, 502, 503, 504})
+_NOT_LET_IN = frozenset({401, 403})
 _HEADERS_PASSED_BACK = ("Retry-After", "Content-Type")
 NO_WORKER = "No worker answers at the moment; the live tables are back as soon as one does."
 
@@ -57,6 +61,10 @@ class Forwarder:
                 continue
             except (aiohttp.ClientError, OSError):
                 self._topology.report_failure()
+                continue
+            if answer.status in _NOT_LET_IN:
+                # That is between the worker and us, and nothing that whoever asks could mend by logging in.
+                log.warning("worker does not let us in", url=url, status=answer.status, setting="EMS_INTERNAL_TOKEN")
                 continue
             if answer.status not in TRY_ANOTHER:
                 return answer

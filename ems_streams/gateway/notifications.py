@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 from ems_streams.errors import EmsError
 from ems_streams.gateway.cursors import Offsets
@@ -28,8 +28,8 @@ log = structlog.get_logger(__name__)
 RETRY_S = 1.0
 POLL_MS = 1000
 MAX_RECORDS = 1000
-CATCH_UP_SILENCE_MS = 2000
-"""Reading back ends when nothing came for so long, even if markers at the end of a log hide that it is the end."""
+CATCH_UP_STALL_S = 20.0
+"""Reading back fails, and is tried again, when nothing came for so long."""
 
 
 class TopicRecreatedError(EmsError):
@@ -200,10 +200,16 @@ class Feed:
 
 
 async def _until(consumer: AIOKafkaConsumer, ends: dict[TopicPartition, int]) -> AsyncIterator[ConsumerRecord[Any, Any]]:
-    """Records of the assigned partitions until each has reached its end (exclusive)."""
+    """Records of the assigned partitions until each has reached its end (exclusive).
+
+    By position, since a log may end with markers. Raises `KafkaTimeoutError` when nothing has come for `CATCH_UP_STALL_S`: an answer that is empty says
+    no more than that Kafka is slow, or away.
+    """
     pending = dict(ends)
+    loop = asyncio.get_running_loop()
+    moved_s = loop.time()
     while pending:
-        fetched = await consumer.getmany(timeout_ms=CATCH_UP_SILENCE_MS, max_records=MAX_RECORDS)
+        fetched = await consumer.getmany(timeout_ms=POLL_MS, max_records=MAX_RECORDS)
         for partition, records in fetched.items():
             for record in records:
                 if partition in ends and record.offset < ends[partition]:
@@ -211,8 +217,10 @@ async def _until(consumer: AIOKafkaConsumer, ends: dict[TopicPartition, int]) ->
         for partition in list(pending):
             if await consumer.position(partition) >= pending[partition]:
                 del pending[partition]
-        if not fetched:
-            return
+        if fetched:
+            moved_s = loop.time()
+        elif pending and loop.time() - moved_s > CATCH_UP_STALL_S:
+            raise KafkaTimeoutError(f"nothing of {len(pending)} partitions within {CATCH_UP_STALL_S:g} s")
 
 
 def in_time(partitions: Iterable[list[ConsumerRecord[Any, Any]]]) -> Iterable[ConsumerRecord[Any, Any]]:

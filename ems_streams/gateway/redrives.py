@@ -81,14 +81,21 @@ class RedriveApi:
         return self._start(Redrive(definition))
 
     async def _definition(self, topic: str, body: RedriveBody) -> RedriveDefinition:
-        edits = {}
+        ids = None if body.ids is None else [LetterId.parse(text, topic) for text in body.ids]
+        edits: dict[str, Edit] = {}
         for each in body.edits:
             if each.id is None:
                 raise ProblemError(400, "Bad redrive", "edits: each is expected to have the id of its letter")
             letter_id = LetterId.parse(each.id, topic)
-            edits[f"{letter_id.partition}/{letter_id.offset}"] = each.edit()
+            if ids is not None and letter_id not in ids:
+                raise ProblemError(400, "Bad redrive", f"edits: {each.id!r}: expected one of ids, which are the letters that are sent")
+            place = f"{letter_id.partition}/{letter_id.offset}"
+            if place in edits:
+                raise ProblemError(400, "Bad redrive", f"edits: {each.id!r} is there twice: expected one edit of a letter")
+            edits[place] = each.edit()
         edit = Edit() if body.edit is None else body.edit.edit()
-        if body.ids is None and (edit.value is not None or edit.key is not None or edit.mqtt_topic is not None):
+        one_letter = ids is not None and len(set(ids)) == 1
+        if not one_letter and (edit.value is not None or edit.key is not None or edit.mqtt_topic is not None):
             raise ProblemError(
                 400, "Bad redrive", "edit: a new value, key or topic is one letter's: give it in edits, with the letter's id"
             )
@@ -96,7 +103,7 @@ class RedriveApi:
             self._settings,
             topic,
             chosen=LetterFilter() if body.filter is None else body.filter.chosen(),
-            ids=None if body.ids is None else [LetterId.parse(text, topic) for text in body.ids],
+            ids=ids,
             edit=edit,
             edits=edits,
             max_replays=body.max_replays,

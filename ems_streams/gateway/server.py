@@ -45,7 +45,7 @@ from ems_streams.ops.monitoring import add_monitoring
 from ems_streams.ops.request_ids import give_request_ids
 from ems_streams.postgres.reader import HistoryReader
 from ems_streams.settings import Settings
-from ems_streams.tracing import configure_tracing
+from ems_streams.tracing import configure_tracing, stop_tracing
 
 log = structlog.get_logger(__name__)
 
@@ -198,4 +198,5 @@ async def _main(settings: Settings) -> int:
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
     await serve(settings, stop=stop)
+    stop_tracing()
     return 0

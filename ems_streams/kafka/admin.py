@@ -67,10 +67,11 @@ class PartitionDescription:
 
 @dataclass(frozen=True, slots=True)
 class TopicDescription:
-    """A topic as it is; `overrides` are the configuration values set on the topic itself, `topic` its entry in the catalogue."""
+    """A topic as it is; `config` are the values in effect, `overrides` those set on the topic itself, `topic` its entry in the catalogue."""
 
     name: str
     partitions: tuple[PartitionDescription, ...]
+    config: Mapping[str, str]
     overrides: Mapping[str, str]
     topic: Topic | None
 
@@ -221,6 +222,7 @@ def _describe(settings: Settings, name: str | None) -> list[TopicDescription]:
                 )
                 for number, entry in sorted(metadata[topic].partitions.items())
             ),
+            {entry.name: str(entry.value) for entry in configs[topic]},
             {entry.name: str(entry.value) for entry in configs[topic] if _set_on_topic(entry)},
             catalogue.get(topic),
         )

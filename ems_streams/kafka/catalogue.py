@@ -207,10 +207,10 @@ class Catalogue:
             1,
             "redrives of dead letters: what was asked for, how far each is, and which letters are done",
             compacted=True,
-            # A day more than the letters themselves: what is done is known for as long as there is something to know it of.
+            # A day more than the letters themselves, those in quarantine too: what is done is known for as long as there is something to know it of.
             extra_config={
                 "cleanup.policy": "compact,delete",
-                "retention.ms": str((DLT_RETENTION_DAYS + 1) * DAY_MS),
+                "retention.ms": str((max(DLT_RETENTION_DAYS, QUARANTINE_RETENTION_DAYS) + 1) * DAY_MS),
                 "max.message.bytes": str(DLT_MAX_MESSAGE_BYTES),
             },
         )

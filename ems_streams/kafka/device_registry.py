@@ -1,30 +1,23 @@
 """The device registry from outside: all of it as it is now, and entries written or removed."""
 
-import asyncio
 from collections.abc import Callable, Iterable
 
 import structlog
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from ems_streams.domain.events import decode
 from ems_streams.domain.registry import RegistryEntry
-from ems_streams.errors import DependencyError, MalformedError, TopicsMissingError
-from ems_streams.kafka.batching import KeyValue, send_records
+from ems_streams.errors import MalformedError, TopicsMissingError
+from ems_streams.kafka.batching import KeyValue
 from ems_streams.kafka.catalogue import DEVICE_REGISTRY
-from ems_streams.kafka.client import producer_options
-from ems_streams.kafka.closing import close_client
+from ems_streams.kafka.command_writer import command_writer
 from ems_streams.kafka.partitioner import partition_for
 from ems_streams.kafka.range_reader import positioned_consumer, read_ranges, whole
-from ems_streams.kafka.refusals import unreachable
 from ems_streams.settings import Settings
 
 log = structlog.get_logger(__name__)
 
 WRITTEN_AT_ONCE = 5_000
-WRITE_TIMEOUT_S = 30.0
-"""Of so many records, which take a fraction of a second: the client itself would try for ever."""
-_CLOSE_TIMEOUT_S = 5.0
 
 
 async def read_registry(settings: Settings, on_progress: Callable[[int, int], None] = lambda *_: None) -> dict[str, RegistryEntry]:
@@ -72,7 +65,7 @@ async def write_registry(
     """Return when Kafka has all entries, and that the others are removed; `on_progress` gets how many are written, and of how many.
 
     Every record goes to the partition of its key on the topic as it is. Raises `TopicsMissingError` and `DependencyError`, also when Kafka goes away in the middle and
-    has not taken the next `WRITTEN_AT_ONCE` within `WRITE_TIMEOUT_S`; what was written before stays.
+    has not taken the next `WRITTEN_AT_ONCE` within the time of a `CommandWriter`; what was written before stays.
     """
     records: list[KeyValue] = [(entry.serial_number.encode(), entry.encode(), ()) for entry in entries]
     records += [(serial_number.encode(), None, ()) for serial_number in removed]
@@ -82,39 +75,14 @@ async def write_registry(
         partitions = len(await _partitions(consumer))
     if not partitions:
         raise TopicsMissingError([DEVICE_REGISTRY])
-    producer = AIOKafkaProducer(**producer_options(settings))
-    start = 0
-    try:
-        await producer.start()
-    except (KafkaConnectionError, OSError):
-        await producer.stop()
-        raise unreachable(settings) from None
-    try:
+    async with command_writer(settings, "the devices", "do it again, what is written already is left alone then") as writer:
         for start in range(0, len(records), WRITTEN_AT_ONCE):
             part = records[start : start + WRITTEN_AT_ONCE]
-            async with asyncio.timeout(WRITE_TIMEOUT_S):
-                await _send(producer, part, partitions)
+            by_target: dict[tuple[str, int], list[KeyValue]] = {}
+            for record in part:
+                by_target.setdefault((DEVICE_REGISTRY, partition_for(record[0] or b"", partitions)), []).append(record)
+            await writer.write(by_target)
             on_progress(start + len(part), len(records))
-    except KafkaError as error:
-        raise _not_taken(repr(error)) from None
-    except TimeoutError:
-        raise _not_taken(f"{start} of {len(records)} are written, the next ones not within {WRITE_TIMEOUT_S:.0f} s") from None
-    finally:
-        # What is not sent would be waited for here as well.
-        await close_client(producer, _CLOSE_TIMEOUT_S)
-
-
-def _not_taken(why: str) -> DependencyError:
-    return DependencyError(f"Kafka does not take the devices: {why}; do it again, what is written already is left alone then")
-
-
-async def _send(producer: AIOKafkaProducer, records: Iterable[KeyValue], partitions: int) -> None:
-    by_partition: dict[int, list[KeyValue]] = {}
-    for record in records:
-        by_partition.setdefault(partition_for(record[0] or b"", partitions), []).append(record)
-    sent = [batch for number, part in sorted(by_partition.items()) for batch in await send_records(producer, DEVICE_REGISTRY, number, part)]
-    for batch in sent:
-        await batch.last_offset()
 
 
 async def _partitions(consumer: AIOKafkaConsumer) -> set[TopicPartition]:

@@ -28,6 +28,8 @@ _PROBE_INTERVAL_S = 5.0
 _STUCK_AFTER_S = 5.0
 _STOP_TIMEOUT_S = 3.0
 _JITTER = 1.25
+_TRIAL_PAUSE_S = 0.05
+"""Whoever waits for the trial of somebody else looks again after so long."""
 _MAX_KNOWN_KEYS = 1_000_000
 
 
@@ -137,7 +139,10 @@ class KafkaOutbox:
 
     def _pause_s(self) -> float:
         """How long to wait for the breaker; not all the same, so that replicas do not come back at the same moment."""
-        return self.breaker.wait_s(time.monotonic()) * random.uniform(1.0, _JITTER)  # noqa: S311 - no secret
+        wait_s = self.breaker.wait_s(time.monotonic())
+        if wait_s == 0.0 and self.breaker.state is BreakerState.HALF_OPEN:
+            wait_s = _TRIAL_PAUSE_S
+        return wait_s * random.uniform(1.0, _JITTER)  # noqa: S311 - no secret
 
     async def _try(self, shipment: Shipment) -> Shipment:
         """Try once, and tell the breaker; gives what Kafka did not take."""
@@ -145,6 +150,10 @@ class KafkaOutbox:
             left = await self._ship(shipment)
         except (KafkaError, OSError) as error:
             left, self._failure = shipment, refusal_of(self._settings) or told(error)
+        except BaseException as error:
+            # Without an outcome a trial would be waited for for ever.
+            self.breaker.on_failure(time.monotonic(), self._failure or told(error))
+            raise
         if left:
             DELIVERY_FAILURES.inc()
             self.breaker.on_failure(time.monotonic(), self._failure)

@@ -152,16 +152,19 @@ def not_allowed(what: str) -> str:
 
 
 async def _knock(settings: Settings) -> None:
-    """Connect to each server once; what it says is remembered."""
+    """Connect to each server once, to all at once; what they say is remembered."""
     note_refusals()
     security = aiokafka_security(settings)
-    for host, port, _ in collect_hosts(settings.kafka_bootstrap_servers):
+
+    async def knock_at(host: str, port: int) -> None:
         try:
             await knock(host, port, security, KNOCK_TIMEOUT_S)
         except KafkaConnectionError as error:
             _remember(f"{host}:{port}", security, error)
         except (KafkaError, OSError, TimeoutError):
-            continue
+            pass
+
+    await asyncio.gather(*(knock_at(host, port) for host, port, _ in collect_hosts(settings.kafka_bootstrap_servers)))
 
 
 def _note(connection: AIOKafkaConnection, error: BaseException | None) -> None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-import orjson
 from confluent_kafka import (
     OFFSET_BEGINNING,
     OFFSET_END,
@@ -19,6 +18,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 
+from ems_streams.domain.json_text import read_json
 from ems_streams.errors import EmsError
 from ems_streams.kafka.admin import CONNECT_TIMEOUT_S, answer_of, client_config
 from ems_streams.kafka.refusals import unreachable
@@ -35,7 +35,7 @@ class TailRecord:
 
     Attributes:
         timestamp: Kafka's time of the record, UTC.
-        value: Decoded JSON; text when it is no JSON; bytes when it is no text; `None` for a tombstone.
+        value: Decoded JSON; text when it is no JSON, or none that could be written again; bytes when it is no text; `None` for a tombstone.
         raw: The value's bytes; none of a tombstone.
     """
 
@@ -243,6 +243,6 @@ def _text(content: str | bytes) -> str | bytes:
 
 def _json(content: str | bytes) -> Any:
     try:
-        return orjson.loads(content)
-    except orjson.JSONDecodeError:
+        return read_json(content)
+    except ValueError:
         return _text(content)

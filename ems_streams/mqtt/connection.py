@@ -316,7 +316,8 @@ class Connection(aiomqtt.Client):
 
     async def drain(self) -> None:
         """Wait until the socket takes more; a loss shows in `lost`."""
-        with contextlib.suppress(ConnectionError):
+        # It raises whatever has ended the connection, such as a time-out or an error of TLS.
+        with contextlib.suppress(*FAILURES):
             await self._writer.drain()
 
     def pause_reading(self) -> None:

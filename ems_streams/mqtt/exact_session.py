@@ -17,7 +17,7 @@ import mqtt5
 import structlog
 
 from ems_streams.mqtt.connection import CONNECT_TIMEOUT_S, Connection
-from ems_streams.mqtt.endpoint import broker_of
+from ems_streams.mqtt.endpoint import Endpoint, Login, broker_of
 from ems_streams.mqtt.reconnecting import connect_patiently, rest_after
 from ems_streams.settings import Settings
 
@@ -70,10 +70,11 @@ class ExactSession:
     are gone; nothing is ever sent again by itself.
 
     Args:
-        settings: Broker, login and session.
+        settings: Session, and broker and login where `broker` does not say them.
         client_id: Of the session; whoever connects with it takes it over, and cuts off who had it.
         clean_start: Asked at each connect: whether nothing is under way, so that the broker may forget the session.
         on_change: Called when there is a connection or an answer.
+        broker: As `broker_of` gives it, where its files were read before.
 
     Attributes:
         number: Of the connection, from 1; 0 before the first.
@@ -82,9 +83,17 @@ class ExactSession:
         answers: Those not taken yet.
     """
 
-    def __init__(self, settings: Settings, client_id: str, *, clean_start: Callable[[], bool], on_change: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        client_id: str,
+        *,
+        clean_start: Callable[[], bool],
+        on_change: Callable[[], None],
+        broker: tuple[Endpoint, Login] | None = None,
+    ) -> None:
         self._settings = settings
-        self.endpoint, self._login = broker_of(settings)
+        self.endpoint, self._login = broker or broker_of(settings)
         self._client_id = client_id
         self._clean_start = clean_start
         self._on_change = on_change

@@ -11,7 +11,7 @@ from typing import Final
 YOUNG_OBJECTS = 20_000
 """Objects made and not freed before the youngest are looked at; Python's own 700 is reached within one batch of records."""
 
-GIVEN_BACK_EVERY_S: Final = 20.0
+GIVEN_BACK_EVERY_S: Final = 5.0
 """It takes some ten milliseconds for 100 MiB, in which other threads wait if they allocate."""
 _M_ARENA_MAX: Final = -8
 """As in glibc's `malloc.h`."""

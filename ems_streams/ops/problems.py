@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
-import orjson
 from aiohttp import web
 
+from ems_streams.domain.json_text import write_json
 from ems_streams.errors import DependencyError, EmsError, MalformedError, NotFoundError, UsageError
 from ems_streams.ops.request_ids import request_id
 
@@ -47,7 +47,8 @@ def problem(
     body.update(extensions)
     return web.Response(
         status=status,
-        body=orjson.dumps(body),
+        # An address may have bytes that are no UTF-8.
+        body=write_json(body),
         content_type=PROBLEM_CONTENT_TYPE,
         headers={**_NO_STORE, **(headers or {})},
     )

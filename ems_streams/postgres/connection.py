@@ -104,6 +104,9 @@ def blames_the_data(error: BaseException) -> bool:
     """Whether the rows can never be written: a server that is away, full, locked or wrongly set up is no fault of theirs."""
     if isinstance(error, asyncpg.CheckViolationError):
         return not lacks_partition(error)
+    # A certificate that is not trusted, and an address with a mistake in it, are `ValueError` as well.
+    if isinstance(error, OSError | asyncpg.ClientConfigurationError):
+        return False
     return isinstance(error, _AT_FAULT_IS_THE_DATA)
 
 

@@ -123,7 +123,8 @@ class Store:
         except SlowError:
             return [entries]
         except WRITE_ERRORS as error:
-            if not blames_the_data(error):
+            # Without its row there is nothing of it that could be bad.
+            if not blames_the_data(error) or entries[0].row is None:
                 raise
             await self._put_aside(entries[0], error, first_failed_at)
         return [[entries[0]._replace(row=None)]]

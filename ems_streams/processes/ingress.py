@@ -31,7 +31,7 @@ from ems_streams.ops.logs import configure_logging
 from ems_streams.processes.rights import Role, wait_for_rights
 from ems_streams.processes.serving import Address, serve, stop_signal
 from ems_streams.settings import Settings
-from ems_streams.tracing import configure_tracing
+from ems_streams.tracing import configure_tracing, stop_tracing
 
 log = structlog.get_logger(__name__)
 
@@ -206,6 +206,7 @@ async def _serve(settings: Settings) -> int:
     stopping = stop_signal()
     address = Address(settings.bind_host, settings.ingress_port, "EMS_INGRESS_PORT")
     await serve(Ingress(settings), Process.INGRESS, address, stopping)
+    stop_tracing()
     return 0
 
 

@@ -1,33 +1,31 @@
 """Telemetry of a file onto a topic: each row once, also when it is done twice, or goes on after a kill.
 
-How far a file is, told by a hash of its content, is a record of the topic `replays`, written after each part of the file is safe. A part that
+Which lines of a file, told by a hash of its content, are sent, say records of the topic `replays`, one written after each part of the file is safe. A part that
 was sent and not written down is sent again: its rows have the same ids, and no device has more of them in a part than its state remembers.
 """
 
 import hashlib
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import orjson
-from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from ems_streams.domain.backfill_rows import BadRow, Find, GoodRow, csv_rows, events_of, json_rows
 from ems_streams.domain.events import TelemetryEvent
 from ems_streams.domain.fold_outcome import RECENT_IDENTITIES
+from ems_streams.domain.redrives import runs_of
 from ems_streams.domain.registry import RegistryEntry
-from ems_streams.errors import DependencyError, MalformedError, UsageError
-from ems_streams.kafka.batching import KeyValue, send_records
+from ems_streams.errors import MalformedError, UsageError
+from ems_streams.kafka.batching import KeyValue
 from ems_streams.kafka.catalogue import DEVICE_REGISTRY, DEVICE_TELEMETRY, REPLAYS
-from ems_streams.kafka.client import producer_options
+from ems_streams.kafka.command_writer import command_writer
 from ems_streams.kafka.device_registry import read_registry
 from ems_streams.kafka.partitioner import partition_for
-from ems_streams.kafka.refusals import unreachable
 from ems_streams.kafka.topic_lifecycle import create_topics
-from ems_streams.replay.registry import PARTITION, latest_records, replays
+from ems_streams.replay.registry import PARTITION, backfill_prefix, latest_records, replays
 from ems_streams.replay.topics import backfill_topic, topics_of
 from ems_streams.settings import Settings
 
@@ -59,12 +57,15 @@ async def backfill(
 ) -> Backfill:
     """Check the whole file, then send its good rows; `on_progress` gets how many are done, and of how many.
 
-    Raises `UsageError` for a file that cannot be read and for a replay that has frozen its offsets, `DependencyError` without Kafka.
+    A row that was bad before and is good by now, since its device is registered, is sent by the next run of the same file. Raises `UsageError` for a file that
+    cannot be read and for a replay that has frozen its offsets, `DependencyError` without Kafka.
     """
     registry = await read_registry(settings)
+    # By what is registered now: a device that the file itself brings in must not make rows good that were told to be bad.
+    find = dict(registry).get
     topic = DEVICE_TELEMETRY if into is None else backfill_topic(settings.application_id, into)
     found = Backfill(topic)
-    for row in _rows(settings, path, file_format, registry.get):
+    for row in _rows(settings, path, file_format, find):
         if isinstance(row, BadRow):
             found.bad.append(row)
         else:
@@ -76,16 +77,34 @@ async def backfill(
         if into in await replays(settings):
             raise UsageError(f"replay {into} has fixed what it reads: backfill into a new one, before it is started")
         await create_topics(settings, topics_of(settings.application_id, into, settings.partitions))
-    key = f"{settings.application_id}/~backfill/{topic}/{_hash(path)}".encode()
-    done = orjson.loads((await latest_records(settings)).get(key) or b"0")
-    async with _producer(settings) as producer:
-        for part in _parts(_rows(settings, path, file_format, registry.get), done):
-            await _send(producer, settings, topic, part, registry, register=into is None)
-            done += len(part)
+    prefix = f"{backfill_prefix(settings, topic)}{_hash(path)}/"
+    sent_before = _Lines(value for key, value in (await latest_records(settings)).items() if value and key.startswith(prefix.encode()))
+    async with command_writer(settings, "the rows", "start it again, it goes on where it was", compression_type="gzip") as writer:
+        for part, passed in _parts(_rows(settings, path, file_format, find), sent_before):
+            events = [row.event for row in part]
+            await writer.write(_records(settings, topic, events, registry, register=into is None))
+            lines = [row.line for row in part]
+            await writer.write({(REPLAYS, PARTITION): [(f"{prefix}{lines[0]}".encode(), orjson.dumps(runs_of(lines)), ())]})
             found.sent += len(part)
-            await producer.send_and_wait(REPLAYS, orjson.dumps(done), key=key, partition=PARTITION)
-            on_progress(done, found.good)
+            on_progress(passed, found.good)
     return found
+
+
+class _Lines:
+    """Lines of a file, by runs of them.
+
+    Args:
+        records: JSON arrays of runs, both ends included; no line is in two of them.
+    """
+
+    def __init__(self, records: Iterable[bytes]) -> None:
+        self._runs = sorted((first, last) for record in records for first, last in orjson.loads(record))
+
+    def __contains__(self, line: object) -> bool:
+        if not isinstance(line, int):
+            return False
+        at = bisect_right(self._runs, line, key=lambda run: run[0]) - 1
+        return at >= 0 and line <= self._runs[at][1]
 
 
 def _rows(settings: Settings, path: Path, file_format: str, find: Find) -> Iterator[GoodRow | BadRow]:
@@ -96,39 +115,38 @@ def _rows(settings: Settings, path: Path, file_format: str, find: Find) -> Itera
         raise UsageError(f"{path}: cannot be read as {file_format}: {error}") from None
 
 
-def _parts(rows: Iterable[GoodRow | BadRow], done: int) -> Iterator[list[TelemetryEvent]]:
-    """Good rows behind the first `done` in parts in which no device has more rows than its state remembers."""
-    good = (row.event for row in rows if isinstance(row, GoodRow))
-    part: list[TelemetryEvent] = []
+def _parts(rows: Iterable[GoodRow | BadRow], sent_before: Container[int]) -> Iterator[tuple[list[GoodRow], int]]:
+    """Good rows that were not sent before, in parts in which no device has more rows than its state remembers; and how many good ones there are up to the end of it."""
+    part: list[GoodRow] = []
     by_device: Counter[str] = Counter()
-    for number, event in enumerate(good):
-        if number < done:
+    passed = 0
+    for row in rows:
+        if isinstance(row, BadRow):
             continue
-        if len(part) == ROWS_AT_ONCE or by_device[event.serial_number] == RECENT_IDENTITIES:
-            yield part
+        if row.line in sent_before:
+            passed += 1
+            continue
+        serial_number = row.event.serial_number
+        if len(part) == ROWS_AT_ONCE or by_device[serial_number] == RECENT_IDENTITIES:
+            yield part, passed
             part, by_device = [], Counter()
-        part.append(event)
-        by_device[event.serial_number] += 1
+        passed += 1
+        part.append(row)
+        by_device[serial_number] += 1
     if part:
-        yield part
+        yield part, passed
 
 
-async def _send(
-    producer: AIOKafkaProducer,
-    settings: Settings,
-    topic: str,
-    part: Iterable[TelemetryEvent],
-    registry: dict[str, RegistryEntry],
-    *,
-    register: bool,
-) -> None:
-    """Return when Kafka has all of them; devices that nobody knew are registered first."""
+def _records(
+    settings: Settings, topic: str, events: Iterable[TelemetryEvent], registry: dict[str, RegistryEntry], *, register: bool
+) -> dict[tuple[str, int], list[KeyValue]]:
+    """By topic and partition; with entries of the devices that nobody knew, which are in the registry then."""
     by_target: dict[tuple[str, int], list[KeyValue]] = {}
 
     def add(topic: str, key: bytes, value: bytes) -> None:
         by_target.setdefault((topic, partition_for(key, settings.partitions)), []).append((key, value, ()))
 
-    for event in part:
+    for event in events:
         key = event.serial_number.encode()
         if register and event.serial_number not in registry:
             entry = registry[event.serial_number] = RegistryEntry(
@@ -140,25 +158,7 @@ async def _send(
             )
             add(DEVICE_REGISTRY, key, entry.encode())
         add(topic, key, event.encode())
-    try:
-        sent = [batch for target, records in sorted(by_target.items()) for batch in await send_records(producer, *target, records)]
-        for batch in sent:
-            await batch.last_offset()
-    except KafkaError as error:
-        raise DependencyError(f"Kafka does not take the rows: {error!r}; start it again, it goes on where it was") from None
-
-
-@asynccontextmanager
-async def _producer(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
-    producer = AIOKafkaProducer(**producer_options(settings), compression_type="gzip")
-    try:
-        await producer.start()
-    except (KafkaConnectionError, OSError):
-        raise unreachable(settings) from None
-    try:
-        yield producer
-    finally:
-        await producer.stop()
+    return by_target
 
 
 def _hash(path: Path) -> str:

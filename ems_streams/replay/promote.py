@@ -7,8 +7,7 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaConnectionError
+from aiokafka import TopicPartition
 
 from ems_streams.domain.aggregate_events import SitePart, decode_site_part
 from ems_streams.domain.promotions import PromotedWindow, Promotion
@@ -17,10 +16,9 @@ from ems_streams.domain.window_diff import Comparison, Verdict, WindowKey, compa
 from ems_streams.domain.windows import LABELS
 from ems_streams.errors import EmsError
 from ems_streams.kafka.catalogue import WINDOW_PROMOTIONS
-from ems_streams.kafka.client import producer_options
+from ems_streams.kafka.command_writer import command_writer
 from ems_streams.kafka.partitioner import partition_for
 from ems_streams.kafka.range_reader import positioned_consumer, read_ranges, whole
-from ems_streams.kafka.refusals import unreachable
 from ems_streams.replay.diff import span_of_event, windows_of_both
 from ems_streams.replay.registry import Replay
 from ems_streams.replay.topics import shadow_parts_topic
@@ -61,19 +59,12 @@ async def promote(
             "look at the differences, then promote with --accept-truncated"
         )
     done = Promoted()
-    producer = AIOKafkaProducer(**producer_options(settings))
-    try:
-        await producer.start()
-    except (KafkaConnectionError, OSError):
-        raise unreachable(settings) from None
-    try:
+    async with command_writer(settings, "the windows", "promote them again, it changes nothing of what is done") as writer:
         async for promotion in _promotions(settings, replay, windows, devices, done):
             done.windows[promotion.serial_number] = len(promotion.windows)
             if not dry_run:
-                partition = partition_for(promotion.key, settings.partitions)
-                await producer.send_and_wait(WINDOW_PROMOTIONS, _checked(promotion), key=promotion.key, partition=partition)
-    finally:
-        await producer.stop()
+                target = (WINDOW_PROMOTIONS, partition_for(promotion.key, settings.partitions))
+                await writer.write({target: [(promotion.key, _checked(promotion), ())]})
     return done
 
 

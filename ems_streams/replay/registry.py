@@ -3,16 +3,12 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaConnectionError
-
 from ems_streams.domain.events import decode
 from ems_streams.domain.replays import ReplayDefinition, ReplayProgress
 from ems_streams.errors import EmsError
 from ems_streams.kafka.catalogue import REPLAYS
-from ems_streams.kafka.client import producer_options
+from ems_streams.kafka.command_writer import command_writer
 from ems_streams.kafka.range_reader import positioned_consumer, read_ranges, whole
-from ems_streams.kafka.refusals import unreachable
 from ems_streams.settings import Settings
 
 PARTITION = 0
@@ -127,14 +123,19 @@ async def forget(settings: Settings, replay: Replay) -> None:
     await _publish(settings, {**dict.fromkeys(keys), definition_key(definition.application_id, definition.name): None})
 
 
+def backfill_prefix(settings: Settings, topic: str) -> str:
+    """What keys of the records begin with that say which rows of which file are on a topic."""
+    return f"{settings.application_id}/~backfill/{topic}/"
+
+
+async def forget_backfills(settings: Settings, topic: str) -> None:
+    """Make unknown what was backfilled into a topic that is no more."""
+    prefix = backfill_prefix(settings, topic).encode()
+    known = [key for key, value in (await latest_records(settings)).items() if value is not None and key.startswith(prefix)]
+    if known:
+        await _publish(settings, dict.fromkeys(known))
+
+
 async def _publish(settings: Settings, records: dict[bytes, bytes | None]) -> None:
-    producer = AIOKafkaProducer(**producer_options(settings))
-    try:
-        await producer.start()
-    except (KafkaConnectionError, OSError):
-        raise unreachable(settings) from None
-    try:
-        for key, value in records.items():
-            await producer.send_and_wait(REPLAYS, value, key=key, partition=PARTITION)
-    finally:
-        await producer.stop()
+    async with command_writer(settings, "what is known of replays", "do it again") as writer:
+        await writer.write({(REPLAYS, PARTITION): [(key, value, ()) for key, value in records.items()]})

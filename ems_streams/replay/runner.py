@@ -17,6 +17,7 @@ from agents import aggregates
 from ems_streams.domain.replay_closing import close_up_to
 from ems_streams.domain.replays import Offsets, ReplayDefinition, ReplayProgress
 from ems_streams.domain.state_codec import StateCodecError
+from ems_streams.domain.timestamps import to_epoch_ms
 from ems_streams.errors import EmsError
 from ems_streams.kafka.careful_fold import CarefulFold, fold_part
 from ems_streams.kafka.changelog import ChangelogPartition, restore
@@ -56,7 +57,8 @@ def replay_settings(settings: Settings, definition: ReplayDefinition) -> Setting
     """Settings of the live system, with the names and the directory of a replay."""
     changes: dict[str, object] = {
         "application_id": replay_application_id(definition.application_id, definition.name),
-        "worker_id": f"replay-{definition.name}",
+        # One of the same name that was made later must not find the state of this one.
+        "worker_id": f"replay-{definition.name}-{to_epoch_ms(definition.created_at)}",
     }
     if definition.horizon_ms is not None:
         changes["correction_horizon_s"] = definition.horizon_ms / 1000

@@ -13,7 +13,7 @@ from ems_streams.domain.replays import Offsets, ReplayDefinition, read_range
 from ems_streams.errors import EmsError, UsageError
 from ems_streams.kafka.range_reader import Ranges, between, positioned_consumer, whole
 from ems_streams.kafka.topic_lifecycle import create_topics, delete_topics
-from ems_streams.replay.registry import Replay, define, forget, replay_of, replays
+from ems_streams.replay.registry import Replay, define, forget, forget_backfills, replay_of, replays
 from ems_streams.replay.runner import replay_settings
 from ems_streams.replay.topics import backfill_topic, topics_of
 from ems_streams.settings import Settings
@@ -43,28 +43,29 @@ async def defined(
     async with positioned_consumer(settings) as consumer:
         kept = _by_number(await whole(consumer, topic))
         offsets = _by_number(await between(consumer, topic, *read_range(from_time, to_time, lead_in_ms, lead_out_ms)))
+        _check_partitions(settings, topic, offsets)
+        # What cannot be meant is refused before anything is made.
+        wanted = _definition(
+            name=name,
+            application_id=settings.application_id,
+            topic=topic,
+            from_time=from_time,
+            to_time=to_time,
+            lead_in_ms=lead_in_ms,
+            lead_out_ms=lead_out_ms,
+            devices=tuple(sorted(devices)),
+            sites=tuple(sorted(sites)),
+            offsets=offsets,
+            # Whether what the topic begins with was the first record ever, or the first that retention has left, nobody can say.
+            truncated=any(0 < kept[partition][0] >= start for partition, (start, _) in offsets.items()),
+            created_at=now,
+        )
         await create_topics(settings, topics_of(settings.application_id, name, settings.partitions))
         backfill = _by_number(await whole(consumer, backfill_topic(settings.application_id, name)))
-    _check_partitions(settings, topic, offsets)
-    backfilled = any(end > start for start, end in backfill.values())
-    wanted = _definition(
-        name=name,
-        application_id=settings.application_id,
-        topic=topic,
-        from_time=from_time,
-        to_time=to_time,
-        lead_in_ms=lead_in_ms,
-        lead_out_ms=lead_out_ms,
-        devices=tuple(sorted(devices)),
-        sites=tuple(sorted(sites)),
+    if any(end > start for start, end in backfill.values()):
         # What was backfilled comes after everything else, and would be too late for its windows.
-        horizon_ms=_span_ms(from_time, to_time) + lead_in_ms + lead_out_ms if backfilled else None,
-        offsets=offsets,
-        backfill_offsets=backfill if backfilled else {},
-        # Whether what the topic begins with was the first record ever, or the first that retention has left, nobody can say.
-        truncated=any(0 < kept[partition][0] >= start for partition, (start, _) in offsets.items()),
-        created_at=now,
-    )
+        horizon_ms = _span_ms(from_time, to_time) + lead_in_ms + lead_out_ms
+        wanted = wanted.model_copy(update={"horizon_ms": horizon_ms, "backfill_offsets": backfill})
     return await _found_or_made(settings, wanted)
 
 
@@ -87,6 +88,7 @@ async def delete(settings: Settings, name: str) -> list[str]:
     """Forget a replay and remove its topics and its local state; returns the topics that were there."""
     found = (await replays(settings)).get(name)
     topics = await delete_topics(settings, [each.name for each in topics_of(settings.application_id, name, settings.partitions)])
+    await forget_backfills(settings, backfill_topic(settings.application_id, name))
     if found is not None:
         await forget(settings, found)
         directory = replay_settings(settings, found.definition).worker_data_dir

@@ -9,7 +9,7 @@ import pytest
 
 from ems_streams.dev.stack import EmbeddedStack
 from ems_streams.kafka.catalogue import DEVICE_REGISTRY
-from ems_streams.kafka.device_registry import WRITE_TIMEOUT_S
+from ems_streams.kafka.command_writer import WRITE_TIMEOUT_S
 from tests.chaos.harness import System, until
 from tests.chaos.oracles import Topic
 from tests.chaos.results import Finding, verdict

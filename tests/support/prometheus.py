@@ -18,8 +18,8 @@ import yaml
 from tests.support.metric_use import ALERTS
 from tests.support.processes import get
 
-_UNITS_S = {"s": 1, "m": 60, "h": 3600}
-_LOOKED_BACK = re.compile(r"(\[|\boffset )(\d+[smh])")
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_LOOKED_BACK = re.compile(r"(\[|\boffset )(\d+[smhd])")
 READY_TIMEOUT_S = 60.0
 HOLDS_DIVISOR = 60.0
 HOLDS_LEAST_S = 2.0
@@ -35,7 +35,7 @@ def binary() -> str | None:
 
 def seconds(duration: str) -> float:
     """Of a duration such as `2m`."""
-    found = re.fullmatch(r"(\d+)([smh])", duration)
+    found = re.fullmatch(r"(\d+)([smhd])", duration)
     assert found is not None, duration
     return int(found[1]) * _UNITS_S[found[2]]
 

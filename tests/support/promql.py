@@ -20,7 +20,9 @@ AGGREGATIONS = frozenset({"sum", "min", "max", "avg", "count", "stddev", "topk",
 OF_COUNTERS = frozenset({"rate", "increase", "irate"})
 OF_GAUGES = frozenset({"deriv", "predict_linear", "delta"})
 FUNCTIONS = (
-    OF_COUNTERS | OF_GAUGES | {"histogram_quantile", "absent", "changes", "clamp_min", "clamp_max", "time", "max_over_time", "vector"}
+    OF_COUNTERS
+    | OF_GAUGES
+    | {"histogram_quantile", "absent", "changes", "clamp_min", "clamp_max", "time", "max_over_time", "last_over_time", "vector"}
 )
 WORDS = frozenset({"and", "or", "unless", "offset", "bool"})
 GROUPING = frozenset({"by", "without", "on", "ignoring", "group_left", "group_right"})

@@ -219,3 +219,18 @@ def test_secrets_are_hidden_when_settings_are_printed() -> None:
 
 def test_every_setting_says_what_it_is() -> None:
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+
+
+def test_files_that_are_no_utf_8_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(b"p\xe4ss")
+    monkeypatch.setenv("EMS_MQTT_PASSWORD_FILE", str(tmp_path / "secret"))
+
+    with pytest.raises(SettingError, match=r"^EMS_MQTT_PASSWORD_FILE='.*secret': must be a readable file of UTF-8 \(byte 2 is none\)"):
+        Settings.load()
+
+    monkeypatch.delenv("EMS_MQTT_PASSWORD_FILE")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_bytes(b"EMS_PARTITIONS=4\nEMS_SITE=B\xfcro\n")
+    with pytest.raises(SettingError, match=r"^\.env='.*\.env': must be a readable file of UTF-8"):
+        Settings.load()
+    assert [each.setting for each in Settings.problems()] == [".env"]

@@ -1,6 +1,7 @@
 """Traces: off unless wanted, carried by a header, and followed only where there is one."""
 
 import sys
+import threading
 import time
 from collections.abc import Iterator
 
@@ -74,3 +75,24 @@ def test_packages_that_are_missing_are_named(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(SettingError, match=r"EMS_TRACES_ENDPOINT='http://localhost:4318/': needs `pip install ems-streams\[tracing\]`"):
         configure_tracing(Settings(traces_endpoint="http://localhost:4318"), "worker")  # type: ignore[arg-type]  # as it is written
     assert tracing.current() is None
+
+
+def test_a_collector_that_is_away_delays_the_end_by_no_more_than_the_time_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = threading.Event()
+
+    class Away(export.InMemorySpanExporter):
+        def export(self, _spans):
+            gone.wait(30)
+
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    monkeypatch.setattr(tracing, "FLUSH_TIMEOUT_S", 0.2)
+    provider = sdk.TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(BatchSpanProcessor(Away()))
+    made = Tracing(provider, 1.0)
+    made.begin("ingest", {})[0].end()
+    began_s = time.monotonic()
+    made.stop()
+    took_s = time.monotonic() - began_s
+    gone.set()
+    assert took_s < 5

@@ -4,9 +4,9 @@ import os
 from pathlib import Path
 from typing import Any, Final
 
-import orjson
 import structlog
 
+from ems_streams.domain.json_text import write_json
 from ems_streams.errors import SettingError
 
 log = structlog.get_logger(__name__)
@@ -45,7 +45,7 @@ class AuditLog:
             if self._file is None or _identity_of(self._path) != self._identity:
                 self._open(self._path)
             assert self._file is not None
-            os.write(self._file, orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE, default=str))
+            os.write(self._file, write_json(line) + b"\n")
             self.trouble = ""
         except OSError as error:
             self.trouble = f"{self._path}: {error.strerror}"

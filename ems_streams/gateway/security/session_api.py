@@ -16,7 +16,7 @@ from ems_streams.gateway.security.asking import ADDRESS, note, principal_of
 from ems_streams.gateway.security.authentication import Credential
 from ems_streams.gateway.security.exposure import limited_as
 from ems_streams.gateway.security.guard import CREDENTIAL, Guard, NotLetInError, keys_away
-from ems_streams.gateway.security.sessions import Sessions, TooManySitesError
+from ems_streams.gateway.security.sessions import Session, Sessions, TooManySitesError
 from ems_streams.ops.http import ProblemError, json_response
 
 BODY_MAX_BYTES: Final = 16 * 1024
@@ -108,11 +108,19 @@ class SessionApi:
     )
     async def _log_out(self, request: web.Request) -> web.Response:
         credential = request.get(CREDENTIAL)
-        if credential is not None and credential.session is not None:
-            self._sessions.end(credential.session)
+        session = self._of_cookie(request) if credential is None else credential.session
+        if session is not None:
+            self._sessions.end(session)
         response = web.Response(status=204, headers={"Cache-Control": "no-store"})
         response.del_cookie(self._cookie, path="/", secure=self._secure, httponly=True, samesite="Strict")
         return response
+
+    def _of_cookie(self, request: web.Request) -> Session | None:
+        """The session of a cookie that lets nobody in here: a program does not say where its request comes from, and has to be able to log out."""
+        try:
+            return self._sessions.read(request.cookies.get(self._cookie, ""))
+        except DeniedError:
+            return None
 
     def _view(self, principal: Principal) -> dict[str, Any]:
         return {

@@ -24,18 +24,24 @@ class Beat:
     arrived_s: float | None = None
 
 
-def heartbeat_findings(beats: Iterable[Beat], waited_s: float, now_s: float) -> Iterator[Finding]:
+def heartbeat_findings(beats: Iterable[Beat], within_s: float, waited_s: float, now_s: float) -> Iterator[Finding]:
     """No heartbeat came while one was waited for; or clocks of broker and ingress differ from this one.
 
     What is on its way makes a clock seem behind by less than a second or two; `CLOCK_TOLERANCE_S` is more than that.
+
+    Args:
+        within_s: How long there may be none.
+        waited_s: How long one was waited for; where that is less, the age of the last one counts.
     """
     every = list(beats)
     fresh = [each for each in every if each.arrived_s is not None]
     if not fresh:
         last = max(every, key=lambda each: each.stored_s, default=None)
+        if last is not None and waited_s < within_s and now_s - last.stored_s <= within_s:
+            return
         found = "none at all" if last is None else f"the last one is of {last.ingress_id}, {max(0.0, now_s - last.stored_s):.0f} s ago"
         what = "no ingress says that it is alive and in step with MQTT"
-        yield finding("ingress-silent", what, found=found, expected=f"a heartbeat within {waited_s:g} s")
+        yield finding("ingress-silent", what, found=found, expected=f"a heartbeat within {within_s:g} s")
         return
     newest = fresh[-1]
     yield from clock_findings("the Kafka broker", newest.stored_s - (newest.arrived_s or now_s), 0.0)

@@ -83,6 +83,11 @@ _ALL: Final = (
         "set EMS_PARTITIONS={partitions} for every process; for more partitions see docs/howto/topics.md#more-partitions",
     ),
     Kind("topic-partitions-mixed", _C, "some topics have another number of partitions than the others", "no setting suits all of them: make the topics anew, see docs/howto/topics.md#more-partitions"),
+    Kind(
+        "topic-loses-records", _C, "Kafka removes records that have to be kept, by compaction or by age",
+        "alter the topics at once; of a compacted one what is older than its retention goes then, as `topics plan` says",
+        (_OURS, "topics", "apply", "--allow-record-loss"),
+    ),
     Kind("topic-settings", _W, "topics are set up otherwise than the catalogue says", "alter them; no record is lost by it", (_OURS, "topics", "apply")),
     Kind(
         "topic-keeps-more", _I, "topics keep records for longer than the catalogue says",
@@ -91,7 +96,11 @@ _ALL: Final = (
     Kind("topic-replication", _W, "topics have fewer replicas than is set", "move replicas with kafka-reassign-partitions, or set EMS_REPLICATION_FACTOR to what there is"),
     Kind("topic-offline", _C, "partitions have no leader", "start the brokers that have their replicas"),
     Kind("topic-replicas-behind", _W, "replicas are not in sync", "look at the brokers that are away or slow"),
-    Kind("topic-min-in-sync", _C, "topics want more replicas in sync than they have, so nothing can be written", "set min.insync.replicas of the topic to {replicas} at most"),
+    Kind("topic-not-writable", _C, "partitions have fewer replicas in sync than they must have, so that Kafka takes no records for them", "start the brokers that have their replicas"),
+    Kind(
+        "topic-min-in-sync", _W, "topics want more replicas in sync than they have; older Kafka takes no records for them then",
+        "set min.insync.replicas of the topic, or of the brokers, to {replicas} at most",
+    ),
     Kind("topic-unknown", _I, "topics begin like ours and are not in the catalogue", "look whose they are; of replays: `ems-streams replay list`"),
     Kind("rights-missing", _C, "Kafka does not allow what the processes need", "allow the user of these settings to {operation} on the topics"),
     Kind("acls-lacking", _C, "the principal lacks rights of the process that it is", "run it as the admin", (_OURS, "acls", "apply")),

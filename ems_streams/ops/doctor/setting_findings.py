@@ -1,6 +1,6 @@
 """What is wrong with the settings, all of it at once; over variables that are passed in."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 
 from ems_streams.errors import SettingError
@@ -59,11 +59,18 @@ def disagreeing_settings(settings: Settings) -> Iterator[Finding]:
             )
 
 
-def contradicting_names(environ: Mapping[str, str]) -> Iterator[Finding]:
-    """Two names of one setting with different values."""
+def contradicting_names(environ: Mapping[str, str], in_environment: Container[str] | None = None) -> Iterator[Finding]:
+    """Two names of one setting with different values.
+
+    Args:
+        environ: Variables, and lines of `.env` where there is no variable.
+        in_environment: Names that are variables, which count before lines of `.env`; all of them when None.
+    """
     for name, field in Settings.model_fields.items():
         given = [(variable, environ[variable]) for variable in environment_names(name, field)[::2] if environ.get(variable)]
         if len({value for _, value in given}) > 1:
+            if in_environment is not None:
+                given.sort(key=lambda each: each[0] not in in_environment)
             (first, _), (second, _) = given[:2]
             yield finding(
                 "settings-disagree",

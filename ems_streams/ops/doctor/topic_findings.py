@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from ems_streams.kafka.topic_plan import Action, TopicPlan, UnknownTopic, common_partitions
+from ems_streams.kafka.topic_plan import CLEANUP, Action, Difference, TopicPlan, UnknownTopic, cleanups, common_partitions
 from ems_streams.ops.doctor.findings import Finding, finding, some
 
 MIN_IN_SYNC = "min.insync.replicas"
@@ -48,20 +48,30 @@ def _partitions(plans: Sequence[TopicPlan], partitions: int) -> Iterator[Finding
 
 
 def _settings(plans: Sequence[TopicPlan]) -> Iterator[Finding]:
-    alterable, keeping = [], []
+    alterable, keeping, losing = [], [], []
     for each in plans:
         for item in each.differences:
             said = f"{each.name}: {item.setting}={item.current} instead of {item.wanted}"
-            if item.refusal is None:
+            if _loses_records(item):
+                losing.append(said)
+            elif item.refusal is None:
                 alterable.append(said)
             elif item.setting not in {"partitions", "replication"}:
                 keeping.append(said)
     if alterable:
         what = "topics are set up otherwise than the catalogue says"
         yield finding("topic-settings", what, found=some(alterable), expected="as `ems-streams topics plan` shows")
+    if losing:
+        what = "Kafka removes records that have to be kept"
+        yield finding("topic-loses-records", what, found=some(losing), expected="as `ems-streams topics plan` shows")
     if keeping:
         what = "topics keep records for longer than the catalogue says"
         yield finding("topic-keeps-more", what, found=some(keeping), expected="as `ems-streams topics plan` shows")
+
+
+def _loses_records(item: Difference) -> bool:
+    """Whether Kafka removes by it, all the time, what the catalogue keeps: all but the last record of each key, or keys that nobody has written to for long."""
+    return item.setting == CLEANUP and item.current is not None and bool(cleanups(item.current) - cleanups(item.wanted))
 
 
 def replica_findings(topics: Mapping[str, Sequence[tuple[int, int, int, int]]], min_in_sync: Mapping[str, int]) -> Iterator[Finding]:
@@ -69,7 +79,7 @@ def replica_findings(topics: Mapping[str, Sequence[tuple[int, int, int, int]]], 
 
     Args:
         topics: Number, leader (-1 for none), replicas and replicas in sync of each partition, by topic.
-        min_in_sync: `min.insync.replicas` by topic.
+        min_in_sync: `min.insync.replicas` by topic, as it is in effect.
     """
     offline = [f"{name}[{number}]" for name, parts in sorted(topics.items()) for number, leader, _, _ in parts if leader < 0]
     if offline:
@@ -77,17 +87,31 @@ def replica_findings(topics: Mapping[str, Sequence[tuple[int, int, int, int]]], 
     behind = [f"{name}[{number}]" for name, parts in sorted(topics.items()) for number, _, replicas, in_sync in parts if in_sync < replicas]
     if behind:
         yield finding("topic-replicas-behind", "replicas are not in sync", found=some(behind), expected="all replicas in sync")
-    blocked = {
-        name: min((replicas for _, _, replicas, _ in topics[name]), default=0)
-        for name, wanted in sorted(min_in_sync.items())
-        if topics.get(name) and any(wanted > replicas for _, _, replicas, _ in topics[name])
-    }
+    yield from _too_few_in_sync(topics, min_in_sync)
+
+
+def _too_few_in_sync(topics: Mapping[str, Sequence[tuple[int, int, int, int]]], min_in_sync: Mapping[str, int]) -> Iterator[Finding]:
+    blocked, excessive = [], []
+    for name, wanted in sorted(min_in_sync.items()):
+        for number, leader, replicas, in_sync in topics.get(name, ()):
+            # Kafka 4 asks for no more than there are replicas; what came before refuses every write.
+            if leader >= 0 and in_sync < min(wanted, replicas):
+                blocked.append(f"{name}[{number}]: {in_sync} in sync, {MIN_IN_SYNC}={wanted}")
+        if any(wanted > replicas for _, _, replicas, _ in topics.get(name, ())):
+            excessive.append(name)
     if blocked:
-        first, replicas = next(iter(blocked.items()))
+        yield finding(
+            "topic-not-writable",
+            "Kafka takes no records for partitions with fewer replicas in sync than they must have",
+            found=some(blocked),
+            expected=f"{MIN_IN_SYNC} replicas in sync",
+        )
+    if excessive:
+        replicas = min(replicas for _, _, replicas, _ in topics[excessive[0]])
         yield finding(
             "topic-min-in-sync",
-            "nothing can be written to topics that want more replicas in sync than they have",
-            found=f"{some(list(blocked))}: {MIN_IN_SYNC}={min_in_sync[first]} with {replicas} replicas",
+            "topics want more replicas in sync than they have",
+            found=f"{some(excessive)}: {MIN_IN_SYNC}={min_in_sync[excessive[0]]} with {replicas} replicas",
             expected=f"{MIN_IN_SYNC} of at most {replicas}",
             replicas=replicas,
         )

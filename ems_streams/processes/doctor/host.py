@@ -22,7 +22,7 @@ _FILES_MAX = 200_000
 async def check_settings(context: Context) -> Report:
     """Names that set nothing, and settings that do not go together; wrong values are found before any check runs."""
     environ = environment()
-    findings = [*contradicting_names(environ), *disagreeing_settings(context.settings)]
+    findings = [*contradicting_names(environ, os.environ), *disagreeing_settings(context.settings)]
     secrets: set[str] = set()
     path = context.settings.channels_file
     if path is not None:
@@ -38,7 +38,7 @@ async def check_settings(context: Context) -> Report:
 async def check_disk(context: Context) -> Report:
     """Space on the disk of `EMS_DATA_DIR`, and whether it can be written."""
     directory = context.settings.data_dir.absolute()
-    there = next(path for path in (directory, *directory.parents) if path.exists())
+    there = next(path for path in (directory, *directory.parents) if _is_there(path))
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         found = f"{there} cannot be written by this user" if there.is_dir() else f"{there} is no directory"
         what = f"{directory} cannot be used for state"
@@ -59,9 +59,17 @@ async def check_state(context: Context) -> Report:
 
 def _state_directories(data_dir: Path) -> list[Path]:
     """Directories that a worker has made: each has the tables of a version of Faust's layout in it."""
-    if not data_dir.is_dir():
-        return []
-    return [path for path in sorted(data_dir.iterdir()) if path.is_dir() and any(path.glob("v*/tables"))]
+    try:
+        return [path for path in sorted(data_dir.iterdir()) if path.is_dir() and any(path.glob("v*/tables"))]
+    except OSError:
+        return []  # there is none yet, or it cannot be used, which `check_disk` says
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except PermissionError:
+        return False  # what it lies in may not be entered
 
 
 def _bytes_in(directory: Path) -> int:

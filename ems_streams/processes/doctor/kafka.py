@@ -63,23 +63,28 @@ async def check_kafka(context: Context) -> Report:
         brokers = list(client.cluster.brokers())
         versions = await _versions(client)
     except (KafkaError, OSError, AssertionError, ValueError) as error:
-        if isinstance(refused := await why_unreachable(settings), KafkaRefusedError) and settings.kafka_security_protocol != "PLAINTEXT":
-            what = f"Kafka does not let {who(settings)} in"
-            return Report([*findings, finding("kafka-credentials", what, found=str(refused), expected="to be let in")], usable=False)
-        said = finding(
-            "kafka-not-kafka",
-            f"what answers at {settings.kafka_bootstrap_servers} is not this Kafka",
-            found=repr(error),
-            expected="Kafka's protocol",
-            setting=_SETTING,
-        )
-        return Report([*findings, said], usable=False)
+        return Report([*findings, await _unusable(settings, error)], usable=False)
     finally:
         await client.close()
     hidden = [each for each in await asyncio.gather(*map(_advertised, brokers)) if each is not None]
     findings += [*hidden, *_abilities(versions, len(brokers), settings)]
     facts = {"brokers": len(brokers), "kafka": f"{_at_least(versions)} or later", "servers": settings.kafka_bootstrap_servers}
     return Report(findings, facts, usable=len(hidden) < len(brokers))
+
+
+async def _unusable(settings: Settings, error: BaseException) -> Finding:
+    """Of servers that take connections, and no client of ours."""
+    servers = settings.kafka_bootstrap_servers
+    refused = await why_unreachable(settings)
+    if not isinstance(refused, KafkaRefusedError):
+        # It has not even closed the connection, as whoever speaks something else does, or does not know us: a broker that hangs.
+        what = f"{servers} takes connections, and does not answer as Kafka does"
+        found = f"no answer within {CONNECT_TIMEOUT_S:g} s"
+        return finding("kafka-silent", what, found=found, expected="Kafka's protocol", setting=_SETTING, address=servers)
+    if settings.kafka_security_protocol != "PLAINTEXT":
+        return finding("kafka-credentials", f"Kafka does not let {who(settings)} in", found=str(refused), expected="to be let in")
+    what = f"what answers at {servers} is not this Kafka"
+    return finding("kafka-not-kafka", what, found=repr(error), expected="Kafka's protocol", setting=_SETTING)
 
 
 async def check_topics(context: Context) -> Report:
@@ -91,7 +96,7 @@ async def check_topics(context: Context) -> Report:
         name: [(part.partition, part.leader, len(part.replicas), len(part.in_sync)) for part in each.partitions]
         for name, each in ours.items()
     }
-    min_in_sync = {name: int(text) for name, each in ours.items() if (text := each.overrides.get(MIN_IN_SYNC, "1")).isdigit()}
+    min_in_sync = {name: int(text) for name, each in ours.items() if (text := each.config.get(MIN_IN_SYNC, "1")).isdigit()}
     findings = [*plan_findings(plans, unknown, settings.partitions), *replica_findings(replicas, min_in_sync)]
     counts = sorted({len(each.partitions) for each in ours.values() if each.topic is not None and each.topic.partitions > 1})
     facts = {"topics": f"{len(ours)} of {len(plans)}", "partitions": ", ".join(map(str, counts)), "unknown": len(unknown)}

@@ -21,7 +21,7 @@ _SETTING = "EMS_DATABASE_URL"
 _LOOK = """
 SELECT current_setting('server_version') AS version, current_setting('server_version_num')::int / 10000 AS major,
   extract(epoch FROM clock_timestamp())::float8 AS now_s, current_setting('max_connections')::int AS connections_max,
-  (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS connections, pg_database_size(current_database()) AS bytes
+  (SELECT sum(numbackends)::int FROM pg_stat_database) AS connections, pg_database_size(current_database()) AS bytes
 """
 _MAY_NOT = "SELECT name FROM unnest($1::text[]) AS name WHERE to_regclass(name) IS NOT NULL AND NOT has_table_privilege(name, $2)"
 _RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE")
@@ -65,6 +65,8 @@ async def check_schema(context: Context) -> Report:
         return Report(
             [finding("schema-newer", "the schema is none of this release", found=str(error), expected="a revision of this release")]
         )
+    except asyncpg.InsufficientPrivilegeError as error:
+        return Report([finding("postgres-rights", "the user may not read the tables", found=summary(error), expected="all rights on them")])
     facts = {"schema": version.current or "none", "release": version.head}
     if version.current != version.head:
         return Report([_schema(version)], facts)
@@ -102,7 +104,12 @@ def _unusable(where: str, error: BaseException) -> Finding:
     found = summary(error)
     if isinstance(error, socket.gaierror):
         return finding("dns-unknown", f"{host} has no address", found=str(error), expected=f"an address for {host}", setting=_SETTING)
-    if isinstance(error, ssl.SSLError | ssl.CertificateError | asyncpg.ClientConfigurationError) or _unreadable(error):
+    if isinstance(error, asyncpg.TooManyConnectionsError):
+        return finding("postgres-connections", "no connection is left", found=found, expected="a tenth of max_connections free")
+    if isinstance(error, asyncpg.UndefinedObjectError) and "configuration parameter" in str(error):
+        # A server refuses a session that sets what it does not know, before it says how old it is.
+        return finding("postgres-old", "PostgreSQL is too old", found=found, expected=f"{VERSION_MIN} or later")
+    if isinstance(error, ssl.SSLError | ssl.CertificateError | asyncpg.ClientConfigurationError) or _unreadable(error) or _no_tls(error):
         return finding(
             "postgres-tls", f"PostgreSQL at {where} cannot be used by TLS", found=found, expected="a certificate that is trusted"
         )
@@ -112,6 +119,11 @@ def _unusable(where: str, error: BaseException) -> Finding:
     if isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
         return finding("postgres-login", f"PostgreSQL at {where} refuses the login", found=found, expected="a login that it takes")
     return finding("postgres-unreachable", f"PostgreSQL at {where} does not answer", found=found, expected="a connection")
+
+
+def _no_tls(error: BaseException) -> bool:
+    """Whether the server has said that it has no TLS; asyncpg has no class for it."""
+    return isinstance(error, ConnectionError) and "SSL upgrade" in str(error)
 
 
 def _unreadable(error: BaseException) -> bool:

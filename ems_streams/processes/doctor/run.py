@@ -25,7 +25,8 @@ from ems_streams.settings import Settings
 
 CHECKS: Final[tuple[Check[Context], ...]] = (
     Check("settings", check_settings),
-    Check("kafka", check_kafka),
+    # Each of several brokers that hang takes a while.
+    Check("kafka", check_kafka, timeout_s=40.0),
     Check("kafka-tls", check_kafka_tls),
     Check("mqtt", check_mqtt),
     Check("tls", check_tls),

@@ -147,7 +147,11 @@ def test_what_cannot_be_meant_is_a_problem_that_says_so(deployment: Deployment) 
     for body, word in [
         ({}, "ids or filter"), ({"ids": []}, "ids"), ({"ids": ["x"]}, "expected the id"), ({"filter": {"colour": "red"}}, "colour"),
         ({"filter": {}, "ratePerS": 0}, "ratePerS"), ({"filter": {}, "edits": [{"key": "x"}]}, "id of its letter"), (b"{", "json"),
-        ({"filter": {"errorClass": ""}}, "errorClass"), ({"filter": {}, "edit": {"key": "x"}}, "one letter's"), ({"ids": ["other-dlt/0/0"]}, "another topic"), ({"filter": {}, "edit": {"set": {"a..b": 1}}}, "path"),
+        ({"filter": {"errorClass": ""}}, "errorClass"), ({"filter": {}, "edit": {"key": "x"}}, "one letter's"), ({"ids": ["other-dlt/0/0"]}, "another topic"),
+        ({"ids": ["0/1"], "edits": [{"id": "0/2", "set": {"x": 1}}]}, "one of ids"),
+        ({"ids": ["0/1", "0/2"], "edit": {"key": "x"}}, "one letter's"),
+        ({"filter": {}, "edits": [{"id": "0/2", "key": "x"}, {"id": "0/2", "key": "y"}]}, "twice"),
+        ({"filter": {}, "edit": {"set": {"a..b": 1}}}, "path"),
     ]:  # fmt: skip
         status, problem = gateway.post(redrive, body)
         assert status == 400, (body, problem)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from aiokafka import ConsumerRecord
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, Producer, TopicPartition
 
 from ems_streams.dead_letters.state import read_state
 from ems_streams.kafka.catalogue import DEVICE_TELEMETRY
@@ -167,6 +167,19 @@ def test_a_letter_of_spring_is_shown_and_goes_back_to_where_it_came_from(deploym
     assert dlt(deployment, "redrive", LETTERS_TOPIC, "--id", f"{found['partition']}/{found['offset']}")["outcomes"]["sent"] == 1
     (record,) = redriven(deployment, serial)
     assert (record.partition, record.value) == (2, value)
+
+
+@pytest.mark.parametrize("codec", ["gzip", "lz4", "snappy", "zstd"])
+def test_letters_that_others_have_compressed_are_read_as_any_other(deployment: Deployment, codec: str) -> None:
+    serial = unique(codec.upper())
+    producer = Producer({"bootstrap.servers": deployment.stack.kafka_bootstrap, "compression.type": codec, "linger.ms": 200})
+    values = [telemetry_value(serial) + b" " * each for each in range(20)]
+    for value in values:
+        topic, key, content, headers = spring(DEVICE_TELEMETRY, 2, serial.encode(), value)
+        producer.produce(topic, content, key, headers=headers)
+    assert producer.flush(20) == 0
+    assert dlt(deployment, "redrive", LETTERS_TOPIC, "--where", f"serial={serial}")["outcomes"]["sent"] == len(values)
+    assert sorted(record.value for record in redriven(deployment, serial)) == sorted(values)
 
 
 def test_purging_says_what_it_deletes_asks_and_deletes_that(deployment: Deployment) -> None:

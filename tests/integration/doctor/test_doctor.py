@@ -127,6 +127,16 @@ async def test_a_kafka_that_is_not_there(system: Deployment, unused_tcp_port: in
     assert codes(await look(system, "kafka")) == set()
 
 
+async def test_a_kafka_that_hangs_is_not_taken_for_something_else(system: Deployment) -> None:
+    hanging = await asyncio.start_server(lambda *_: asyncio.sleep(60), "127.0.0.1")
+    addresses = ",".join([f"127.0.0.1:{hanging.sockets[0].getsockname()[1]}"] * 3)
+
+    findings = await look(system, "kafka", EMS_KAFKA_BOOTSTRAP_SERVERS=addresses)
+    hanging.close()
+
+    assert codes(findings) == {"kafka-silent"}, findings
+
+
 async def test_one_bootstrap_server_of_two_is_enough_and_the_other_is_named(system: Deployment, unused_tcp_port: int) -> None:
     servers = f"127.0.0.1:{unused_tcp_port},{system.stack.kafka_bootstrap}"
 
@@ -165,6 +175,22 @@ async def test_a_wrong_retention_is_mended_by_what_is_advised(system: Deployment
     assert codes(await look(system, "topics")) <= {"topic-unknown"}
 
 
+async def test_a_topic_that_loses_records_is_critical_and_mended_by_what_is_advised(system: Deployment) -> None:
+    client = AdminClient({"bootstrap.servers": system.stack.kafka_bootstrap})
+    entry = ConfigEntry("cleanup.policy", "compact", incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, "device-commands-dlt", incremental_configs=[entry])
+    await asyncio.wrap_future(client.incremental_alter_configs([resource])[resource])
+    wrong: list[Finding] = []
+    deadline_s = time.monotonic() + 10
+    while not (wrong := [each for each in await look(system, "topics") if each.code == "topic-loses-records"]):
+        assert time.monotonic() < deadline_s
+    carry_out(system, wrong[0])
+
+    assert wrong[0].severity == "CRITICAL"
+    assert "device-commands-dlt: cleanup.policy=compact instead of delete" in wrong[0].found
+    assert codes(await look(system, "topics")) <= {"topic-unknown"}
+
+
 async def test_a_wrong_partition_count_names_the_one_that_the_cluster_has(system: Deployment) -> None:
     found = of_kind(await look(system, "topics", EMS_PARTITIONS="5"), "topic-partitions")
     advised = found.advice.partition("EMS_PARTITIONS=")[2].partition(" ")[0]
@@ -179,6 +205,7 @@ async def test_a_wrong_partition_count_names_the_one_that_the_cluster_has(system
         ("postgresql://ems:ems@127.0.0.1:{postgres}/nowhere", "postgres-database"),
         ("postgresql://ems:ems@no-such-host.invalid:5432/ems", "dns-unknown"),
         ("postgresql://ems:wrong@127.0.0.1:{postgres}/ems", "postgres-login"),
+        ("postgresql://ems:ems@127.0.0.1:{postgres}/ems?sslmode=require", "postgres-tls"),
         ("postgresql://ems:ems@127.0.0.1:{kafka}/ems", "postgres-unreachable"),
     ],
 )
@@ -190,6 +217,20 @@ async def test_a_postgres_that_is_not_there(system: Deployment, unused_tcp_port:
 
     assert codes(findings) == {code}
     assert "wrong" not in str(findings)
+
+
+async def test_a_user_without_rights_or_without_a_connection_left(system: Deployment) -> None:
+    role = f"doctor_{uuid.uuid4().hex[:8]}"
+    url = f"postgresql://{role}:secret@{system.stack.database_url.rpartition('@')[2]}"
+    connection = await asyncpg.connect(system.stack.database_url)
+    try:
+        await connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'secret'")
+        assert codes(await look(system, "schema", EMS_DATABASE_URL=url)) == {"postgres-rights"}
+        await connection.execute(f"ALTER ROLE {role} CONNECTION LIMIT 0")
+        assert codes(await look(system, "schema", EMS_DATABASE_URL=url)) == {"postgres-connections"}
+    finally:
+        await connection.execute(f"DROP ROLE {role}")
+        await connection.close()
 
 
 @pytest.fixture

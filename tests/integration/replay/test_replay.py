@@ -173,6 +173,9 @@ def test_a_file_is_backfilled_once_and_through_a_replay_into_windows_that_live_d
     assert [(each["line"], "timestamp='soon'" in each["reason"]) for each in json_of(checked)["bad"]] == [(102, True)]
     sent = [json_of(command("backfill", str(file), "--into", "filled", "--json", check=False))["sent"] for _ in range(2)]
     assert sent == [200, 0]
+    # What was bad is mended in the file's surroundings, or in a file of its own; the same file sends nothing twice.
+    command("replay", "delete", "filled")
+    assert json_of(command("backfill", str(file), "--into", "filled", "--json", check=False))["sent"] == 200, "its topic is a new one"
     assert counts(fleet.deployment, DEVICE_TELEMETRY) == telemetry
     command("replay", "start", "--into", "filled", *fleet.range, "--devices", serial, "--json")
     refused = command("backfill", str(file), "--into", "filled", check=False)
@@ -188,3 +191,18 @@ def test_a_file_is_backfilled_once_and_through_a_replay_into_windows_that_live_d
     }
     assert sum(window["eventCount"] for key, window in hours.items() if key[1] == "1h") == 200
     assert {window["siteId"] for window in hours.values()} == {9}
+
+
+def test_rows_of_a_device_that_is_registered_later_are_sent_by_the_next_run_and_no_other_row_twice(fleet: Fleet, tmp_path: Path) -> None:
+    command, serial = fleet.deployment.command, f"{fleet.deployment.application_id}-later"
+    rows = [f"{serial},{format_time(BEGIN)},,1", *(f"{serial}-known,{format_time(BEGIN + timedelta(minutes=each))},9,2" for each in range(3))]
+    file = tmp_path / "later.csv"
+    file.write_text("\n".join(["serialNumber,timestamp,siteId,powerKw", *rows]) + "\n")
+    first = json_of(command("backfill", str(file), "--into", "later", "--json", check=False))
+    assert ([each["line"] for each in first["bad"]], first["sent"]) == ([2], 3)
+    devices = tmp_path / "devices.csv"
+    devices.write_text(f"serialNumber,siteId\n{serial},9\n")
+    command("devices", "import", str(devices))
+    again = json_of(command("backfill", str(file), "--into", "later", "--json"))
+    assert (again["bad"], again["good"], again["sent"]) == ([], 4, 1)
+    command("replay", "delete", "later")

@@ -24,6 +24,7 @@ from ems_streams.kafka.record_batch import RecordBatch
 from ems_streams.kafka.state_table import StateTable
 from ems_streams.kafka.worker_app import WorkerApp
 from ems_streams.metrics import commands as metrics
+from ems_streams.mqtt.endpoint import broker_of
 from ems_streams.mqtt.exact_session import AnswerKind, BrokerAnswer, ExactMessage
 from ems_streams.settings import Settings
 from tables.commands import command_of
@@ -86,7 +87,7 @@ class Site:
         """The next owner of the partition, with what is durable."""
         self.partition = opened(self.table, Writer())
         self.session = Session()
-        self.courier = Courier(self.partition, self.settings, "c", lambda: self.now_ms)
+        self.courier = Courier(self.partition, self.settings, "c", broker_of(self.settings), lambda: self.now_ms)
         self.courier.session = self.session  # type: ignore[assignment]  # as much of it as is used
 
     def step(self) -> list[tuple[str, int, bool]]:

@@ -10,7 +10,7 @@ from tests.support.metric_use import alerts
 from tests.support.prometheus import in_a_hurry, seconds
 
 REHEARSALS = sorted((Path(__file__).parents[2] / "chaos").glob("test_alerts_*.py"))
-_DURATION = re.compile(r"(?<=\[)\d+[smh]|(?<=offset )\d+[smh]")
+_DURATION = re.compile(r"(?<=\[)\d+[smhd]|(?<=offset )\d+[smhd]")
 
 
 def test_each_alert_is_rehearsed() -> None:

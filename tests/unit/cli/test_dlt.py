@@ -19,6 +19,7 @@ from ems_streams.errors import UsageError
         ("redrive", "expected a TOPIC"),
         ("redrive --id a-dlt/0/1 --id b-dlt/0/1", "of several topics, a-dlt, b-dlt"),
         ("redrive a-dlt --id b-dlt/0/1", "is of another topic than a-dlt"),
+        ("redrive a-dlt --where ,", "--where ',': expected FIELD=VALUE"),
         ("redrive a-dlt --rate fast", "--rate 'fast': expected letters a second"),
         ("redrive a-dlt --rate 0", "--rate '0': expected letters a second"),
         ("redrive a-dlt --set a..b=1", "expected a path"),
@@ -35,6 +36,12 @@ def test_what_cannot_be_meant_is_refused_in_words(arguments: str, said: str) -> 
     assert isinstance(result.exception, UsageError), result.output
     assert said in str(result.exception)
     assert "\n" not in str(result.exception)
+
+
+def test_a_condition_that_a_shell_has_left_empty_does_not_mean_every_letter() -> None:
+    result = CliRunner().invoke(app, ["dlt", "redrive", "a-dlt", "--where", ""])
+    assert isinstance(result.exception, UsageError), result.output
+    assert "--where '': expected FIELD=VALUE" in str(result.exception)
 
 
 def test_bytes_are_shown_sixteen_a_line_and_no_more_than_asked_for() -> None:

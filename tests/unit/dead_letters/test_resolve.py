@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 from ems_streams.dead_letters.resolve import Resolver, Verdict
+from ems_streams.dead_letters.views import detail_view
 from ems_streams.domain.dead_letter import Headers, Origin, dead_letter_headers, replay_count_of
 from ems_streams.domain.letter import Letter, LetterId, read_failure, read_letter
 from ems_streams.domain.redrives import Done, Outcome, RedriveDefinition
@@ -198,3 +199,28 @@ def test_out_of_the_quarantine_what_is_still_malformed_goes_to_the_letters_that_
 ) -> None:
     verdict = resolve(letter(Origin(mqtt_topic, AT_MS), topic="dead-letter-quarantine"))
     assert (verdict.outcome, verdict.target) == (Outcome.FAILED_AGAIN, letters)
+
+
+@pytest.mark.parametrize("timestamp_ms", [99_999_999_999_999_999, -5])
+def test_a_time_that_cannot_be_is_as_if_it_were_not_there(timestamp_ms: int) -> None:
+    verdict = resolve(letter(Origin(MQTT.topic, timestamp_ms), b'{"powerKw": 1}'))
+    (_, (_, _, (_, value, _))) = verdict.outputs
+    assert orjson.loads(value or b"")["timestamp"] == "2026-01-05T10:15:05.000009Z", "that of the letter"
+
+
+def test_a_first_failure_before_all_times_is_as_if_it_were_not_there() -> None:
+    given = letter(MQTT, more=[("dlt-first-failed-at", b"0001-01-01T00:00:00+01:00")])
+    headers = [(name, content) for name, content in given.headers if (name, content[:2]) != ("dlt-first-failed-at", b"20")]
+    verdict = resolve(read_letter(given.letter_id, given.timestamp_ms, given.key, given.value, headers))
+    ((_, _, (_, _, written)),) = verdict.outputs
+    assert verdict.outcome is Outcome.FAILED_AGAIN
+    assert read_failure(written).first_failed_at == "2026-01-05T10:15:00.000009Z"
+
+
+def test_json_that_could_not_be_written_again_is_edited_as_a_whole_or_not_at_all() -> None:
+    nested = b'{"a":' + b"[" * 300 + b"]" * 300 + b"}"
+    given = letter(Origin("device-telemetry", AT_MS, 0, 1), nested)
+    refused = resolve(given, edit={"sets": {"x": 1}})
+    assert (refused.outcome, refused.reason) == (Outcome.REFUSED, "cannot_edit")
+    assert "nested too deeply" in refused.detail
+    assert detail_view(given, None)["valueJson"] is None

@@ -124,6 +124,27 @@ def test_a_serial_number_that_is_no_text_is_a_bad_row_and_no_crash(serial: objec
     assert "serialNumber" in {each.field for each in bad.problems}
 
 
+def nested(levels: int) -> object:
+    return [] if levels == 0 else [nested(levels - 1)]
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"name": "\ud83d"}, "name"),
+        ({"name": "B\udcfcro"}, "name"),
+        ({"limits": {"powerKw": 2**64}}, "limits"),
+        ({"limits": {"powerKw": nested(300)}}, "limits"),
+        ({"limits.note": "\udcfc"}, "limits"),
+        ({"limits": {"note": "n" * 65_536}}, "limits"),
+    ],
+)
+def test_what_can_be_read_and_not_written_is_a_bad_row_and_no_crash(fields: dict[str, object], named: str) -> None:
+    bad = read_json(serialNumber="NEW-1", siteId=1, **fields)
+    assert isinstance(bad, BadRow)
+    assert {each.field for each in bad.problems} == {named}
+
+
 def test_a_comparison_tells_new_changed_same_and_missing_apart() -> None:
     known = {"INV-1": KNOWN, "GONE": provision("GONE", 1)}
     rows = csv_rows([f"{HEADER}\n", "INV-1,4,,,,,\n", "NEW-1,1,,,,,\n", "NEW-1,1,,,,,\n", "NEW-1,2,,,,,\n", "bad row\n"])

@@ -88,6 +88,10 @@ def test_a_json_file_that_begins_with_an_object_has_one_in_each_line() -> None:
         ('[\n\n{"a":NaN}]', 3),
         ('[{"a":1},\n', 2),
         ("[" * 100_000, 1),
+        ('[{"a":1}]\n\n[{"a":2}]', 3),
+        ("[]\n7", 2),
+        ('[{"a":1}] garbage', 1),
+        ('[\n{"a":1e999}]', 2),
     ],
 )
 def test_what_is_no_json_is_refused_with_its_line(text: str, line: int) -> None:

@@ -111,3 +111,15 @@ def test_what_is_no_id_is_refused(text: str) -> None:
 def test_an_id_of_another_topic_is_refused() -> None:
     with pytest.raises(UsageError, match="of another topic"):
         LetterId.parse("a-dlt/0/1", "b-dlt")
+
+
+def test_of_a_key_that_could_not_be_read_spring_has_headers_of_its_own() -> None:
+    failure = read_failure(
+        [
+            *SPRING[:5],
+            ("kafka_dlt-key-exception-fqcn", b"DeserializationException"),
+            ("kafka_dlt-key-exception-message", b"no such key"),
+            ("kafka_dlt-key-exception-stacktrace", b"at Key"),
+        ]
+    )
+    assert (failure.error_class, failure.error_message, failure.stack_trace) == ("DeserializationException", "no such key", "at Key")

@@ -25,8 +25,8 @@ def letter(offset: int, partition: int = 0, at_ms: int = AT_MS) -> Letter:
     return read_letter(LetterId("t-dlt", partition, offset), at_ms, b"k", b"v", [])
 
 
-def done(redrive_id: str, *offsets: int, at_ms: int = AT_MS, outcome: Outcome = Outcome.SENT) -> DoneLetters:
-    return DoneLetters(redrive_id=redrive_id, at_ms=at_ms, runs={outcome: runs_of(sorted(offsets))})
+def done(redrive_id: str, *offsets: int, at_ms: int = AT_MS, latest_ms: int = 0, outcome: Outcome = Outcome.SENT) -> DoneLetters:
+    return DoneLetters(redrive_id=redrive_id, at_ms=at_ms, latest_ms=latest_ms, runs={outcome: runs_of(sorted(offsets))})
 
 
 @given(st.sets(st.integers(0, 60)), st.sets(st.integers(0, 60)))
@@ -45,6 +45,15 @@ def test_a_letter_of_a_topic_that_was_made_anew_is_not_taken_for_an_old_one() ->
     index.add(0, done("rd-aaaa", 5))
     assert index.of(letter(5, at_ms=AT_MS + CLOCKS_MS)) is not None
     assert index.of(letter(5, at_ms=AT_MS + CLOCKS_MS + 1)) is None
+
+
+def test_a_letter_whose_writer_had_a_clock_that_is_ahead_is_done_as_any_other() -> None:
+    index = DoneIndex()
+    ahead_ms = AT_MS + 10 * CLOCKS_MS
+    index.add(0, done("rd-aaaa", 5, 6, latest_ms=ahead_ms))
+    assert index.of(letter(5, at_ms=ahead_ms)) is not None
+    assert index.of(letter(6, at_ms=AT_MS)) is not None
+    assert index.of(letter(5, at_ms=ahead_ms + 1)) is None, "one of a topic that was made anew"
 
 
 def test_the_last_redrive_of_a_letter_counts() -> None:

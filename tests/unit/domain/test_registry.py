@@ -61,3 +61,14 @@ def test_a_device_that_nobody_registered_may_move() -> None:
 def test_an_entry_survives_its_encoding() -> None:
     entry = provision("INV-001", 1, "BATTERY")
     assert decode(RegistryEntry, entry.encode()) == entry
+
+
+def test_a_message_that_is_malformed_moves_nobody() -> None:
+    entries = Entries()
+    directory = Directory(entries, provision_unknown=True)
+    directory.resolve(TOPIC, 7, None)
+    directory.take_new()
+    with pytest.raises(MalformedError, match="device_id_mismatch"):
+        directory.resolve(DeviceTopic(2, "INV-001", TopicKind.TELEMETRY), 9, None)
+    assert directory.take_new() == []
+    assert entries["INV-001"].site_id == 1

@@ -12,12 +12,13 @@ from ems_streams.domain.accumulators import COUNT, LAST, MAX, MIN, exact_sum
 from ems_streams.domain.aggregates import DeviceAggregates, total
 from ems_streams.domain.energy import EnergyQuality
 from ems_streams.domain.fold_outcome import Outcome
+from ems_streams.domain.quarter import Quarter
 from ems_streams.domain.summary import Summary
 from ems_streams.domain.telemetry_record import TelemetryRecord
 from ems_streams.domain.timestamps import MINUTE_MS
 from ems_streams.domain.window_reading import current_windows
 from ems_streams.domain.windows import DAY_MS, HOUR_MS, QUARTER_MS, Window, WindowPolicy, span_of
-from tests.unit.domain.builders import NOON_MS, Device, record
+from tests.unit.domain.builders import NOON_MS, Device, MemoryQuarters, record
 
 BERLIN = ZoneInfo("Europe/Berlin")
 LOCAL = WindowPolicy(zone_of=lambda _site: BERLIN)
@@ -223,3 +224,52 @@ def test_energy_that_turns_out_to_be_none_is_taken_back() -> None:
     device.send(record(NOON_MS + 1, {"energyTotalKwh": 1.0}))
     revised = [result for result in device.published if (result.window, result.span.start_ms) == (Window.QUARTER, NOON_MS + QUARTER_MS)]
     assert [(result.revision, result.summary.energy.kwh) for result in revised] == [(1, pytest.approx(2_475.0)), (2, None)]
+
+
+class CountedQuarters(MemoryQuarters):
+    """With how often one was looked for."""
+
+    looked = 0
+
+    def get(self, start_ms: int) -> Quarter | None:
+        self.looked += 1
+        return super().get(start_ms)
+
+
+# What a register says is spread over the two days behind which everything is forgotten, quarter by quarter, each of which looks for its neighbours.
+@pytest.mark.parametrize(("values", "most"), [({"powerKw": 1.0}, 5_000), ({"energyTotalKwh": 100.0}, 400_000)], ids=["power", "register"])
+@pytest.mark.parametrize("at_once", [False, True])
+def test_years_between_a_clock_that_was_never_set_and_one_that_is_are_not_walked_through(
+    values: dict[str, float], most: int, at_once: bool
+) -> None:
+    device = Device()
+    quarters = device.quarters = CountedQuarters()
+    in_2000_ms = 946_684_800_000
+    sent = [record(in_2000_ms, values), *(record(NOON_MS + minute * MINUTE_MS, values) for minute in range(40))]
+    if at_once:
+        device.send(*sent)
+    else:
+        for each in sent:
+            device.send(each)
+    assert len(current_windows(device.state, device.quarters, device.policy, Window.MINUTE, limit=100)) >= 39
+    assert quarters.looked < most
+    device.quiet(ALL_CLOSED_MS)
+    found = device.last()
+    assert found[Window.MINUTE, in_2000_ms].events == 1
+    assert sum(content.events for (window, _), content in found.items() if window is Window.HOUR) == 41
+    assert device.state.oldest_quarter_ms >= NOON_MS - device.policy.kept_ms
+
+
+def test_a_register_that_is_read_after_days_does_not_publish_what_is_forgotten_again() -> None:
+    device = Device()
+    hours = 60
+    for minute in range(0, hours * 60, 5):
+        values = {"powerKw": 1.0} if minute else {"powerKw": 1.0, "energyTotalKwh": 100.0}
+        device.send(record(NOON_MS + minute * MINUTE_MS, values))
+    before = dict(device.last())
+    device.send(record(NOON_MS + hours * HOUR_MS, {"powerKw": 1.0, "energyTotalKwh": 400.0}))
+    device.quiet(HOUR_MS)
+    after = device.last()
+    assert {key for key, content in before.items() if after[key].events < content.events} == set(), "nothing is said with less in it"
+    revisions = [(each.window, each.span.start_ms, each.revision) for each in device.published]
+    assert len(set(revisions)) == len(revisions), "each revision once"

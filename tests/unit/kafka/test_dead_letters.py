@@ -87,3 +87,14 @@ def test_channels_also_over_a_restart() -> None:
     dead = dead_letters_of("ops", chains, Outcome(delivered=False, error="400", error_class="http_400", permanent=True))
     assert Retry().attempts > 0
     assert_kept(dead[0][2][2])
+
+
+def test_a_notification_that_could_not_be_put_on_record_does_not_block_its_channel() -> None:
+    import json
+
+    value = json.dumps(notification_of("INV-001") | {"data": {"quotes": '"' * 1_200_000}}).encode()
+    record = KafkaRecord(6, 1000, b"INV-001", value, HEADERS)
+    taken = take_in(CONFIG, "ops", Deliveries(), [record])  # type: ignore[list-item]
+    assert taken.changes == []
+    headers = dict(taken.dead_letters[0][2][2])
+    assert headers["dlt-error-class"] == b"too_large"

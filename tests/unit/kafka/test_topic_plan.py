@@ -113,7 +113,6 @@ def test_topics_outside_the_catalogue_are_not_looked_at() -> None:
         ("retention.ms", "2000", "1000", "older than"),
         ("retention.ms", "-1", "86400000", "older than 1 days"),
         ("cleanup.policy", "compact", "delete", "last record of each key"),
-        ("cleanup.policy", "compact,delete", "delete", "last record of each key"),
     ],
 )
 def test_what_would_delete_records_is_refused_unless_that_is_wanted(setting: str, current: str, wanted: str, named: str) -> None:

@@ -1,5 +1,6 @@
 """Whose fault an error is: only the data's own may put a record aside."""
 
+import ssl
 from pathlib import Path
 
 import asyncpg
@@ -42,6 +43,9 @@ def test_the_data_is_at_fault(error: Exception) -> None:
         asyncpg.CheckViolationError('no partition of relation "device_aggregates" found for row'),
         ConnectionResetError(),
         TimeoutError(),
+        # These two are `ValueError` as well.
+        ssl.SSLCertVerificationError("certificate has expired"),
+        asyncpg.ClientConfigurationError("sslrootcert"),
     ],
     ids=lambda error: type(error).__name__,
 )

@@ -39,11 +39,12 @@ export class ChartCard {
         this.windows = answer.windows;
         return this.draw();
       },
-      // A device that is registered and has never said anything has no windows.
       onError: (error) => {
+        if (error.status !== 404) return null;
+        // A device that is registered and has never said anything has no windows.
         this.windows = [];
         this.draw();
-        return error.status === 404 ? "fine" : null;
+        return "fine";
       },
     });
   }

@@ -53,6 +53,19 @@ async def test_a_session_is_begun_shown_and_ended(place: Guarded) -> None:
     assert (await place.ask("DELETE", "/api/v1/session", Cookie=shown))[0] == 204
 
 
+async def test_a_program_that_does_not_say_where_its_request_comes_from_logs_out_all_the_same(place: Guarded) -> None:
+    cookie = await log_in(place, place.token("viewer"))
+    assert (await place.ask("GET", "/api/v1/session", Cookie=cookie))[0] == 200
+    assert (await place.ask("DELETE", "/api/v1/session", Cookie=cookie))[0] == 204
+    assert (await place.ask("GET", "/api/v1/session", Cookie=cookie))[0] == 401
+
+
+async def test_an_address_that_is_no_utf_8_is_a_problem_and_no_crash(place: Guarded) -> None:
+    for path in ("/api/v1/devices/%FF", "/api/v1/devices?%FF=1", "/nothing/\udcff"):
+        status, problem, _ = await place.ask("GET", path, place.token("viewer"))
+        assert (status in {400, 404}, problem["status"]) == (True, status), (path, problem)
+
+
 async def test_over_https_the_cookie_is_bound_to_it_and_to_the_host(tmp_path: Path) -> None:
     async with guarded(tmp_path, gateway_behind_tls_proxy=True) as place:
         _, _, headers = await place.ask("POST", "/api/v1/session", None, {"token": place.token("viewer")})

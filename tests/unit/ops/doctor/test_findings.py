@@ -64,6 +64,8 @@ def test_every_kind_that_the_code_makes_is_known_and_every_known_one_is_made() -
         (replace(STATE, partitions=2), "topic-partitions"),
         (replace(STATE, config={**STATE.config, "retention.ms": "5"}), "topic-settings"),
         (replace(STATE, config={**STATE.config, "retention.ms": "5000"}), "topic-keeps-more"),
+        (replace(STATE, config={**STATE.config, "cleanup.policy": "compact"}), "topic-loses-records"),
+        (replace(STATE, config={**STATE.config, "cleanup.policy": "compact,delete"}), "topic-loses-records"),
     ],
 )
 def test_topics(state: TopicState | None, code: str) -> None:
@@ -71,6 +73,17 @@ def test_topics(state: TopicState | None, code: str) -> None:
 
     assert codes(found) == [code]
     assert "telemetry" in found[0].found
+
+
+def test_a_table_that_forgets_loses_records_too() -> None:
+    table = replace(TOPIC, retention_ms=None, compacted=True)
+
+    for policy in ("delete", "compact,delete"):
+        forgetful = replace(STATE, config={"cleanup.policy": policy, "retention.ms": "1000"})
+        (found,) = plan_findings(plan([table], {"telemetry": forgetful}, 1), [], 4)
+
+        assert (found.code, found.severity) == ("topic-loses-records", "CRITICAL")
+        assert f"cleanup.policy={policy} instead of compact" in found.found
 
 
 def test_topics_as_they_should_be_give_nothing_and_replicas_and_strangers_are_named() -> None:
@@ -107,6 +120,9 @@ def test_replicas() -> None:
     assert codes(replica_findings({"t": [(0, -1, 1, 1)]}, {})) == ["topic-offline"]
     assert codes(replica_findings({"t": [(0, 1, 3, 2)]}, {})) == ["topic-replicas-behind"]
     assert codes(replica_findings({"t": [(0, 1, 1, 1)]}, {"t": 2})) == ["topic-min-in-sync"]
+    assert codes(replica_findings({"t": [(0, 1, 3, 2)]}, {"t": 2})) == ["topic-replicas-behind"]
+    assert codes(replica_findings({"t": [(0, 1, 3, 1)]}, {"t": 2})) == ["topic-replicas-behind", "topic-not-writable"]
+    assert codes(replica_findings({"t": [(0, -1, 3, 0)]}, {"t": 2})) == ["topic-offline", "topic-replicas-behind"]
 
 
 def test_rights() -> None:
@@ -171,13 +187,20 @@ def test_state_of_workers_that_do_not_run() -> None:
 
 def test_heartbeats() -> None:
     def told(*beats: Beat) -> list[str]:
-        return [f"{each.code} {each.found}" for each in heartbeat_findings(beats, 7.5, 1000.0)]
+        return [f"{each.code} {each.found}" for each in heartbeat_findings(beats, 7.5, 7.5, 1000.0)]
 
     assert told(Beat("a", 999.0, 999.1, 999.3)) == []
     assert told() == ["ingress-silent none at all"]
     assert told(Beat("a", 900.0, 900.0)) == ["ingress-silent the last one is of a, 100 s ago"]
     assert told(Beat("a", 1060.0, 1060.0, 1000.0)) == ["clock-differs 60.0 s ahead of this machine's clock"]
     assert told(Beat("a", 990.0, 1000.0, 1000.0)) == ["clock-differs 10.0 s behind the clock of the Kafka broker"]
+
+
+def test_of_heartbeats_that_come_too_seldom_to_wait_for_the_age_of_the_last_one_counts() -> None:
+    assert codes(heartbeat_findings([Beat("a", 960.0, 960.0)], 61.5, 15.0, 1000.0)) == []
+    assert codes(heartbeat_findings([Beat("a", 930.0, 930.0)], 61.5, 15.0, 1000.0)) == ["ingress-silent"]
+    assert codes(heartbeat_findings([], 61.5, 15.0, 1000.0)) == ["ingress-silent"]
+    assert codes(heartbeat_findings([Beat("a", 999.0, 999.0)], 7.5, 7.5, 1000.0)) == ["ingress-silent"], "none came in all that time"
 
 
 def test_processes() -> None:
@@ -211,6 +234,8 @@ def test_settings() -> None:
     assert codes(unknown_variables(["EMS_HOOK"], ["EMS_HOOK"])) == []
     assert codes(contradicting_names({"EMS_MQTT_URL": "mqtt://a", "MQTT_URL": "mqtt://b"})) == ["settings-disagree"]
     assert codes(contradicting_names({"EMS_MQTT_URL": "mqtt://a", "MQTT_URL": "mqtt://a"})) == []
+    (found,) = contradicting_names({"EMS_MQTT_URL": "mqtt://of-env-file", "MQTT_URL": "mqtt://of-environment"}, {"MQTT_URL"})
+    assert found.found == "both are set, and MQTT_URL counts"
     assert codes(disagreeing_settings(Settings.load())) == []
     assert codes(disagreeing_settings(Settings.load(kafka_heartbeat_interval_s=3, silence_timeout_s=5))) == ["settings-disagree"] * 2
 
