@@ -195,7 +195,10 @@ def test_a_file_is_backfilled_once_and_through_a_replay_into_windows_that_live_d
 
 def test_rows_of_a_device_that_is_registered_later_are_sent_by_the_next_run_and_no_other_row_twice(fleet: Fleet, tmp_path: Path) -> None:
     command, serial = fleet.deployment.command, f"{fleet.deployment.application_id}-later"
-    rows = [f"{serial},{format_time(BEGIN)},,1", *(f"{serial}-known,{format_time(BEGIN + timedelta(minutes=each))},9,2" for each in range(3))]
+    rows = [
+        f"{serial},{format_time(BEGIN)},,1",
+        *(f"{serial}-known,{format_time(BEGIN + timedelta(minutes=each))},9,2" for each in range(3)),
+    ]
     file = tmp_path / "later.csv"
     file.write_text("\n".join(["serialNumber,timestamp,siteId,powerKw", *rows]) + "\n")
     first = json_of(command("backfill", str(file), "--into", "later", "--json", check=False))
