@@ -16,6 +16,7 @@ from xxhash import xxh3_64_digest
 
 from ems_streams.domain import fold_outcome
 from ems_streams.domain.accumulators import MAX_METRICS_PER_DEVICE
+from ems_streams.domain.samples import ordered
 from ems_streams.domain.section import new_section
 from ems_streams.domain.timestamps import MINUTE_MS as MINUTE
 from ems_streams.domain.windows import Window
@@ -34,6 +35,7 @@ cdef long long NOT_YET_MS = fold_outcome.NOT_YET_MS
 cdef long long FUTURE_TOLERANCE_MS = fold_outcome.FUTURE_TOLERANCE_MS
 cdef long long MINUTE_MS = MINUTE
 cdef Py_ssize_t RECENT_IDENTITIES = fold_outcome.RECENT_IDENTITIES
+cdef Py_ssize_t OPEN_BYTES_MAX = fold_outcome.OPEN_BYTES_MAX
 cdef Py_ssize_t NAMES_MAX = MAX_METRICS_PER_DEVICE
 cdef object FOLDED = fold_outcome.Outcome.FOLDED
 cdef object DUE = fold_outcome.Outcome.DUE
@@ -183,11 +185,20 @@ cdef object outside(DeviceAggregates state, TelemetryRecord record, bytes identi
     return outcome
 
 
+cdef int drop_repeated(DeviceAggregates state) except -1:
+    cdef object arrived = ordered(state.open)
+    state.open = bytearray(arrived.data)
+    state.duplicate_events += arrived.repeated
+    return 0
+
+
 cdef object take(
     DeviceAggregates state, TelemetryRecord record, bytes identity, long long offset, long long arrived_ms,
     long long horizon_ms, long long lateness_ms,
 ):
     cdef long long time_ms = record.timestamp_ms
+    cdef bint is_due
+    cdef Py_ssize_t size, grown
     state.last_offset = offset
     state.arrived_ms = arrived_ms
     if record.message_id is not None and not remember(state.recent, identity, RECENT_IDENTITIES):
@@ -205,13 +216,22 @@ cdef object take(
     if time_ms < state._closed_ms[0]:
         if time_ms < state.watermark_ms - horizon_ms:
             return outside(state, record, identity, LATE)
+        if PyByteArray_GET_SIZE(state.late) >= OPEN_BYTES_MAX:
+            return outside(state, record, identity, LATE)
         keep(state, state.late, record, identity)
         return DUE
     if time_ms < state.open_from_ms:
         state.open_from_ms = time_ms - time_ms % MINUTE_MS
         identify(state, record)
+    is_due = state.watermark_ms >= state.open_from_ms + MINUTE_MS + lateness_ms
+    size = PyByteArray_GET_SIZE(state.open)
+    if size >= OPEN_BYTES_MAX and not is_due:
+        return outside(state, record, identity, LATE)
     keep(state, state.open, record, identity)
-    if state.watermark_ms < state.open_from_ms + MINUTE_MS + lateness_ms:
+    grown = PyByteArray_GET_SIZE(state.open)
+    if size < OPEN_BYTES_MAX // 2 <= grown or size < OPEN_BYTES_MAX <= grown:
+        drop_repeated(state)
+    if not is_due:
         return FOLDED
     identify(state, record)
     return DUE
@@ -244,6 +264,8 @@ def fold_usual(list records not None, list events not None, Py_ssize_t at, dict 
         record = records[at]
         if (
             PyByteArray_GET_SIZE(state.open) == 0
+            or PyByteArray_GET_SIZE(state.open) >= OPEN_BYTES_MAX
+            or PyByteArray_GET_SIZE(state.late) >= OPEN_BYTES_MAX
             or state.watermark_ms > state.newest_ms
             or event.timestamp_ms < state.watermark_ms - horizon_ms
             or record.key != event.key

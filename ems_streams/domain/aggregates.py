@@ -11,7 +11,8 @@ The total over all time is the base (every sample that has left `open`) with wha
 
 What no window takes counts in the total all the same:
 
-- an event further behind the watermark than the correction horizon (`late_events`; the agent puts it on the topic of late records);
+- an event further behind the watermark than the correction horizon (`late_events`; the agent puts it on the topic of late records), and one of a device that
+  floods us, which has `OPEN_BYTES_MAX` of samples in open minutes already, or `QUARTER_BYTES_MAX` in its quarter of an hour: it harms itself only;
 - an event more than `FUTURE_TOLERANCE_MS` ahead of its arrival (`future_events`): a device whose clock runs ahead cannot close the windows
   of the present.
 """
@@ -23,7 +24,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
 from ems_streams.domain.accumulators import Accumulators
-from ems_streams.domain.fold_outcome import FUTURE_TOLERANCE_MS, NEVER_MS, NOT_YET_MS, RECENT_IDENTITIES, Outcome
+from ems_streams.domain.fold_outcome import FUTURE_TOLERANCE_MS, NEVER_MS, NOT_YET_MS, OPEN_BYTES_MAX, RECENT_IDENTITIES, Outcome
 from ems_streams.domain.quarter import Point
 from ems_streams.domain.recent_identities import remember
 from ems_streams.domain.samples import append, ordered
@@ -72,7 +73,7 @@ class DeviceAggregates:
         last_offset: Offset of the last record that was folded; -1 before the first.
         arrived_ms: Kafka timestamp of the last record.
         revision: Number of messages taken in, repeated ones included until their minute closes.
-        late_events: Messages beyond the correction horizon.
+        late_events: Messages beyond the correction horizon, and those of a flood that no window takes.
         duplicate_events: Messages that were dropped because they had been there before.
         future_events: Messages too far ahead of their arrival.
         left_out_values: Values of metrics beyond `MAX_METRICS_PER_DEVICE`; in no statistic.
@@ -174,13 +175,25 @@ def fold(  # noqa: PLR0917 - the hottest call of all, which names would make slo
         return _outside(state, record, identity, Outcome.LATE)
     if time_ms < state.closed_ms[0]:
         return _correct(state, record, identity, policy)
-    if time_ms < state.open_from_ms:
-        state.open_from_ms = time_ms - time_ms % MINUTE_MS
+    return _keep_open(state, record, identity, policy)
+
+
+def _keep_open(state: DeviceAggregates, record: TelemetryRecord, identity: bytes, policy: WindowPolicy) -> Outcome:
+    """A message of a minute that is open."""
+    if record.timestamp_ms < state.open_from_ms:
+        state.open_from_ms = record.timestamp_ms - record.timestamp_ms % MINUTE_MS
         _identify(state, record)
+    is_due = state.watermark_ms >= state.open_from_ms + MINUTE_MS + policy.lateness_ms[0]
+    size = len(state.open)
+    # What is due leaves with this very commit.
+    if size >= OPEN_BYTES_MAX and not is_due:
+        return _outside(state, record, identity, Outcome.LATE)
     left_out = append(state.open, record, identity, state.names)
     if left_out:
         state.left_out_values += left_out
-    if state.watermark_ms < state.open_from_ms + MINUTE_MS + policy.lateness_ms[0]:
+    if size < OPEN_BYTES_MAX // 2 <= len(state.open) or size < OPEN_BYTES_MAX <= len(state.open):
+        _drop_repeated(state)
+    if not is_due:
         return Outcome.FOLDED
     # Seldom enough to cost nothing, and a device that never pauses follows the registry all the same.
     _identify(state, record)
@@ -197,8 +210,17 @@ def _correct(state: DeviceAggregates, record: TelemetryRecord, identity: bytes, 
     """A message of a closed minute."""
     if record.timestamp_ms < state.watermark_ms - policy.horizon_ms:
         return _outside(state, record, identity, Outcome.LATE)
+    if len(state.late) >= OPEN_BYTES_MAX:
+        return _outside(state, record, identity, Outcome.LATE)
     state.left_out_values += append(state.late, record, identity, state.names)
     return Outcome.DUE
+
+
+def _drop_repeated(state: DeviceAggregates) -> None:
+    """A message that is sent again and again is many samples until its minute closes."""
+    arrived = ordered(state.open)
+    state.open = bytearray(arrived.data)
+    state.duplicate_events += arrived.repeated
 
 
 def _outside(state: DeviceAggregates, record: TelemetryRecord, identity: bytes, outcome: Outcome) -> Outcome:

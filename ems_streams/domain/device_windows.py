@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from ems_streams.domain.aggregates import DeviceAggregates
+from ems_streams.domain.fold_outcome import QUARTER_BYTES_MAX
 from ems_streams.domain.quarter import Edges, Point, Quarter
 from ems_streams.domain.quarter_energy import Meters, QuarterEnergy
 from ems_streams.domain.samples import first_ms, ordered, pieces, split
@@ -75,11 +76,22 @@ class DeviceWindows:
 
     def insert(self, samples: bytes, *, check: bool) -> bytes:
         """Put ordered samples into their quarters and the total; gives those that were not there yet."""
-        fresh = []
+        fresh, beyond = [], []
         for start_ms, part in _by_quarter(samples):
             quarter = self.quarters.get(start_ms) or self.new_quarter(start_ms)
+            if quarter.settled:
+                # Only if the horizon was shorter before. The samples of then are gone: what this one would be put with nobody has any more.
+                self.state.late_events += len(pieces(part))
+                beyond.append(part)
+                continue
             if check and quarter.samples:
                 part = self._without_known(quarter, part)  # noqa: PLW2901 - what is left of it
+                if not part:
+                    continue
+            if len(quarter.samples) + len(part) > QUARTER_BYTES_MAX:
+                part, rest = _cut(part, QUARTER_BYTES_MAX - len(quarter.samples))  # noqa: PLW2901 - what there is room for
+                self.state.late_events += len(pieces(rest))
+                beyond.append(rest)
                 if not part:
                     continue
             in_order = not quarter.samples or not check
@@ -89,7 +101,7 @@ class DeviceWindows:
             self.quarters.put(quarter)
             fresh.append(part)
         data = b"".join(fresh)
-        add_samples(self.state.base, data)
+        add_samples(self.state.base, data + b"".join(beyond))
         return data
 
     def _without_known(self, quarter: Quarter, part: bytes) -> bytes:
@@ -200,6 +212,16 @@ def _by_quarter(samples: bytes) -> Iterator[tuple[int, bytes]]:
         start_ms = quarter_of(first_ms(rest))
         part, rest = split(rest, start_ms + QUARTER_MS)
         yield start_ms, part
+
+
+def _cut(samples: bytes, room: int) -> tuple[bytes, bytes]:
+    """The first of ordered samples, of so many bytes at the most, and the rest."""
+    at = 0
+    for _, _, sample in pieces(samples):
+        if at + len(sample) > room:
+            break
+        at += len(sample)
+    return samples[:at], samples[at:]
 
 
 def _widened(edges: Edges, others: Edges) -> Edges:

@@ -38,6 +38,10 @@ LOCK_WAIT_S = 10.0
 
 LOCK_RETRY_S = 0.25
 
+UNUSED_MAX_S = 12 * 3600.0
+"""A store that nothing was written to for longer is read anew: Kafka keeps a tombstone in a compacted topic for a day (`delete.retention.ms`), and who has not
+read it by then would have the key that was deleted for ever."""
+
 FOUND_DAMAGED = "it was found damaged while in use"
 
 
@@ -148,8 +152,9 @@ class Store(FaustStore):
         path = self.path_of(partition)
         if self._mark_of(partition).exists():
             self.wipe(partition, FOUND_DAMAGED)
+        unused_s = _unused_s(path)
         try:
-            return super()._open_for_partition(partition)
+            database = super()._open_for_partition(partition)
         except Exception as error:
             if _is_lock(error):
                 raise StoreLockedError(path) from error
@@ -157,6 +162,12 @@ class Store(FaustStore):
                 raise StoreUnusableError(path, error) from error
             self.wipe(partition, _one_line(error))
             return super()._open_for_partition(partition)
+        if unused_s <= UNUSED_MAX_S:
+            return database
+        # Not before it is open: somebody else may have it.
+        database.close()
+        self.wipe(partition, f"nothing was written to it for {unused_s / 3600:.0f} hours, in which keys may have been deleted")
+        return super()._open_for_partition(partition)
 
     def get_raw(self, partition: int, key: bytes) -> bytes | None:
         """Stored bytes of a key, or None; raises `StoreDamagedError`."""
@@ -271,6 +282,15 @@ class Store(FaustStore):
         """A file that is there when the database beside it must not be used any more."""
         path = self.path_of(partition)
         return path.with_name(path.name + ".damaged")
+
+
+def _unused_s(path: Path) -> float:
+    """How long ago something was written to a database; 0 for one that there is not."""
+    try:
+        written_s = [file.stat().st_mtime for pattern in ("*.log", "*.sst", "MANIFEST-*") for file in path.glob(pattern)]
+    except OSError:
+        return 0.0
+    return time.time() - max(written_s) if written_s else 0.0
 
 
 def _is_lock(error: Exception) -> bool:

@@ -1,6 +1,7 @@
 """The compiled state of a device against what `aggregates` says it does: the same to the bit."""
 
 import copy
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ems_streams.domain import aggregates
-from ems_streams.domain.accumulators import MAX_METRICS_PER_DEVICE
-from ems_streams.domain.aggregates import DeviceAggregates, PythonDeviceAggregates, fold, fold_usual, python_fold
+from ems_streams.domain.accumulators import COUNT, MAX_METRICS_PER_DEVICE
+from ems_streams.domain.aggregates import DeviceAggregates, PythonDeviceAggregates, fold, fold_usual, python_fold, total
 from ems_streams.domain.aggregates_codec import encode
-from ems_streams.domain.fold_outcome import FUTURE_TOLERANCE_MS, NEVER_MS, NOT_YET_MS, Outcome
+from ems_streams.domain.fold_outcome import FUTURE_TOLERANCE_MS, NEVER_MS, NOT_YET_MS, OPEN_BYTES_MAX, QUARTER_BYTES_MAX, Outcome
 from ems_streams.domain.identifiers import telemetry_identity
 from ems_streams.domain.telemetry_record import TelemetryRecord
 from ems_streams.domain.timestamps import MINUTE_MS
@@ -195,3 +196,50 @@ def test_other_types_of_states_and_devices_without_an_open_minute_are_left_to_th
     assert fold_usual(records, events, 0, {b"INV-1": state}, POLICY, []) == 1
     state.watermark_ms += 1  # by a tick
     assert fold_usual(records, events, 0, {b"INV-1": state}, POLICY, []) == 0
+
+
+MANY = {f"n{number}": 1.0 for number in range(64)}
+FOLDS = [pytest.param(python_fold, plain_state, id="plain"), pytest.param(fold, lambda: DeviceAggregates(SERIAL), id="compiled")]
+
+
+@pytest.mark.parametrize(("fold_one", "new_state"), FOLDS)
+def test_a_device_that_floods_a_minute_counts_in_the_total_and_has_a_state_that_kafka_takes(fold_one: Any, new_state: Any) -> None:
+    state, quarters = new_state(), MemoryQuarters()
+    outcomes = Counter(fold_one(state, record(NOON_MS + each, MANY), identity(each), each, NOON_MS, POLICY) for each in range(9_000))
+    assert outcomes.keys() == {Outcome.FOLDED, Outcome.LATE}
+    assert len(state.open) < OPEN_BYTES_MAX + 1_000
+    assert len(encode(state)) < 6 * 1024 * 1024
+    assert (state.late_events, state.revision) == (outcomes[Outcome.LATE], 9_000)
+    assert total(state)["n0"][COUNT] == 9_000
+    later = record(NOON_MS + 10 * MINUTE_MS, MANY)
+    assert fold_one(state, later, identity(9_000), 9_000, NOON_MS + 10 * MINUTE_MS, POLICY) is Outcome.DUE, "what is due is let out"
+    (minute,) = settle(state, quarters, POLICY)
+    assert minute.summary.events == outcomes[Outcome.FOLDED]
+    assert total(state)["n0"][COUNT] == 9_001
+
+
+@pytest.mark.parametrize(("fold_one", "new_state"), FOLDS)
+def test_a_device_that_floods_a_quarter_of_an_hour_counts_in_the_total(fold_one: Any, new_state: Any) -> None:
+    state, quarters, sent = new_state(), MemoryQuarters(), 0
+    for minute in range(4):
+        for each in range(5_000):
+            at_ms = NOON_MS + minute * MINUTE_MS + each
+            fold_one(state, record(at_ms, MANY), identity(sent), sent, at_ms, POLICY)
+            sent += 1
+        settle(state, quarters, POLICY)
+        quarters.forget()
+    settle(state, quarters, POLICY)
+    quarters.forget()
+    assert max(map(len, quarters.stored.values())) < QUARTER_BYTES_MAX + 100_000
+    assert state.late_events > 0
+    assert total(state)["n0"][COUNT] == sent
+
+
+@pytest.mark.parametrize(("fold_one", "new_state"), FOLDS)
+def test_a_message_that_is_sent_again_and_again_is_one(fold_one: Any, new_state: Any) -> None:
+    state = new_state()
+    for offset in range(9_000):
+        assert fold_one(state, record(NOON_MS, MANY), identity(1), offset, NOON_MS, POLICY) is Outcome.FOLDED
+    assert len(state.open) <= OPEN_BYTES_MAX // 2
+    assert state.duplicate_events > 3_000
+    assert total(state)["n0"][COUNT] == 1

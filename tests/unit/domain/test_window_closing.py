@@ -273,3 +273,15 @@ def test_a_register_that_is_read_after_days_does_not_publish_what_is_forgotten_a
     assert {key for key, content in before.items() if after[key].events < content.events} == set(), "nothing is said with less in it"
     revisions = [(each.window, each.span.start_ms, each.revision) for each in device.published]
     assert len(set(revisions)) == len(revisions), "each revision once"
+
+
+def test_a_horizon_that_is_raised_does_not_take_away_what_windows_have_said() -> None:
+    device = Device(WindowPolicy(horizon_ms=HOUR_MS))
+    for minute in range(0, 6 * 60, 5):
+        device.send(power(minute, 1.0))
+    said = dict(device.last())
+    device.policy = WindowPolicy(horizon_ms=DAY_MS)
+    device.send(power(1, 9.0), arrived_ms=device.state.arrived_ms + 1)
+    device.quiet(HOUR_MS)
+    assert {key: device.last()[key].events for key in said} == {key: content.events for key, content in said.items()}
+    assert (device.state.late_events, total(device.state)["powerKw"][COUNT]) == (1, 73.0)

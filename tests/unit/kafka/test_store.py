@@ -4,6 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,20 @@ def test_what_was_written_is_there_after_it_was_closed(store: Store) -> None:
     store.write_raw(PARTITION, [(KEYS[7], None)], 78)
     assert store.get_raw(PARTITION, KEYS[7]) is None
     assert store.complete_up_to(PARTITION) == 78
+
+
+@pytest.mark.parametrize(("hours", "kept"), [(11, True), (13, False)])
+def test_a_store_from_before_tombstones_that_kafka_may_have_forgotten_is_read_anew(store: Store, hours: int, kept: bool) -> None:
+    fill(store)
+    store.close_partition(PARTITION)
+    path = store.path_of(PARTITION)
+    ago_s = time.time() - hours * 3600
+    for file in path.iterdir():
+        os.utime(file, (ago_s, ago_s))
+    with capture_logs() as logs:
+        assert (store.get_raw(PARTITION, KEYS[0]) is not None) is kept
+    assert (store.complete_up_to(PARTITION) is not None) is kept
+    assert [each["event"] for each in logs] == ([] if kept else ["store_wiped"])
 
 
 @pytest.mark.parametrize("name", ["MANIFEST-*", "CURRENT", "*.sst"])
