@@ -6,7 +6,7 @@ from agents.silent_devices import silent_devices_of, watch
 from ems_streams.domain.events import StatusReport, decode
 from ems_streams.domain.registry import RegistryEntry
 from ems_streams.domain.silence import RegisteredTimeout, SilencePolicy, registered_timeout
-from ems_streams.domain.status import DeviceStatusState, Transition, on_new_identity, on_report, on_telemetry
+from ems_streams.domain.status import DeviceStatusState, Transition, on_new_identity, on_registration, on_report, on_telemetry
 from ems_streams.domain.telemetry_record import TelemetryRecord, decode_telemetry_record
 from ems_streams.errors import MalformedError
 from ems_streams.kafka.catalogue import DEVICE_REGISTRY, DEVICE_STATUS, DEVICE_STATUS_REPORTS, DEVICE_TELEMETRY, INGRESS_HEARTBEATS
@@ -101,12 +101,12 @@ def _change(partition: PartitionState[Record], key: bytes, known: DeviceStatusSt
         silent_devices.woken(key, state)
 
 
-def _decode_entry(value: bytes | None) -> tuple[bytes, RegisteredTimeout | None] | None:
-    """Serial number and timeout of a registry record; None for one that removes its device."""
+def _decode_entry(value: bytes | None) -> tuple[RegistryEntry, RegisteredTimeout | None] | None:
+    """A registry record with the timeout in it; None for one that removes its device."""
     if value is None:
         return None
     entry = decode(RegistryEntry, value)
-    return entry.serial_number.encode(), registered_timeout(entry)
+    return entry, registered_timeout(entry)
 
 
 def _fold_registry(batch: RecordBatch, start: int, partition: PartitionState[Record]) -> None:
@@ -117,10 +117,11 @@ def _fold_registry(batch: RecordBatch, start: int, partition: PartitionState[Rec
             # Below it are keys of the table's own.
             if (key := record.key or b"") >= FIRST_DEVICE_KEY:
                 _register(partition, key, REMOVED)
-        elif record.key != entry[0]:
-            publish_dead_letter(partition, batch, record, wrong_key(record.key, entry[0]), NAME)
+        elif record.key != (key := entry[0].serial_number.encode()):
+            publish_dead_letter(partition, batch, record, wrong_key(record.key, key), NAME)
         else:
-            _register(partition, *entry)
+            _register(partition, key, entry[1])
+            _move(partition, key, entry[0], record.timestamp)
 
 
 def _register(partition: PartitionState[Record], key: bytes, timeout: RegisteredTimeout | None) -> None:
@@ -135,5 +136,19 @@ def _register(partition: PartitionState[Record], key: bytes, timeout: Registered
         return
     state.silence_timeout_ms = None if timeout is None else timeout.timeout_ms
     partition.put(key, state)
+    if (silent_devices := silent_devices_of(partition)) is not None:
+        silent_devices.woken(key, state)
+
+
+def _move(partition: PartitionState[Record], key: bytes, entry: RegistryEntry, at_ms: int) -> None:
+    """Take over from the registry where and what a device is: one that says nothing any more would stay where it was, for whoever may see that site, for ever.
+
+    An entry from before its last message says nothing new: the message follows from it.
+    """
+    state = state_of(partition, key)
+    if state is None or at_ms <= state.heard_ms or not on_registration(state, entry):
+        return
+    partition.put(key, state)
+    # Devices of another type may have another timeout.
     if (silent_devices := silent_devices_of(partition)) is not None:
         silent_devices.woken(key, state)

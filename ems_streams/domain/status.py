@@ -20,6 +20,7 @@ from typing import Final
 
 from ems_streams.domain.events import DeviceStatus, ReportableStatus, StatusEvent, StatusEvidence, StatusReport
 from ems_streams.domain.identifiers import event_id
+from ems_streams.domain.registry import RegistryEntry
 from ems_streams.domain.status_table import GRAVITY, INPUT_OF_REPORT, StatusInput, next_status
 from ems_streams.domain.telemetry_record import TelemetryRecord
 from ems_streams.domain.timestamps import format_epoch_ms, from_epoch_ms, to_epoch_ms
@@ -163,6 +164,15 @@ def on_new_identity(state: DeviceStatusState, record: TelemetryRecord) -> bool:
     if record.timestamp_ms < state.last_seen_ms:
         return False
     _identify(state, record)
+    return True
+
+
+def on_registration(state: DeviceStatusState, entry: RegistryEntry) -> bool:
+    """Take over where and what a device is from its entry in the registry; false when that is known."""
+    said = (entry.device_id, entry.site_id, entry.device_type)
+    if said == (state.device_id, state.site_id, state.device_type):
+        return False
+    state.device_id, state.site_id, state.device_type = said
     return True
 
 

@@ -178,6 +178,32 @@ def test_a_device_that_reported_before_it_said_what_it_is_has_the_timeout_of_its
     assert worker.offline() == [("A", "2025-10-04T12:00:21Z")]
 
 
+def test_a_device_that_says_nothing_any_more_is_where_the_registry_says(worker: Worker) -> None:
+    def register(at_ms: int, site_id: int) -> None:
+        entry = {"deviceId": 7, "serialNumber": "A", "siteId": site_id, "deviceType": "METER"}
+        worker.append(DEVICE_REGISTRY, at_ms, b"A", orjson.dumps(entry))
+
+    worker.listen(NOON_MS - 30_000, NOON_MS)
+    worker.telemetry("A", NOON_MS)
+    register(NOON_MS - 1, 3)  # from before its message, from which it follows
+    worker.fold_all()
+    assert [state.site_id for state in worker.states()] == [1]
+    register(NOON_MS + 1, 2)
+    worker.fold_all()
+    assert [state.site_id for state in worker.states()] == [2]
+    worker.listen(NOON_MS + BEAT_MS, NOON_MS + 90_000)
+    assert [(each["newStatus"], each["siteId"]) for each in worker.commit()] == [("ONLINE", 1), ("OFFLINE", 2)]
+
+
+def test_a_tombstone_of_no_device_is_passed_over(worker: Worker) -> None:
+    for key in (b"\x00position", b"\x01", b"", None):
+        worker.append(DEVICE_REGISTRY, NOON_MS, key, None)
+    worker.commit()
+    worker.fold_all()
+    assert worker.commit() == []
+    assert worker.writer.outputs == []
+
+
 def test_a_registry_record_that_is_none_goes_to_the_dead_letters(worker: Worker) -> None:
     bad = [
         (b"A", b"{"),
