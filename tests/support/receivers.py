@@ -1,5 +1,6 @@
 """Receivers of notifications, for tests: a real HTTP server and a real SMTP server, each of which can be told to fail, to hang, or to be gone."""
 
+import asyncio
 import contextlib
 import json
 import socket
@@ -160,6 +161,7 @@ class Mailbox:
     logins: list[tuple[bytes, bytes]] = field(default_factory=list)
     refuse: Callable[[EmailMessage], str | None] = lambda _mail: None
     refuse_recipient: Callable[[str], str | None] = lambda _address: None
+    hangs_at_quit: bool = False
     port: int = 0
 
     async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
@@ -181,6 +183,13 @@ class Mailbox:
         self.at_s.append(time.time())
         self.tls.append(session.ssl is not None)
         return "250 taken"
+
+    async def handle_QUIT(  # noqa: N802 - aiosmtpd's name
+        self, _server: SMTP, _session: Session, _envelope: Envelope
+    ) -> str:
+        if self.hangs_at_quit:
+            await asyncio.sleep(3600)
+        return "221 Bye"
 
     def authenticate(self, _server: SMTP, _session: Session, _envelope: Envelope, _mechanism: str, data: Any) -> Any:
         self.logins.append((data.login, data.password))

@@ -231,3 +231,16 @@ def _channels(deployment: Deployment, file: Path, *arguments: str, **environment
     return subprocess.run(
         [sys.executable, "-m", "ems_streams", "channels", *arguments], env=env, capture_output=True, text=True, timeout=60, check=False
     )
+
+
+def test_a_server_that_hangs_after_it_has_taken_a_mail_does_not_get_it_again(deployment: Deployment, tmp_path: Path) -> None:
+    with mailbox() as box:
+        box.hangs_at_quit = True
+        deployment.notifier(channels_file(tmp_path, {"on-call": mail(box.port, timeout_s=1.0, retry={"initial_s": 0.1})}))
+        notify(deployment, names(2))
+        eventually(lambda: len(box.mails) == 2, 30, "both mails")
+        # As long as the good-bye of both takes, and some attempts more would.
+        time.sleep(6)
+    assert sorted(str(each["Message-ID"]) for each in box.mails) == ["<n-0.on-call@example.com>", "<n-1.on-call@example.com>"]
+    assert put_aside(deployment) == []
+    assert_one_chain_each(deployment, "on-call", names(2))

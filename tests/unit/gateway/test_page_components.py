@@ -223,3 +223,60 @@ async def test_the_measure_of_pages_finds_what_it_is_for(page: Page) -> None:
 async def test_markup_stays_text(page: Page) -> None:
     told = "m.make('p', {title: '\"><img src=x onerror=alert(1)>'}, '<img src=x onerror=alert(1)>').querySelectorAll('*').length"
     assert await run(page, "dom.js", told) == 0
+
+
+async def test_the_focus_stays_on_a_device_when_the_list_is_in_another_order(page: Page) -> None:
+    told = """(async () => {
+        document.documentElement.style.setProperty('--row', '20px');
+        const scroll = document.body.appendChild(document.createElement('div'));
+        scroll.style.cssText = 'height: 100px; overflow: auto';
+        const table = scroll.appendChild(document.createElement('table'));
+        table.createTHead();
+        const body = table.createTBody();
+        const leaving = new AbortController();
+        const newRow = () => {
+            const element = document.createElement('tr');
+            const link = element.insertCell().appendChild(document.createElement('a'));
+            link.href = '#';
+            return {element, link};
+        };
+        const paint = (row, item) => { row.link.textContent = item; };
+        const rows = new m.VirtualRows({scroll, table, body, newRow, paint, keyOf: (item) => item, signal: leaving.signal});
+        const items = [...Array(60).keys()].map((number) => `D${number}`);
+        rows.show(items);
+        rows.rows.find((each) => each.item === 'D2').link.focus();
+        const focused = [];
+        for (const order of [[...items.slice(1)], items, [...items].reverse()]) {
+            rows.show(order);
+            focused.push(document.activeElement.textContent);
+        }
+        leaving.abort();
+        scroll.remove();
+        return focused;
+    })()"""
+    assert await run(page, "components/virtual-rows.js", told) == ["D2", "D2", "D2"]
+
+
+async def test_critical_alarms_are_told_of_however_many_newer_ones_there_are(page: Page) -> None:
+    told = """(async () => {
+        const ask = window.fetch;
+        const alarm = (id, severity) => ({alarmId: id, severity, state: 'RAISED', serialNumber: id, title: id, message: id, raisedAt: '2026-01-05T10:00:00Z'});
+        const newest = [...Array(500).keys()].map((number) => alarm(`w${number}`, 'WARNING'));
+        const covered = {partitionsTotal: 4, partitionsAnswered: 4};
+        window.fetch = async (url) => {
+            if (!String(url).includes('/api/v1/alarms')) return Response.json({}, {status: 503});
+            const critical = String(url).includes('severity=CRITICAL');
+            return Response.json({...covered, alarms: critical ? [alarm('old', 'CRITICAL')] : newest, nextCursor: critical ? null : 'more'});
+        };
+        const root = document.body.appendChild(document.createElement('div'));
+        const leaving = new AbortController();
+        m.mount(root, {query: {}, setQuery: () => {}, signal: leaving.signal});
+        while (!root.querySelector('.alarms-card li')) await new Promise((resolve) => setTimeout(resolve, 10));
+        const tile = [...root.querySelectorAll('.figures .tile')].find((each) => each.textContent.includes('critical'));
+        const shown = [root.querySelector('.alarms-card li').textContent.includes('old'), tile.textContent.includes('1 critical'), tile.classList.contains('bad')];
+        leaving.abort();
+        root.remove();
+        window.fetch = ask;
+        return shown;
+    })()"""
+    assert await run(page, "pages/overview.js", told) == [True, True, True]

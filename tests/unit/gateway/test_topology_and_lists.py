@@ -311,3 +311,14 @@ async def test_status_events_without_postgresql_say_so_and_wrong_parameters_are_
     for parameter, value in (("limit", "0"), ("from", "yesterday"), ("to", "2026-01-01T00:00:00")):
         status, body = await world.get("/api/v1/devices/INV-001/status-events", **{parameter: value})
         assert (status, body["parameter"]) == (400, parameter)
+
+
+@pytest.mark.parametrize("refuses", [401, 403])
+async def test_a_worker_that_does_not_let_the_gateway_in_is_no_matter_of_whoever_asks(world: World, refuses: int) -> None:
+    serial = next(iter(world.cluster.devices))
+    for worker in world.cluster.workers:
+        worker.refuse_with = refuses
+    status, problem = await world.get(f"/api/v1/devices/{serial}")
+    assert (status, problem["title"]) == (503, "No worker is reachable")
+    world.cluster.workers[0].refuse_with = None
+    assert (await world.get(f"/api/v1/devices/{serial}"))[0] == 200

@@ -7,11 +7,11 @@ const STEPS = { ArrowDown: 1, ArrowUp: -1 };
 
 /** Keeps the rows of `body` inside of the scrolling `scroll`.
  *
- * newRow: () => {element, link, ...}; paint: (row, item) => void. Rows have the height of the token `--row`. Arrow keys, Page Up and Down, Home and End go through them.
+ * newRow: () => {element, link, ...}; paint: (row, item) => void; keyOf: (item) => what it is known by, whatever row it is in. Rows have the height of the token `--row`. Arrow keys, Page Up and Down, Home and End go through them.
  */
 export class VirtualRows {
-  constructor({ scroll, table, body, newRow, paint, signal }) {
-    Object.assign(this, { scroll, table, body, newRow, paint });
+  constructor({ scroll, table, body, newRow, paint, keyOf, signal }) {
+    Object.assign(this, { scroll, table, body, newRow, paint, keyOf });
     this.items = [];
     this.rows = [];
     this.above = spacer();
@@ -25,9 +25,19 @@ export class VirtualRows {
   }
 
   show(items) {
+    const held = this.rows.find((row) => row.element.contains(document.activeElement));
+    const key = held && this.keyOf(held.item);
     this.items = items;
     setAttribute(this.table, "aria-rowcount", items.length + 1);
     this.render();
+    if (held) this.follow(held, key);
+  }
+
+  // The focus stays on what it was on, and not where that was: Enter would open something else than what was read out.
+  follow(held, key) {
+    if (held.element.isConnected && this.keyOf(held.item) === key) return;
+    const index = this.items.findIndex((item) => this.keyOf(item) === key);
+    if (index >= 0) this.focus(index);
   }
 
   schedule() {
@@ -52,6 +62,7 @@ export class VirtualRows {
     setHeight(this.below, (this.items.length - first - shown.length) * height);
     shown.forEach((item, at) => {
       const row = this.rows[at];
+      row.item = item;
       setAttribute(row.element, "aria-rowindex", first + at + 2);
       this.paint(row, item);
     });

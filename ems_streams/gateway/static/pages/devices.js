@@ -84,7 +84,7 @@ function build(root, wanted, onChange, signal) {
   const empty = make("div", { class: "empty", id: "empty", hidden: true }, why, all);
   const waiting = make("div", {}, loading());
   const scroll = make("div", { class: "scroll", id: "scroll" }, table, empty, waiting);
-  const rows = new VirtualRows({ scroll, table, body, newRow, paint, signal });
+  const rows = new VirtualRows({ scroll, table, body, newRow, paint, keyOf: (device) => device.serialNumber, signal });
   const list = card("All devices", { classes: "devices-card", actions: [total], body: scroll });
   const filters = make("div", { class: "filters", role: "search" }, field("Search", search, "grow"), site.field, status.field, type.field);
   root.append(pageHead("Devices"), filters, list.element);

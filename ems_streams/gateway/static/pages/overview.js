@@ -72,7 +72,7 @@ export function mount(root, { signal }) {
 
   const alarmList = keepFresh({
     name: "alarms", everyMs: 5000, signal, missing: (answer) => missingOf(answer, "alarms"),
-    load: (aborted) => alarms({ state: "RAISED,ACKNOWLEDGED", limit: ALARMS_COUNTED }, aborted),
+    load: openAlarms,
     show(answer) {
       figures.alarms(answer);
       showAlarms(alarmsCard.body, answer);
@@ -94,6 +94,16 @@ export function mount(root, { signal }) {
     if (event.type === "news") for (const each of [fleet, alarmList]) each.told();
   }, signal);
   showNews();
+}
+
+// The newest, and if that is not all of them the critical ones however old they are.
+async function openAlarms(aborted) {
+  const wanted = { state: "RAISED,ACKNOWLEDGED", limit: ALARMS_COUNTED };
+  const newest = await alarms(wanted, aborted);
+  if (!newest.nextCursor) return newest;
+  const critical = await alarms({ ...wanted, severity: "CRITICAL" }, aborted);
+  const known = new Set(newest.alarms.map((each) => each.alarmId));
+  return { ...newest, alarms: [...newest.alarms, ...critical.alarms.filter((each) => !known.has(each.alarmId))] };
 }
 
 const sum = (list, of) => list.reduce((total, each) => total + (of(each) ?? 0), 0);
