@@ -28,6 +28,7 @@ from ems_streams.kafka.record_batch import RecordBatch
 from ems_streams.kafka.state_table import StateTable
 from ems_streams.kafka.transactions import FencedError
 from ems_streams.kafka.worker_app import WorkerApp
+from ems_streams.mqtt.endpoint import broker_of
 from ems_streams.mqtt.exact_session import AnswerKind, BrokerAnswer
 from ems_streams.settings import Settings
 from tables.commands import command_of
@@ -82,7 +83,7 @@ class Site:
         return asked
 
     def courier(self) -> Courier:
-        return Courier(self.partition, self.settings, f"commands-{self.name}", self.now_ms)
+        return Courier(self.partition, self.settings, f"commands-{self.name}", broker_of(self.settings), self.now_ms)
 
     def command(self, asked: CommandRequest) -> Command:
         command = command_of(self.partition, asked.command_id)
