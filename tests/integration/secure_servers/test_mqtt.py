@@ -345,7 +345,8 @@ async def test_rotated_credentials_count_from_the_next_start_and_nothing_is_lost
                 await late.until(lambda: len(late.taken) >= 50)
         finally:
             rights.write(etc)
-    assert [payload for _, payload in heard.taken + late.taken] == sent
+    # Each once; in which order a broker that is busy gives them to a shared subscription is its own affair.
+    assert sorted((payload for _, payload in heard.taken + late.taken), key=int) == sent
 
 
 async def test_a_device_that_is_not_known_is_nobody(secured: Secured) -> None:
