@@ -114,7 +114,7 @@ def test_a_replay_killed_in_the_middle_goes_on_and_counts_nothing_twice(fleet: F
     )
     try:
         eventually(lambda: fleet.deployment.command("replay", "status", "killed", check=False).returncode == 0, 30, "the replay is defined")
-        eventually(lambda: status(fleet, "killed")["eventsRead"] > 1000, 30, "the replay is under way")
+        eventually(lambda: status(fleet, "killed")["eventsRead"] > 1000, 90, "the replay is under way")
         assert slow.poll() is None
     finally:
         slow.kill()
