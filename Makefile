@@ -30,7 +30,9 @@ $(STAMP): constraints.txt pyproject.toml hatch_build.py $(wildcard ems_streams/d
 	  exit 1; \
 	fi; \
 	echo "setup: $$("$$python" --version) -> $(VENV)"; \
-	$(RUN)/python -m pip --version >/dev/null 2>&1 || "$$python" -m venv --clear $(VENV)
+	$(RUN)/python -m pip --version >/dev/null 2>&1 || { \
+	  [ ! -e $(VENV) ] || echo "setup: $(VENV) is there without pip, as an interrupted setup leaves it: it is made anew"; \
+	  "$$python" -m venv --clear $(VENV); }
 	@echo "setup: installing the pinned packages"
 	@$(RUN)/python -m pip install --quiet --no-deps --require-hashes -r constraints.txt
 	@$(RUN)/python -m pip install --quiet --no-deps --no-build-isolation -e .

@@ -112,7 +112,7 @@ def diff(
     limit: Annotated[int, typer.Option("--limit", min=0, help="Most windows that are listed; --json lists all.")] = 20,
     json: JsonOption = False,
 ) -> None:
-    """Compare the windows of a finished replay with those of live. Exit 0 when they say the same, 1 when not."""
+    """Compare the windows of a finished replay with those of live. Exit 0 when they say the same, 1 when not, or when there is nothing to compare."""
     from ems_streams.replay.diff import diff as compare
     from ems_streams.replay.registry import replay_of
 

@@ -70,7 +70,7 @@ def print_diff(replay: "Replay", found: "Diff", limit: int) -> None:
     said = f"not the same: {len(found.findings)} windows" if found.findings else "identical" if found.identical else "nothing was compared"
     error_console().print(said, markup=False)
     if found.unreadable:
-        error_console().print(f"{found.unreadable} records of live that are no windows were passed over", markup=False)
+        error_console().print(f"{found.unreadable} records that are no windows were passed over", markup=False)
     error_console().print(edges(replay.definition), markup=False)
 
 

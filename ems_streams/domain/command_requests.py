@@ -17,6 +17,8 @@ from ems_streams.domain.timestamps import from_epoch_ms, to_epoch_ms
 EXPIRES_IN_DEFAULT_S: Final = 300
 EXPIRES_IN_MIN_S: Final = 2
 """With less the broker, which counts whole seconds, could hardly keep the promise."""
+EXPIRY: Final = "expiry"
+"""What a bound is of that is about when a command expires."""
 FIELDS: Final = ("command", "parameters", "expiresInS", "expiresAt", "idempotencyKey", "requestedBy")
 
 _KEY: TypeAdapter[str] = TypeAdapter(IdempotencyKey)
@@ -107,7 +109,7 @@ def _check_lead(fields: Mapping[str, Any], now: datetime, expires_at: datetime) 
 
 def _wrong_lead(field: str, value: object, lead_s: float) -> CommandError:
     most, limit = ("at least", EXPIRES_IN_MIN_S) if lead_s < EXPIRES_IN_MIN_S else ("at most", EXPIRES_IN_MAX_S)
-    return CommandError(field, value, f"must be {most} {limit} s from now", limit=limit, limit_of="expiry")
+    return CommandError(field, value, f"must be {most} {limit} s from now", limit=limit, limit_of=EXPIRY)
 
 
 def _time(value: object) -> datetime:

@@ -111,7 +111,9 @@ def read_letter(
     """
     kept = tuple((name, bytes(content or b"")) for name, content in headers)
     beginning = None if value is None else bytes(value[:kept_bytes])
-    return Letter(letter_id, timestamp_ms, key, beginning, len(value or b""), kept, read_failure(kept))
+    # Kafka may be told to take any time from whoever writes; one that cannot be is as if there were none.
+    at_ms = timestamp_ms if is_time(timestamp_ms) else 0
+    return Letter(letter_id, at_ms, key, beginning, len(value or b""), kept, read_failure(kept))
 
 
 def read_failure(headers: Iterable[tuple[str, bytes]]) -> Failure:

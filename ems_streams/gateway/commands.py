@@ -13,7 +13,7 @@ from aiohttp import web
 
 from ems_streams.domain.command_catalogue import CATALOGUE, CommandError, catalogue_view
 from ems_streams.domain.command_events import CancelRequest, CommandRequest, command_id_of, serial_number_of
-from ems_streams.domain.command_requests import checked_key, checked_person, command_request, fingerprint_of
+from ems_streams.domain.command_requests import EXPIRY, checked_key, checked_person, command_request, fingerprint_of
 from ems_streams.domain.command_table import CommandStatus
 from ems_streams.domain.commands import begin, command_view
 from ems_streams.domain.registry import RegistryEntry
@@ -97,7 +97,7 @@ class CommandsApi:
                 now=datetime.now(UTC),
             )
         except CommandError as error:
-            if key is not None and (view := await self._asked_before(fields, entry, key)) is not None:
+            if key is not None and error.limit_of == EXPIRY and (view := await self._asked_before(fields, entry, key)) is not None:
                 note(request, command=view["command"], commandId=view["commandId"], serialNumber=entry.serial_number)
                 return _replayed(view)
             raise _refusal(error) from None

@@ -34,6 +34,7 @@ class Forwarder:
         self._session = session
         self._topology = topology
         self._timeout_s = timeout_s
+        self._refusing: set[str] = set()
 
     async def forward(self, key: str, path: str, query: Mapping[str, str]) -> web.Response:
         """The answer of a worker to a path and query; a problem of 503 or 504 when none answers.
@@ -64,8 +65,11 @@ class Forwarder:
                 continue
             if answer.status in _NOT_LET_IN:
                 # That is between the worker and us, and nothing that whoever asks could mend by logging in.
-                log.warning("worker does not let us in", url=url, status=answer.status, setting="EMS_INTERNAL_TOKEN")
+                if url not in self._refusing:
+                    self._refusing.add(url)
+                    log.warning("worker does not let us in", url=url, status=answer.status, setting="EMS_INTERNAL_TOKEN")
                 continue
+            self._refusing.discard(url)
             if answer.status not in TRY_ANOTHER:
                 return answer
             refusal = answer

@@ -82,19 +82,20 @@ class RedriveApi:
 
     async def _definition(self, topic: str, body: RedriveBody) -> RedriveDefinition:
         ids = None if body.ids is None else [LetterId.parse(text, topic) for text in body.ids]
+        chosen = None if ids is None else set(ids)
         edits: dict[str, Edit] = {}
         for each in body.edits:
             if each.id is None:
                 raise ProblemError(400, "Bad redrive", "edits: each is expected to have the id of its letter")
             letter_id = LetterId.parse(each.id, topic)
-            if ids is not None and letter_id not in ids:
+            if chosen is not None and letter_id not in chosen:
                 raise ProblemError(400, "Bad redrive", f"edits: {each.id!r}: expected one of ids, which are the letters that are sent")
             place = f"{letter_id.partition}/{letter_id.offset}"
             if place in edits:
                 raise ProblemError(400, "Bad redrive", f"edits: {each.id!r} is there twice: expected one edit of a letter")
             edits[place] = each.edit()
         edit = Edit() if body.edit is None else body.edit.edit()
-        one_letter = ids is not None and len(set(ids)) == 1
+        one_letter = chosen is not None and len(chosen) == 1
         if not one_letter and (edit.value is not None or edit.key is not None or edit.mqtt_topic is not None):
             raise ProblemError(
                 400, "Bad redrive", "edit: a new value, key or topic is one letter's: give it in edits, with the letter's id"

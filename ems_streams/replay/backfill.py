@@ -7,7 +7,7 @@ was sent and not written down is sent again: its rows have the same ids, and no 
 import hashlib
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,6 +30,8 @@ from ems_streams.replay.topics import backfill_topic, topics_of
 from ems_streams.settings import Settings
 
 ROWS_AT_ONCE = 5_000
+RUNS_OF_A_RECORD = 20_000
+"""Each bad row in a file ends a run; so many are some hundred kilobytes."""
 _FORMATS = {"csv": csv_rows, "jsonl": json_rows}
 
 
@@ -77,34 +79,59 @@ async def backfill(
         if into in await replays(settings):
             raise UsageError(f"replay {into} has fixed what it reads: backfill into a new one, before it is started")
         await create_topics(settings, topics_of(settings.application_id, into, settings.partitions))
-    prefix = f"{backfill_prefix(settings, topic)}{_hash(path)}/"
-    sent_before = _Lines(value for key, value in (await latest_records(settings)).items() if value and key.startswith(prefix.encode()))
+    prefix = f"{backfill_prefix(settings, topic)}{_hash(path)}/".encode()
+    known = {key: value for key, value in (await latest_records(settings)).items() if value and key.startswith(prefix)}
+    sent_before = _Lines(known.values())
     async with command_writer(settings, "the rows", "start it again, it goes on where it was", compression_type="gzip") as writer:
         for part, passed in _parts(_rows(settings, path, file_format, find), sent_before):
             events = [row.event for row in part]
             await writer.write(_records(settings, topic, events, registry, register=into is None))
             lines = [row.line for row in part]
-            await writer.write({(REPLAYS, PARTITION): [(f"{prefix}{lines[0]}".encode(), orjson.dumps(runs_of(lines)), ())]})
+            key, known[key] = _record(prefix, runs_of(lines))
+            await writer.write({(REPLAYS, PARTITION): [(key, known[key], ())]})
             found.sent += len(part)
             on_progress(passed, found.good)
+        await writer.write({(REPLAYS, PARTITION): _joined(prefix, known)})
     return found
+
+
+def _record(prefix: bytes, runs: Sequence[tuple[int, int]]) -> tuple[bytes, bytes]:
+    """Key and value of a record of runs of lines that are sent."""
+    return prefix + str(runs[0][0]).encode(), orjson.dumps(runs)
+
+
+def _joined(prefix: bytes, known: Mapping[bytes, bytes]) -> list[KeyValue]:
+    """Records that say in as few as can be what these say, and then the end of those that are not needed any more: all of them are read by whoever asks for replays."""
+    runs = _Lines(known.values()).runs
+    joined = dict(_record(prefix, runs[at : at + RUNS_OF_A_RECORD]) for at in range(0, len(runs), RUNS_OF_A_RECORD))
+    if joined == known:
+        return []
+    return [*((key, value, ()) for key, value in joined.items()), *((key, None, ()) for key in known if key not in joined)]
 
 
 class _Lines:
     """Lines of a file, by runs of them.
 
     Args:
-        records: JSON arrays of runs, both ends included; no line is in two of them.
+        records: JSON arrays of runs, both ends included.
+
+    Attributes:
+        runs: In order; they do not touch.
     """
 
     def __init__(self, records: Iterable[bytes]) -> None:
-        self._runs = sorted((first, last) for record in records for first, last in orjson.loads(record))
+        self.runs: list[tuple[int, int]] = []
+        for first, last in sorted((first, last) for record in records for first, last in orjson.loads(record)):
+            if self.runs and first <= self.runs[-1][1] + 1:
+                self.runs[-1] = (self.runs[-1][0], max(last, self.runs[-1][1]))
+            else:
+                self.runs.append((first, last))
 
     def __contains__(self, line: object) -> bool:
         if not isinstance(line, int):
             return False
-        at = bisect_right(self._runs, line, key=lambda run: run[0]) - 1
-        return at >= 0 and line <= self._runs[at][1]
+        at = bisect_right(self.runs, line, key=lambda run: run[0]) - 1
+        return at >= 0 and line <= self.runs[at][1]
 
 
 def _rows(settings: Settings, path: Path, file_format: str, find: Find) -> Iterator[GoodRow | BadRow]:

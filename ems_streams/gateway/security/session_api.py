@@ -108,7 +108,7 @@ class SessionApi:
     )
     async def _log_out(self, request: web.Request) -> web.Response:
         credential = request.get(CREDENTIAL)
-        session = self._of_cookie(request) if credential is None else credential.session
+        session = self._of_cookie(request) if credential is None or credential.session is None else credential.session
         if session is not None:
             self._sessions.end(session)
         response = web.Response(status=204, headers={"Cache-Control": "no-store"})

@@ -208,6 +208,14 @@ def test_a_time_that_cannot_be_is_as_if_it_were_not_there(timestamp_ms: int) -> 
     assert orjson.loads(value or b"")["timestamp"] == "2026-01-05T10:15:05.000009Z", "that of the letter"
 
 
+def test_a_letter_of_a_time_that_cannot_be_is_shown_and_sent_all_the_same() -> None:
+    given = letter(MQTT, b'{"powerKw": 1}')
+    odd = read_letter(given.letter_id, 2**62, given.key, given.value, [])
+    assert detail_view(odd, None)["at"] == "1970-01-01T00:00:00Z"
+    headers = dead_letter_headers(Origin(MQTT.topic, -1), "invalid_json", "wrong", stage="x", failed_at=AT)
+    assert resolve(read_letter(given.letter_id, -1, given.key, given.value, headers)).outcome is Outcome.SENT
+
+
 def test_a_first_failure_before_all_times_is_as_if_it_were_not_there() -> None:
     given = letter(MQTT, more=[("dlt-first-failed-at", b"0001-01-01T00:00:00+01:00")])
     headers = [(name, content) for name, content in given.headers if (name, content[:2]) != ("dlt-first-failed-at", b"20")]

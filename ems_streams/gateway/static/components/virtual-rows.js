@@ -38,6 +38,7 @@ export class VirtualRows {
     if (held.element.isConnected && this.keyOf(held.item) === key) return;
     const index = this.items.findIndex((item) => this.keyOf(item) === key);
     if (index >= 0) this.focus(index);
+    else document.activeElement?.blur();
   }
 
   schedule() {
