@@ -143,7 +143,8 @@ def _register(partition: PartitionState[Record], key: bytes, timeout: Registered
 def _move(partition: PartitionState[Record], key: bytes, entry: RegistryEntry, at_ms: int) -> None:
     """Take over from the registry where and what a device is: one that says nothing any more would stay where it was, for whoever may see that site, for ever.
 
-    An entry from before its last message says nothing new: the message follows from it.
+    An entry from before its last message says nothing new: the message follows from it. While a worker catches up, messages from before an entry may come behind it;
+    then the device is where they say until its next message.
     """
     state = state_of(partition, key)
     if state is None or at_ms <= state.heard_ms or not on_registration(state, entry):

@@ -225,7 +225,7 @@ cdef object take(
         identify(state, record)
     is_due = state.watermark_ms >= state.open_from_ms + MINUTE_MS + lateness_ms
     size = PyByteArray_GET_SIZE(state.open)
-    if size >= OPEN_BYTES_MAX and not is_due:
+    if size >= OPEN_BYTES_MAX and (not is_due or size >= 2 * OPEN_BYTES_MAX):
         return outside(state, record, identity, LATE)
     keep(state, state.open, record, identity)
     grown = PyByteArray_GET_SIZE(state.open)

@@ -2,7 +2,7 @@
 
 A message is appended to the samples of the minutes that are still open, and nothing else is done with it. When a minute closes, its
 samples move into the record of their quarter of an hour (`quarter`), from which all windows are calculated. So an event touches one
-place of memory, and a window depends on the set of its messages only: neither on their order nor on repetitions.
+place of memory, and a window depends on the set of its messages only: neither on their order nor on repetitions. Only of a device that floods us it depends on more, see below.
 
 `DeviceAggregates`, `fold` and `fold_usual` are compiled where there is a C compiler (`_device.pyx`); what stands here is what they do, and
 does it where there is none.
@@ -11,8 +11,9 @@ The total over all time is the base (every sample that has left `open`) with wha
 
 What no window takes counts in the total all the same:
 
-- an event further behind the watermark than the correction horizon (`late_events`; the agent puts it on the topic of late records), and one of a device that
-  floods us, which has `OPEN_BYTES_MAX` of samples in open minutes already, or `QUARTER_BYTES_MAX` in its quarter of an hour: it harms itself only;
+- an event further behind the watermark than the correction horizon (`late_events`; the agent puts it on the topic of late records);
+- one of a device that floods us, and harms itself only: beyond `OPEN_BYTES_MAX` of samples in open minutes (likewise), or `QUARTER_BYTES_MAX` in a quarter of an hour (`late_events`, and no record of it, which is not at hand any more).
+  Which of its messages windows have depends on when was committed;
 - an event more than `FUTURE_TOLERANCE_MS` ahead of its arrival (`future_events`): a device whose clock runs ahead cannot close the windows
   of the present.
 """
@@ -58,7 +59,7 @@ class DeviceAggregates:
         device_id: As of the newest message when a minute was opened or fell due, like `site_id` and `device_type`.
         names: Every metric name the device ever had, with its number in samples and sections; devices may share them.
         base: Section of every sample that is in no open minute.
-        open: Samples of open minutes, in the order of arrival.
+        open: Samples of open minutes, in the order of arrival as long as they are few.
         late: Samples of closed minutes that `settle` has not seen yet; empty between batches.
         recent: `recent_identities` of messages with ids, and of those in no window.
         open_from_ms: Start of the first open minute that has a sample, `NOT_YET_MS` when none has.
@@ -185,8 +186,8 @@ def _keep_open(state: DeviceAggregates, record: TelemetryRecord, identity: bytes
         _identify(state, record)
     is_due = state.watermark_ms >= state.open_from_ms + MINUTE_MS + policy.lateness_ms[0]
     size = len(state.open)
-    # What is due leaves with this very commit.
-    if size >= OPEN_BYTES_MAX and not is_due:
+    # Of what is due most leaves with this very commit, until which only so much may come.
+    if size >= OPEN_BYTES_MAX and (not is_due or size >= 2 * OPEN_BYTES_MAX):
         return _outside(state, record, identity, Outcome.LATE)
     left_out = append(state.open, record, identity, state.names)
     if left_out:

@@ -1,7 +1,7 @@
 """From what somebody asks for to the record that asks for it: everything is checked here, before anything is published."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -81,7 +81,7 @@ def checked_person(value: object, field: str) -> str:
 def fingerprint_of(fields: Mapping[str, Any], entry: RegistryEntry) -> str:
     """Of what is asked for, however soon it expires: by it the same thing, asked for again, is known. Raises `CommandError`."""
     command, parameters = check_command(entry.device_type, fields.get("command"), fields.get("parameters"), entry.limits)
-    return _fingerprint(command.name, parameters, _expiry(fields, datetime.now(UTC))[1])
+    return _fingerprint(command.name, parameters, _expiry(fields, from_epoch_ms(0))[1])
 
 
 def _expiry(fields: Mapping[str, Any], now: datetime) -> tuple[datetime, str]:

@@ -4,6 +4,7 @@ Windows of minutes are there when the device sent something in them. Longer ones
 tells what was delivered meanwhile.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -72,14 +73,14 @@ class DeviceWindows:
         self.meters = Meters.of(state.names)
         self._energy: QuarterEnergy | None = None
         self.known_end_ms = state.newest_quarter_ms + QUARTER_MS
-        self._made_ms: set[int] = set()
+        self._made_ms: list[int] = []
 
     def insert(self, samples: bytes, *, check: bool) -> bytes:
         """Put ordered samples into their quarters and the total; gives those that were not there yet."""
         fresh, beyond = [], []
         for start_ms, part in _by_quarter(samples):
             quarter = self.quarters.get(start_ms) or self.new_quarter(start_ms)
-            if quarter.settled:
+            if quarter.settled and not quarter.promoted:
                 # Only if the horizon was shorter before. The samples of then are gone: what this one would be put with nobody has any more.
                 self.state.late_events += len(pieces(part))
                 beyond.append(part)
@@ -94,6 +95,7 @@ class DeviceWindows:
                 beyond.append(rest)
                 if not part:
                     continue
+            quarter.settled = quarter.promoted = False
             in_order = not quarter.samples or not check
             quarter.samples = quarter.samples + part if in_order else ordered(quarter.samples, part).data
             quarter.summary = None
@@ -114,7 +116,9 @@ class DeviceWindows:
     def new_quarter(self, start_ms: int) -> Quarter:
         """A quarter that there was no record of; the caller puts it."""
         state = self.state
-        self._made_ms.add(start_ms)
+        at = bisect_left(self._made_ms, start_ms)
+        if at == len(self._made_ms) or self._made_ms[at] != start_ms:
+            self._made_ms.insert(at, start_ms)
         state.oldest_quarter_ms = min(state.oldest_quarter_ms, start_ms)
         state.newest_quarter_ms = max(state.newest_quarter_ms, start_ms)
         return Quarter(start_ms)
@@ -126,11 +130,18 @@ class DeviceWindows:
         """
         first_ms = max(start_ms, self.state.oldest_quarter_ms)
         yield from range(quarter_of(first_ms), min(end_ms, self.known_end_ms), QUARTER_MS)
-        yield from sorted(each for each in self._made_ms if max(first_ms - QUARTER_MS + 1, self.known_end_ms) <= each < end_ms)
+        # More may be made while these are gone through.
+        made, at_ms = self._made_ms, max(first_ms - QUARTER_MS + 1, self.known_end_ms)
+        while (at := bisect_left(made, at_ms)) < len(made) and made[at] < end_ms:
+            yield made[at]
+            at_ms = made[at] + 1
 
     def recorded_before(self, quarter_ms: int) -> Iterator[int]:
         """Starts of the quarters before one that there may be a record of, the last one first."""
-        yield from sorted((each for each in self._made_ms if self.known_end_ms <= each < quarter_ms), reverse=True)
+        made, before_ms = self._made_ms, quarter_ms
+        while (at := bisect_left(made, before_ms)) > 0 and made[at - 1] >= self.known_end_ms:
+            before_ms = made[at - 1]
+            yield before_ms
         yield from range(min(quarter_ms, self.known_end_ms) - QUARTER_MS, self.state.oldest_quarter_ms - 1, -QUARTER_MS)
 
     def use_neighbours(self, behind: tuple[Point | None, Point | None]) -> None:

@@ -9,10 +9,10 @@ Decisions where JSON or the contract leave room:
 
 * a key that occurs twice counts with its last value, as everywhere else in the system;
 * an optional field that is `null` is absent; a metric that is `null` is malformed;
-* a timestamp needs a time zone; from 2000 on, and at most `MAX_AHEAD_S` ahead of the receipt;
+* a timestamp needs a time zone; from 2000 on, and at most `MAX_AHEAD_S` ahead of the receipt; an answer to a command counts all the same, with the time of its receipt;
 * with `telemetryData`, every other field must be one that is known; without it, every other field is a metric;
 * the value depends on payload, topic, registry and receipt alone: delivered twice, a message with a timestamp gives
-  the same bytes.
+  the same bytes, if the registry says the same.
 
 The hot path is plain code on what orjson gives; a test holds every value against the model of the event.
 """

@@ -123,7 +123,8 @@ def promote(state: DeviceAggregates, quarters: Quarters, promotion: Promotion, p
             if each.window is Window.QUARTER:
                 # From here on, longer windows are merged from it; without samples it cannot be calculated again.
                 holder.summary = each.summary
-                holder.settled = holder.settled or not holder.samples
+                if not (holder.settled or holder.samples):
+                    holder.settled = holder.promoted = True
             quarters.put(holder)
         results.append(WindowResult(each.window, each.span, revision, each.summary))
     results.sort(key=lambda result: (result.span.end_ms, result.window))

@@ -15,9 +15,10 @@ from ems_streams.domain.summary import encode as encode_summary
 VERSION: Final = 0x51
 """First byte of the stored form; tells it from the state of a device, which lives in the same table."""
 _KIND: Final = "quarter of an hour"
-_HEADER = struct.Struct("<B?q4d4qBIIH")
+_HEADER = struct.Struct("<BBq4d4qBIIH")
 _PUBLISHED = struct.Struct("<BI8s")
 _NONE_MS: Final = -1
+_SETTLED, _PROMOTED = 1, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +60,12 @@ class Quarter:
     Attributes:
         start_ms: Epoch milliseconds, a whole multiple of 15 minutes.
         samples: In order; empty when they were given up.
-        settled: The samples were given up, since they are beyond the correction horizon.
+        settled: There are no samples that the summary could be calculated from again: they were given up, since they are beyond the correction horizon, or there
+            never were any.
         summary: None while it has to be calculated from the samples again.
         edges: Of the samples, also of those that were given up.
         published: By `slot`.
+        promoted: It is settled since there never were samples: a replay has said what the summary says.
     """
 
     start_ms: int
@@ -71,6 +74,7 @@ class Quarter:
     summary: Summary | None = None
     edges: Edges = NO_EDGES
     published: dict[int, Published] = field(default_factory=dict)
+    promoted: bool = False
 
 
 def encode(quarter: Quarter) -> bytes:
@@ -79,7 +83,7 @@ def encode(quarter: Quarter) -> bytes:
     times = [_NONE_MS if edge is None else edge[0] for edge in quarter.edges]
     summary = b"" if quarter.summary is None else encode_summary(quarter.summary)
     head = _HEADER.pack(
-        VERSION, quarter.settled, quarter.start_ms, *values, *times, quarter.summary is not None, len(quarter.samples), len(summary),
+        VERSION, quarter.settled * _SETTLED | quarter.promoted * _PROMOTED, quarter.start_ms, *values, *times, quarter.summary is not None, len(quarter.samples), len(summary),
         len(quarter.published),
     )  # fmt: skip
     published = [_PUBLISHED.pack(slot, each.revision, each.digest) for slot, each in sorted(quarter.published.items())]
@@ -96,7 +100,7 @@ def decode(data: bytes) -> Quarter:
 
 
 def _decode(data: bytes) -> Quarter:
-    _, settled, start_ms, *numbers, has_summary, sample_bytes, summary_bytes, count = _HEADER.unpack_from(data)
+    _, flags, start_ms, *numbers, has_summary, sample_bytes, summary_bytes, count = _HEADER.unpack_from(data)
     at = _HEADER.size
     samples = data[at : (at := at + sample_bytes)]
     summary = decode_summary(data[at : at + summary_bytes]) if has_summary else None
@@ -108,4 +112,6 @@ def _decode(data: bytes) -> Quarter:
         published[slot] = Published(revision, digest)
     values, times = numbers[:4], numbers[4:]
     edges = [None if time_ms == _NONE_MS else (time_ms, value) for time_ms, value in zip(times, values, strict=True)]
-    return Quarter(start_ms, samples, settled, summary, Edges(*edges), published)
+    if flags & ~(_SETTLED | _PROMOTED):
+        raise ValueError(f"flags {flags:#x}")
+    return Quarter(start_ms, samples, bool(flags & _SETTLED), summary, Edges(*edges), published, bool(flags & _PROMOTED))

@@ -48,7 +48,7 @@ class DeviceStatusState:
 
     Attributes:
         serial_number: Key of the device.
-        device_id: As of the last report, transition, or telemetry that said otherwise, like `site_id` and `device_type`.
+        device_id: As of the last report, transition, telemetry or entry of the registry that said otherwise, like `site_id` and `device_type`.
         status: Never `UNKNOWN`: a device never heard of has no state.
         previous_status: `UNKNOWN` for the first status.
         status_since_ms: Device time of what caused the status; of silence, when the timeout was over.

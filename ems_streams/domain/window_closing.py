@@ -1,7 +1,7 @@
 """Closing and correcting the windows of one device.
 
 `settle` brings what `aggregates.fold` has taken in into the quarters, and gives every window that closed, or that says something else than it
-did when it was published. It is called after a batch; how messages are cut into batches decides nothing about what windows say in the end.
+did when it was published. It is called after a batch; how messages are cut into batches decides nothing about what windows say in the end, but for a device that floods us (`aggregates`).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -139,10 +139,10 @@ class _Settling(DeviceWindows):
         # Windows that close now may have got their last quarter a while ago.
         waiting = list(self._reachable(self._closed_before[window], closed_ms)) if closed_ms > self._closed_before[window] else []
         spans = {span_of(window, quarter_ms, self.zone) for quarter_ms in (*changed_quarters_ms, *waiting)}
-        # Of windows that began in quarters that are forgotten nobody knows any more what they said, nor that they were published.
+        # Of windows that were closed before, and began in quarters that are forgotten, nobody knows any more what they said, nor that they were published.
         forgotten_ms = self._closed_before[Window.QUARTER] - self.policy.kept_ms
         for span in sorted(spans, key=lambda each: each.start_ms):
-            if span.end_ms <= closed_ms and span.start_ms + QUARTER_MS > forgotten_ms:
+            if span.end_ms <= closed_ms and (span.end_ms > self._closed_before[window] or span.start_ms + QUARTER_MS > forgotten_ms):
                 self._publish(window, span)
 
     def _reachable(self, start_ms: int, end_ms: int) -> Iterator[int]:

@@ -197,6 +197,8 @@ async def _main(settings: Settings) -> int:
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
-    await serve(settings, stop=stop)
-    stop_tracing()
+    try:
+        await serve(settings, stop=stop)
+    finally:
+        stop_tracing()
     return 0

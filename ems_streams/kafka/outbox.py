@@ -151,8 +151,9 @@ class KafkaOutbox:
         except (KafkaError, OSError) as error:
             left, self._failure = shipment, refusal_of(self._settings) or told(error)
         except BaseException as error:
-            # Without an outcome a trial would be waited for for ever.
-            self.breaker.on_failure(time.monotonic(), self._failure or told(error))
+            if self.breaker.state is BreakerState.HALF_OPEN:
+                # Without an outcome the trial would be waited for for ever.
+                self.breaker.on_failure(time.monotonic(), self._failure or told(error))
             raise
         if left:
             DELIVERY_FAILURES.inc()

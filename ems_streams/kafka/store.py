@@ -8,6 +8,7 @@ time; what must never happen is that it is read when it is not what the changelo
 import asyncio
 import gc
 import logging
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -152,7 +153,7 @@ class Store(FaustStore):
         path = self.path_of(partition)
         if self._mark_of(partition).exists():
             self.wipe(partition, FOUND_DAMAGED)
-        unused_s = _unused_s(path)
+        unused_s = _unused_s(path, self._written_mark_of(partition))
         try:
             database = super()._open_for_partition(partition)
         except Exception as error:
@@ -208,6 +209,11 @@ class Store(FaustStore):
         except Exception as error:
             self._raise_if_damage(partition, error)
             raise
+        mark = self._written_mark_of(partition)
+        try:
+            os.utime(mark)
+        except FileNotFoundError:
+            mark.touch()
 
     def complete_up_to(self, partition: int) -> int | None:
         """Changelog offset up to which the partition's database is complete; None when it is empty, or was damaged and is so now.
@@ -243,6 +249,7 @@ class Store(FaustStore):
         # As long as the mark is there, what a crash leaves half deleted does not pass for a database.
         mark.touch()
         shutil.rmtree(path, ignore_errors=True)
+        self._written_mark_of(partition).unlink(missing_ok=True)
         mark.unlink()
 
     def close_partition(self, partition: int) -> None:
@@ -283,14 +290,21 @@ class Store(FaustStore):
         path = self.path_of(partition)
         return path.with_name(path.name + ".damaged")
 
+    def _written_mark_of(self, partition: int) -> Path:
+        """A file whose time is that of the last writing; the database's own files are made anew by each start."""
+        path = self.path_of(partition)
+        return path.with_name(path.name + ".written")
 
-def _unused_s(path: Path) -> float:
+
+def _unused_s(path: Path, mark: Path) -> float:
     """How long ago something was written to a database; 0 for one that there is not."""
-    try:
-        written_s = [file.stat().st_mtime for pattern in ("*.log", "*.sst", "MANIFEST-*") for file in path.glob(pattern)]
-    except OSError:
+    if not path.is_dir():
         return 0.0
-    return time.time() - max(written_s) if written_s else 0.0
+    try:
+        return time.time() - mark.stat().st_mtime
+    except FileNotFoundError:
+        # Of a release that made no such marks: by its files, of which each start has made new ones.
+        return time.time() - max((file.stat().st_mtime for file in path.glob("*.sst")), default=time.time())
 
 
 def _is_lock(error: Exception) -> bool:

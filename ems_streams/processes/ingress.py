@@ -205,8 +205,10 @@ def run(settings: Settings) -> int:
 async def _serve(settings: Settings) -> int:
     stopping = stop_signal()
     address = Address(settings.bind_host, settings.ingress_port, "EMS_INGRESS_PORT")
-    await serve(Ingress(settings), Process.INGRESS, address, stopping)
-    stop_tracing()
+    try:
+        await serve(Ingress(settings), Process.INGRESS, address, stopping)
+    finally:
+        stop_tracing()
     return 0
 
 

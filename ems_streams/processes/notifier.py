@@ -186,9 +186,11 @@ async def _serve(settings: Settings) -> int:
     spare = ThreadPoolExecutor(_SPARE_THREADS + sum(channel.concurrency for channel in config.channels.values()))
     asyncio.get_running_loop().set_default_executor(spare)
     process = NotifierProcess(settings, config)
-    await serve(process, Process.NOTIFIER, address, stopping, [web.get("/channels", lambda _: _answer(process))], guard=guard)
+    try:
+        await serve(process, Process.NOTIFIER, address, stopping, [web.get("/channels", lambda _: _answer(process))], guard=guard)
+    finally:
+        stop_tracing()
     # From inside the loop: leaving it waits for threads, and with them for name servers that do not answer.
-    stop_tracing()
     sys.stderr.flush()
     os._exit(0)
 

@@ -71,6 +71,7 @@ _ALL: Final = (
     Kind("postgres-database", _C, "the database does not exist", "create it (createdb {database}), or mend its name in EMS_DATABASE_URL"),
     Kind("postgres-old", _C, "PostgreSQL is older than what is needed", "use PostgreSQL 14 or later"),
     Kind("postgres-rights", _C, "the user may not write the tables", "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO the user of EMS_DATABASE_URL"),
+    Kind("postgres-full", _C, "PostgreSQL takes no more connections, of anybody or of this user", "raise max_connections, or the limit of the user, or end what holds them (pg_stat_activity)"),
     Kind("postgres-connections", _W, "PostgreSQL has hardly a connection left", "raise max_connections, or end what holds them (pg_stat_activity)"),
     # -- Schema --
     Kind("schema-missing", _C, "the database has none of our tables", "make them; the sink does it at its start, too", (_OURS, "db", "migrate")),

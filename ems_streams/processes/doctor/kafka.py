@@ -79,8 +79,7 @@ async def _unusable(settings: Settings, error: BaseException) -> Finding:
     if not isinstance(refused, KafkaRefusedError):
         # It has not even closed the connection, as whoever speaks something else does, or does not know us: a broker that hangs.
         what = f"{servers} takes connections, and does not answer as Kafka does"
-        found = f"no answer within {CONNECT_TIMEOUT_S:g} s"
-        return finding("kafka-silent", what, found=found, expected="Kafka's protocol", setting=_SETTING, address=servers)
+        return finding("kafka-silent", what, found=repr(error), expected="Kafka's protocol", setting=_SETTING, address=servers)
     if settings.kafka_security_protocol != "PLAINTEXT":
         return finding("kafka-credentials", f"Kafka does not let {who(settings)} in", found=str(refused), expected="to be let in")
     what = f"what answers at {servers} is not this Kafka"

@@ -105,7 +105,7 @@ def _unusable(where: str, error: BaseException) -> Finding:
     if isinstance(error, socket.gaierror):
         return finding("dns-unknown", f"{host} has no address", found=str(error), expected=f"an address for {host}", setting=_SETTING)
     if isinstance(error, asyncpg.TooManyConnectionsError):
-        return finding("postgres-connections", "no connection is left", found=found, expected="a tenth of max_connections free")
+        return finding("postgres-full", f"PostgreSQL at {where} takes no more connections", found=found, expected="a connection")
     if isinstance(error, asyncpg.UndefinedObjectError) and "configuration parameter" in str(error):
         # A server refuses a session that sets what it does not know, before it says how old it is.
         return finding("postgres-old", "PostgreSQL is too old", found=found, expected=f"{VERSION_MIN} or later")

@@ -227,7 +227,7 @@ async def test_a_user_without_rights_or_without_a_connection_left(system: Deploy
         await connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'secret'")
         assert codes(await look(system, "schema", EMS_DATABASE_URL=url)) == {"postgres-rights"}
         await connection.execute(f"ALTER ROLE {role} CONNECTION LIMIT 0")
-        assert codes(await look(system, "schema", EMS_DATABASE_URL=url)) == {"postgres-connections"}
+        assert codes(await look(system, "schema", EMS_DATABASE_URL=url)) == {"postgres-full"}
     finally:
         await connection.execute(f"DROP ROLE {role}")
         await connection.close()

@@ -243,3 +243,16 @@ def test_a_message_that_is_sent_again_and_again_is_one(fold_one: Any, new_state:
     assert len(state.open) <= OPEN_BYTES_MAX // 2
     assert state.duplicate_events > 3_000
     assert total(state)["n0"][COUNT] == 1
+
+
+@pytest.mark.parametrize(("fold_one", "new_state"), FOLDS)
+def test_a_flood_has_a_bound_while_something_is_due(fold_one: Any, new_state: Any) -> None:
+    state = new_state()
+    fold_one(state, record(NOON_MS, MANY), identity(0), 0, NOON_MS, POLICY)
+    later_ms = NOON_MS + 10 * MINUTE_MS
+    outcomes = Counter(
+        fold_one(state, record(later_ms + each, MANY), identity(1 + each), 1 + each, later_ms, POLICY) for each in range(20_000)
+    )
+    assert outcomes.keys() == {Outcome.DUE, Outcome.LATE}
+    assert len(encode(state)) < 10 * 1024 * 1024
+    assert total(state)["n0"][COUNT] == 20_001

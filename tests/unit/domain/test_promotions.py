@@ -91,6 +91,25 @@ def test_a_later_message_corrects_a_promoted_window_beyond_its_promotion() -> No
     assert [each.revision for each in late if each.window is Window.QUARTER] == [promoted.revision + 1]
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+def test_messages_of_a_quarter_that_live_had_nothing_of_are_in_its_windows_when_they_come_after_all(at_once: bool) -> None:
+    """A device was away, its gap was filled by a replay, and then it delivers what it had kept."""
+    live, shadow = Device(), Device()
+    live.send(record(NOON_MS - HOUR_MS, {"powerKw": 1.0}))
+    live.quiet(20 * MINUTE_MS)
+    shadow.send(*(record(NOON_MS + number * MINUTE_MS, {"powerKw": 5.0}) for number in range(15)))
+    shadow.quiet(DAY_MS)
+    promoted = {each.span.start_ms: each.revision for each in take(live, promotion_of(shadow.published)) if each.window is Window.QUARTER}
+    assert promoted.keys() == {NOON_MS}
+    kept = [record(NOON_MS + number * MINUTE_MS, {"powerKw": 7.0}) for number in range(15)]
+    for part in [kept] if at_once else [[each] for each in kept]:
+        live.send(*part)
+    live.quiet(DAY_MS)
+    last = [each for each in live.published if each.window is Window.QUARTER and each.span.start_ms == NOON_MS][-1]
+    assert (last.summary.events, live.state.late_events) == (15, 0)
+    assert last.revision > promoted[NOON_MS]
+
+
 def test_a_promotion_is_read_as_it_was_written() -> None:
     promotion = promotion_of(hour_of([1.0, 2.5, -3.0] * 20).published)
     assert decode_promotion(promotion.encode()) == promotion

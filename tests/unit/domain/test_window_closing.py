@@ -285,3 +285,11 @@ def test_a_horizon_that_is_raised_does_not_take_away_what_windows_have_said() ->
     device.quiet(HOUR_MS)
     assert {key: device.last()[key].events for key in said} == {key: content.events for key, content in said.items()}
     assert (device.state.late_events, total(device.state)["powerKw"][COUNT]) == (1, 73.0)
+
+
+def test_a_day_that_closes_long_after_its_first_hours_were_forgotten_is_published() -> None:
+    device = Device(WindowPolicy(horizon_ms=HOUR_MS, lateness_ms=(30_000, 60_000, 120_000, 4 * HOUR_MS, 4 * HOUR_MS)))
+    for minute in range(0, 30 * 60, 10):
+        device.send(record(NOON_MS + minute * MINUTE_MS, {"powerKw": 1.0}))
+    device.quiet(ALL_CLOSED_MS)
+    assert {start_ms for window, start_ms in device.last() if window is Window.DAY} == {NOON_MS - 12 * HOUR_MS, NOON_MS + 12 * HOUR_MS}
