@@ -14,6 +14,7 @@ from ems_streams.domain.letter_edit import Edit, Edited
 from ems_streams.domain.receipt_clock import moment
 from ems_streams.domain.redrives import Done, Outcome, RedriveDefinition
 from ems_streams.domain.registry import Directory
+from ems_streams.domain.timestamps import to_epoch_ms
 from ems_streams.errors import MalformedError
 from ems_streams.kafka.batching import Headers, KeyValue
 from ems_streams.kafka.catalogue import DEVICE_REGISTRY, INGRESS_HEARTBEATS, QUARANTINE, REDRIVES, Catalogue, dlt_of
@@ -156,8 +157,7 @@ class Resolver:
         assert self.directory is not None, "whoever resolves letters from MQTT has read the registry"
         mqtt_topic = edited.mqtt_topic or origin.topic
         # Two equal messages of one millisecond stay two, if they have no time of their own.
-        received_ms = origin.timestamp_ms if is_time(origin.timestamp_ms) else letter.timestamp_ms
-        received_us = received_ms * 1000 + letter.letter_id.offset % 1000
+        received_us = _received_ms(letter, origin) * 1000 + letter.letter_id.offset % 1000
         try:
             topic = parse_topic(mqtt_topic)
             if topic.kind not in ROUTES:
@@ -199,6 +199,16 @@ class Resolver:
         record: KeyValue = (key, letter.value, [*headers, *foreign_headers(letter.headers)])
         partition = letter.letter_id.partition % self._partitions[target]
         return Verdict(Outcome.FAILED_AGAIN, target, reason, detail, ((target, partition, record),))
+
+
+def _received_ms(letter: Letter, origin: Origin) -> int:
+    """When it was received, as far as anything says it."""
+    first_failed_at = _time(letter.failure.first_failed_at)
+    said = (origin.timestamp_ms, letter.timestamp_ms, 0 if first_failed_at is None else to_epoch_ms(first_failed_at))
+    for at_ms in said:
+        if is_time(at_ms):
+            return at_ms
+    raise _RefusedError("no_time", "nothing says when it was received: neither its headers nor its record")
 
 
 def _time(text: str | None) -> datetime | None:

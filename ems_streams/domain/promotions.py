@@ -124,7 +124,9 @@ def promote(state: DeviceAggregates, quarters: Quarters, promotion: Promotion, p
                 # From here on, longer windows are merged from it; without samples it cannot be calculated again.
                 holder.summary = each.summary
                 if not (holder.settled or holder.samples):
-                    holder.settled = holder.promoted = True
+                    holder.settled = True
+                    # Messages that come after all are taken as long as they may correct anything.
+                    holder.promoted = holder.start_ms + QUARTER_MS > state.closed_ms[Window.QUARTER] - policy.horizon_ms
             quarters.put(holder)
         results.append(WindowResult(each.window, each.span, revision, each.summary))
     results.sort(key=lambda result: (result.span.end_ms, result.window))

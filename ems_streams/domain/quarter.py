@@ -65,7 +65,7 @@ class Quarter:
         summary: None while it has to be calculated from the samples again.
         edges: Of the samples, also of those that were given up.
         published: By `slot`.
-        promoted: It is settled since there never were samples: a replay has said what the summary says.
+        promoted: It is settled since there never were samples, within the correction horizon: a replay has said what the summary says, until messages come after all.
     """
 
     start_ms: int

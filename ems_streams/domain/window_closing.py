@@ -207,6 +207,9 @@ class _Settling(DeviceWindows):
                 self.quarter(start_ms)
                 quarter.samples, quarter.settled = b"", True
                 self.quarters.put(quarter)
+            elif quarter is not None and quarter.promoted:
+                quarter.promoted = False
+                self.quarters.put(quarter)
         for start_ms in self.recorded(state.oldest_quarter_ms, limit_ms - QUARTER_MS + 1):
             quarter = self.quarters.get(start_ms)
             if quarter is not None:

@@ -86,8 +86,8 @@ class WindowPolicy:
 
     @property
     def kept_ms(self) -> int:
-        """How far behind the watermark a quarter's summary is still needed, by the longest window that may still be corrected."""
-        return self.horizon_ms + LONGEST_MS
+        """How far behind the watermark a quarter's summary is still needed, by the longest window that may still be corrected, or has not closed yet."""
+        return max(self.horizon_ms, self.lateness_ms[-1]) + LONGEST_MS
 
 
 def span_of(window: Window, at_ms: int, zone: ZoneInfo | None) -> Span:

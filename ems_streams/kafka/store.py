@@ -6,6 +6,7 @@ time; what must never happen is that it is read when it is not what the changelo
 """
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
@@ -304,7 +305,9 @@ def _unused_s(path: Path, mark: Path) -> float:
         return time.time() - mark.stat().st_mtime
     except FileNotFoundError:
         # Of a release that made no such marks: by its files, of which each start has made new ones.
-        return time.time() - max((file.stat().st_mtime for file in path.glob("*.sst")), default=time.time())
+        with contextlib.suppress(OSError):
+            return time.time() - max((file.stat().st_mtime for file in path.glob("*.sst")), default=time.time())
+        return 0.0  # somebody has it open, as shows next
 
 
 def _is_lock(error: Exception) -> bool:

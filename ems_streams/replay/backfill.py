@@ -103,7 +103,8 @@ def _record(prefix: bytes, runs: Sequence[tuple[int, int]]) -> tuple[bytes, byte
 def _joined(prefix: bytes, known: Mapping[bytes, bytes]) -> list[KeyValue]:
     """Records that say in as few as can be what these say, and then the end of those that are not needed any more: all of them are read by whoever asks for replays."""
     runs = _Lines(known.values()).runs
-    joined = dict(_record(prefix, runs[at : at + RUNS_OF_A_RECORD]) for at in range(0, len(runs), RUNS_OF_A_RECORD))
+    # The last ones first: a record is about lines from that of its key on, so that what replaces it takes nothing away that is not there by then.
+    joined = dict(_record(prefix, runs[at : at + RUNS_OF_A_RECORD]) for at in reversed(range(0, len(runs), RUNS_OF_A_RECORD)))
     if joined == known:
         return []
     return [*((key, value, ()) for key, value in joined.items()), *((key, None, ()) for key in known if key not in joined)]

@@ -213,7 +213,10 @@ def test_a_letter_of_a_time_that_cannot_be_is_shown_and_sent_all_the_same() -> N
     odd = read_letter(given.letter_id, 2**62, given.key, given.value, [])
     assert detail_view(odd, None)["at"] == "1970-01-01T00:00:00Z"
     headers = dead_letter_headers(Origin(MQTT.topic, -1), "invalid_json", "wrong", stage="x", failed_at=AT)
-    assert resolve(read_letter(given.letter_id, -1, given.key, given.value, headers)).outcome is Outcome.SENT
+    (_, (_, _, (_, value, _))) = resolve(read_letter(given.letter_id, -1, given.key, given.value, headers)).outputs
+    assert orjson.loads(value or b"")["timestamp"] == "2026-01-05T10:15:00.000009Z", "that of its first failure"
+    timeless = [(name, content) for name, content in headers if name != "dlt-first-failed-at"]
+    assert resolve(read_letter(given.letter_id, -1, given.key, given.value, timeless)).reason == "no_time"
 
 
 def test_a_first_failure_before_all_times_is_as_if_it_were_not_there() -> None:

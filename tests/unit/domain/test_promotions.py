@@ -5,7 +5,7 @@ import pytest
 from ems_streams.domain.device_windows import WindowResult
 from ems_streams.domain.promotions import PromotedWindow, Promotion, decode_promotion, promote
 from ems_streams.domain.timestamps import MINUTE_MS
-from ems_streams.domain.windows import DAY_MS, HOUR_MS, Window
+from ems_streams.domain.windows import DAY_MS, HOUR_MS, Window, WindowPolicy
 from ems_streams.errors import MalformedError
 from tests.unit.domain.builders import NOON_MS, SERIAL, Device, record
 
@@ -108,6 +108,20 @@ def test_messages_of_a_quarter_that_live_had_nothing_of_are_in_its_windows_when_
     last = [each for each in live.published if each.window is Window.QUARTER and each.span.start_ms == NOON_MS][-1]
     assert (last.summary.events, live.state.late_events) == (15, 0)
     assert last.revision > promoted[NOON_MS]
+
+
+def test_a_horizon_that_is_raised_takes_nothing_away_from_what_was_promoted_beyond_it() -> None:
+    live, shadow = Device(WindowPolicy(horizon_ms=HOUR_MS)), Device()
+    live.send(record(NOON_MS - HOUR_MS, {"powerKw": 1.0}))
+    live.send(record(NOON_MS + 5 * HOUR_MS, {"powerKw": 1.0}))
+    shadow.send(*(record(NOON_MS + number * MINUTE_MS, {"powerKw": 5.0}) for number in range(15)))
+    shadow.quiet(DAY_MS)
+    take(live, promotion_of(shadow.published))
+    live.policy = WindowPolicy(horizon_ms=DAY_MS)
+    live.send(record(NOON_MS + MINUTE_MS, {"powerKw": 7.0}), arrived_ms=NOON_MS + 5 * HOUR_MS + 1)
+    live.quiet(DAY_MS)
+    assert live.state.late_events == 1
+    assert all(each.summary.events == 15 for each in live.published if each.span.start_ms == NOON_MS and each.window is Window.QUARTER)
 
 
 def test_a_promotion_is_read_as_it_was_written() -> None:
