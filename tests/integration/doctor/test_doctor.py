@@ -160,34 +160,24 @@ async def test_a_missing_topic_is_made_by_what_is_advised(system: Deployment) ->
     assert codes(await look(system, "topics")) <= {"topic-unknown"}
 
 
-async def test_a_wrong_retention_is_mended_by_what_is_advised(system: Deployment) -> None:
+@pytest.mark.parametrize(
+    ("setting", "value", "wanted", "code"),
+    [("retention.ms", "60000", "2592000000", "topic-settings"), ("cleanup.policy", "compact", "delete", "topic-loses-records")],
+)
+async def test_a_topic_that_is_set_up_wrongly_is_mended_by_what_is_advised(
+    system: Deployment, setting: str, value: str, wanted: str, code: str
+) -> None:
     client = AdminClient({"bootstrap.servers": system.stack.kafka_bootstrap})
-    entry = ConfigEntry("retention.ms", "60000", incremental_operation=AlterConfigOpType.SET)
+    entry = ConfigEntry(setting, value, incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ResourceType.TOPIC, "device-commands-dlt", incremental_configs=[entry])
     await asyncio.wrap_future(client.incremental_alter_configs([resource])[resource])
     wrong: list[Finding] = []
     deadline_s = time.monotonic() + 10
-    while not (wrong := [each for each in await look(system, "topics") if each.code == "topic-settings"]):
+    while not (wrong := [each for each in await look(system, "topics") if each.code == code]):
         assert time.monotonic() < deadline_s
     carry_out(system, wrong[0])
 
-    assert "device-commands-dlt: retention.ms=60000 instead of 2592000000" in wrong[0].found
-    assert codes(await look(system, "topics")) <= {"topic-unknown"}
-
-
-async def test_a_topic_that_loses_records_is_critical_and_mended_by_what_is_advised(system: Deployment) -> None:
-    client = AdminClient({"bootstrap.servers": system.stack.kafka_bootstrap})
-    entry = ConfigEntry("cleanup.policy", "compact", incremental_operation=AlterConfigOpType.SET)
-    resource = ConfigResource(ResourceType.TOPIC, "device-commands-dlt", incremental_configs=[entry])
-    await asyncio.wrap_future(client.incremental_alter_configs([resource])[resource])
-    wrong: list[Finding] = []
-    deadline_s = time.monotonic() + 10
-    while not (wrong := [each for each in await look(system, "topics") if each.code == "topic-loses-records"]):
-        assert time.monotonic() < deadline_s
-    carry_out(system, wrong[0])
-
-    assert wrong[0].severity == "CRITICAL"
-    assert "device-commands-dlt: cleanup.policy=compact instead of delete" in wrong[0].found
+    assert f"device-commands-dlt: {setting}={value} instead of {wanted}" in wrong[0].found
     assert codes(await look(system, "topics")) <= {"topic-unknown"}
 
 
